@@ -1,0 +1,43 @@
+"""Customer value for teams that sell by livestream: lifetime value, churn, segments, funnels and experiments.
+
+Everything public is reachable as ``clv.<name>`` after ``import clvlib as clv``; a submodule is imported when its first
+name is used, so that ``import clvlib`` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# public name -> the module that defines it
+_PUBLIC = {
+    "connect": "clvlib.data.connect",
+    "Shop": "clvlib.data.connect",
+    "sample_shop": "clvlib.data.sample",
+    "BetaGeoModel": "clvlib.clv.models.beta_geo",
+    "GammaGammaModel": "clvlib.clv.models.gamma_gamma",
+    "LifetimeValue": "clvlib.clv.value",
+    "load": "clvlib.clv.models.base",
+    "rfm": "clvlib.clv.rfm",
+    "funnel": "clvlib.funnel.funnel",
+    "Experiment": "clvlib.abtest.experiment",
+    "proportion_interval": "clvlib.stats.proportions",
+    "proportion_difference": "clvlib.stats.proportions",
+    "Chapter": "clvlib.report.chapter",
+}
+
+__all__ = sorted([*_PUBLIC, "__version__"])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'clvlib' has no attribute {name!r}")
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,172 @@
+"""The seam between the analyses and the place where the data lie.
+
+An analysis states its question as SQL over named tables and receives a small frame. The SQL is written in DuckDB's
+dialect, in the subset that sqlglot carries over to Spark and to the usual warehouses: window functions, ``CASE``,
+``GROUP BY``, casts and plain arithmetic. ``ARG_MIN``, ``ASOF`` joins, list functions and the like stay inside
+:mod:`clvlib.data.prepare`, which only ever runs on DuckDB. Why SQL and not Ibis: see ``clvlib/OPINIONS.md``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol
+
+import duckdb
+import pandas as pd
+
+from clvlib.errors import EngineError, MissingColumnError, ParameterError
+
+__all__ = ["DuckDBEngine", "Engine", "Table", "as_table", "identifier", "literal"]
+
+
+class Engine(Protocol):
+    """Whatever can answer a query: DuckDB inside the process, or a warehouse behind a transpiler."""
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """Run one statement in DuckDB's dialect and return its rows."""
+        ...
+
+    def columns(self, relation: str) -> dict[str, str]:
+        """Names and types of a relation's columns, in their order."""
+        ...
+
+
+class DuckDBEngine:
+    """DuckDB inside this process.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection, optional
+        An open connection; without one, a new database in memory.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+        self.connection = duckdb.connect() if connection is None else connection
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """Run one statement and return its rows; ``DECIMAL`` comes back as float.
+
+        Raises
+        ------
+        EngineError
+            What the engine said, in one line, with the query behind it.
+        """
+        try:
+            return self.connection.execute(sql).df()
+        except duckdb.Error as error:
+            raise EngineError(f"{str(error).splitlines()[0]}\nin the query: {sql}") from error
+
+    def columns(self, relation: str) -> dict[str, str]:
+        """Names and types of a relation's columns, in their order."""
+        rows = self.connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+        return {str(row[0]): str(row[1]) for row in rows}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the contract, wherever it lies; cheap to pass around, never the rows themselves.
+
+    Attributes
+    ----------
+    engine : Engine
+        Who answers queries about it.
+    name : str
+        Its name in the contract, for messages.
+    relation : str
+        What stands for it in SQL.
+    columns : tuple of str
+        The columns that it has.
+    """
+
+    engine: Engine
+    name: str
+    relation: str
+    columns: tuple[str, ...]
+
+    def query(self, sql: str, **others: Table) -> pd.DataFrame:
+        """Answer ``sql``, in which ``{t}`` stands for this table and ``{name}`` for each of ``others``."""
+        relations = {name: other.relation for name, other in others.items()}
+        return self.engine.query(sql.format(t=self.relation, **relations))
+
+    def require(self, *columns: str) -> Table:
+        """Return itself when all ``columns`` are there.
+
+        Raises
+        ------
+        MissingColumnError
+            It names the missing columns and those that the table has.
+        """
+        missing = [column for column in columns if column not in self.columns]
+        if missing:
+            raise MissingColumnError(
+                f"{self.name}: column {', '.join(missing)} is needed here; the table has {', '.join(self.columns)}"
+            )
+        return self
+
+    def where(self, condition: str) -> Table:
+        """Return the rows for which the SQL ``condition`` holds, as a table."""
+        relation = f"(SELECT * FROM {self.relation} AS _t WHERE {condition})"
+        return Table(self.engine, self.name, relation, self.columns)
+
+
+def as_table(data: Table | pd.DataFrame, name: str, *required: str) -> Table:
+    """Let an analysis accept a table of a shop or a pandas frame alike.
+
+    Parameters
+    ----------
+    data : Table or pandas.DataFrame
+        The rows. A frame is scanned in place, not copied.
+    name : str
+        What to call it in messages.
+    *required : str
+        Columns that must be there.
+
+    Raises
+    ------
+    MissingColumnError
+        A required column is absent.
+    ParameterError
+        ``data`` is neither.
+    """
+    if isinstance(data, Table):
+        return data.require(*required)
+    if not isinstance(data, pd.DataFrame):
+        raise ParameterError(f"{name}: expected a table of a shop or a pandas.DataFrame, found {type(data).__name__}")
+    engine = DuckDBEngine()
+    engine.connection.register("frame", data)
+    return Table(engine, name, "frame", tuple(str(c) for c in data.columns)).require(*required)
+
+
+def identifier(name: str) -> str:
+    """Quote a column or table name for SQL.
+
+    >>> identifier('收货地址 ')
+    '"收货地址 "'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: Any) -> str:
+    """Write a Python value as an SQL literal.
+
+    >>> literal("O'Hara"), literal(dt.date(2026, 11, 15)), literal([1, 2.5])
+    ("'O''Hara'", "DATE '2026-11-15'", '(1, 2.5)')
+    """
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, (int, float, Decimal)):
+        return str(value)
+    if isinstance(value, dt.datetime):  # pandas.Timestamp too
+        return f"TIMESTAMP '{value.isoformat(sep=' ')}'"
+    if isinstance(value, dt.date):
+        return f"DATE '{value.isoformat()}'"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, Sequence) and not isinstance(value, Mapping):
+        return "(" + ", ".join(literal(item) for item in value) + ")"
+    raise ParameterError(f"no SQL literal for a {type(value).__name__}")
