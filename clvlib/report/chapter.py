@@ -1,0 +1,371 @@
+# ruff: noqa: PLC0415 - IPython and matplotlib are imported where they are used: whoever needs neither is not slowed
+"""What a notebook says to the report: figures, tables, pictures, claims and alerts, one call each.
+
+A chapter shows each thing in the notebook in two forms, one for people in a browser and one line of text, and hides a
+third in the output for the runner, under a media type of ours, so that the page and the ledger are made of exactly what
+the notebook showed. Outside a notebook the text is printed.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pandas as pd
+
+from clvlib.data.calendar import Week
+from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDataWarning
+from clvlib.report.form import UNITS, frame_cells, html_table, is_absent, show, text_table
+from clvlib.report.tables import save_table
+
+__all__ = ["ALERT", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
+
+KPI: Final = "application/vnd.clvlib.kpi+json"
+ALERT: Final = "application/vnd.clvlib.alert+json"
+MISSING: Final = "application/vnd.clvlib.missing+json"
+TABLE: Final = "application/vnd.clvlib.table+json"
+HEADER: Final = "application/vnd.clvlib.chapter+json"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_SEVERITIES = ("high", "medium", "low")
+_MARK = {"high": "▲", "medium": "◆", "low": "●"}
+_SAMPLE = "Sample data: a made-up shop. No figure here says anything about a real one."
+
+
+def _in_notebook() -> bool:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None
+
+
+def _display(text: str, html: str = "", metadata: Mapping[str, Any] | None = None, **more: Any) -> None:
+    """Show one thing; ``more`` maps further media types (given as ``data=``) to their content."""
+    if not _in_notebook():
+        sys.stdout.write(text + "\n")
+        return
+    from IPython.display import display
+
+    bundle = {"text/plain": text} | ({"text/html": html} if html else {}) | more.get("data", {})
+    display(bundle, raw=True, metadata=dict(metadata or {}))  # type: ignore[no-untyped-call]
+
+
+def _exact(value: Any) -> float | int | None:
+    """Return a number that survives JSON, without the last digits, which differ between machines."""
+    if is_absent(value):
+        return None
+    number = float(value)
+    return int(number) if number == int(number) and abs(number) < 2**53 else float(f"{number:.8g}")
+
+
+def _checked_name(name: str, what: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ParameterError(f"{what} {name!r}: a name here is made of letters, digits, _ and -, as it names a file")
+    return name
+
+
+def _show_notes() -> None:
+    """Let our own warnings reach the reader as a line, without the file and line of code that nobody asked for."""
+    ours = (ThinDataWarning, ConvergenceWarning)
+    for category in ours:
+        warnings.simplefilter("default", category)
+    before = warnings.showwarning
+    if getattr(before, "shows_notes", False):
+        return
+
+    def showwarning(message: Warning | str, category: type[Warning], *place: Any, **where: Any) -> None:
+        if issubclass(category, ours):
+            _display(f"Note: {message}", f'<p class="clv-note">Note: {escape(str(message))}</p>')
+        else:
+            before(message, category, *place, **where)
+
+    showwarning.shows_notes = True  # type: ignore[attr-defined]
+    warnings.showwarning = showwarning
+
+
+class Chapter:
+    """One chapter of the weekly report, as its notebook writes it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the notebook, such as ``01_audience_profile``.
+    shop : Shop
+        What :func:`clvlib.connect` returned.
+    week : str
+        ISO week such as ``2026-W46``; empty: the last complete week in the data.
+    output : str or pathlib.Path
+        Folder for full tables, which go to ``<output>/<name>/``; empty: nothing is written.
+
+    Attributes
+    ----------
+    week : Week
+        The week of this report.
+
+    Raises
+    ------
+    ParameterError
+        The week does not exist, or lies outside the data.
+    """
+
+    def __init__(self, name: str, shop: Any, week: str = "", output: str | Path = "") -> None:
+        self.name = _checked_name(name, "chapter")
+        self.shop = shop
+        self.week: Week = shop.week(week)
+        self.output = Path(output) / self.name if str(output) else None
+        self._currency = str(getattr(shop.config, "currency", ""))
+        if _in_notebook():
+            _show_notes()
+        self._open()
+
+    def _open(self) -> None:
+        first, last = self.shop.date_range
+        text = (
+            f"{self.shop.name or 'Shop'}, week {self.week.label} ({self.week.start} to {self.week.as_of}); "
+            f"orders from {str(first)[:10]} to {str(last)[:10]}"
+        )
+        sample = bool(self.shop.is_sample)
+        html = f'<p class="clv-head">{escape(text)}</p>'
+        if sample:
+            html += f'<p class="clv-sample"><strong>{_SAMPLE}</strong></p>'
+        payload = {"chapter": self.name, "week": self.week.label, "sample": sample}
+        _display(f"{text}\n{_SAMPLE}" if sample else text, html, data={HEADER: payload})
+
+    def has(self, *tables: str, section: str = "") -> bool:
+        """Whether the shop has all ``tables``; where not, say in one line that ``section`` is left out and why.
+
+        Parameters
+        ----------
+        *tables : str
+            Names of the contract.
+        section : str
+            What is left out without them, such as ``"A1 Audience features"``.
+        """
+        absent = [table for table in tables if not self.shop.has(table)]
+        if absent:
+            listed = ", ".join(absent)
+            self._left_out(section, f"this shop has no table {listed}", absent)
+        return not absent
+
+    @contextmanager
+    def section(self, title: str) -> Iterator[None]:
+        """Leave out the rest of a ``with`` block, with a visible line, where the data cannot carry it.
+
+        For sections that need more than a table: a repeat customer, a column, an event of a certain name. Only errors
+        about the data are taken so; a fault of the program stays one.
+        """
+        try:
+            yield
+        except DataError as error:
+            self._left_out(title, str(error), [])
+
+    def _left_out(self, section: str, reason: str, tables: list[str]) -> None:
+        text = f"{section or 'A section'} is left out: {reason.rstrip('.')}."
+        payload = {"chapter": self.name, "section": section, "tables": tables, "reason": reason}
+        _display(text, f'<p class="clv-missing">{escape(text)}</p>', data={MISSING: payload})
+
+    def kpi(  # noqa: PLR0917 - the order is the notebooks' convention
+        self,
+        name: str,
+        value: float | None,
+        lower: float | None = None,
+        upper: float | None = None,
+        unit: str = "number",
+        better: Literal["higher", "lower", ""] = "",
+        label: str = "",
+        *,
+        level: float = 0.95,
+        why: str = "",
+    ) -> None:
+        """Show a key figure, and hand it to the report's first table.
+
+        Parameters
+        ----------
+        name : str
+            Stable across weeks, such as ``repeat_rate``.
+        value : float or None
+            The figure; what is not a number is shown as an em dash.
+        lower, upper : float, optional
+            Ends of its interval.
+        unit : str
+            One of ``clvlib.report.form.UNITS``: count, money, share, weeks …
+        better : {'higher', 'lower', ''}
+            Which way is good; empty where neither is.
+        label : str
+            Name for readers; without one, made from ``name``.
+        level : float
+            Of the interval.
+        why : str
+            Why there is no number, where there is none.
+
+        Raises
+        ------
+        ParameterError
+            The name, unit or direction is not known, or the interval does not hold the value.
+        """
+        _checked_name(name, "kpi")
+        if unit not in UNITS:
+            raise ParameterError(f"kpi {name}: unit {unit!r} is none of {', '.join(UNITS)}")
+        if better not in {"higher", "lower", ""}:
+            raise ParameterError(f"kpi {name}: better is 'higher', 'lower' or '', not {better!r}")
+        label = label or name.replace("_", " ").capitalize()
+        figures = {"value": _exact(value), "lower": _exact(lower), "upper": _exact(upper)}
+        payload = {"chapter": self.name, "name": name, "label": label, **figures, "unit": unit, "better": better}
+        payload |= {"level": level, "week": self.week.label, "currency": self._currency, "why": why}
+        text = show(value, unit, self._currency)
+        if is_absent(value):
+            text += f" ({why})" if why else ""
+            span = ""
+        elif is_absent(lower) or is_absent(upper):
+            span = ""
+        else:
+            bounds = f"{show(lower, unit, self._currency)} to {show(upper, unit, self._currency)}"
+            span = f"{100 * level:g}% interval {bounds}"
+        html = f'<p class="clv-kpi"><span>{escape(label)}</span> <strong>{escape(text)}</strong>'
+        html += f" <span>{escape(span)}</span></p>" if span else "</p>"
+        _display(f"{label}: {text}" + (f" ({span})" if span else ""), html, data={KPI: payload})
+
+    def table(
+        self,
+        name: str,
+        frame: pd.DataFrame,
+        caption: str = "",
+        rows: int = 12,
+        formats: Mapping[str, str] | None = None,
+    ) -> None:
+        """Show the first rows of a frame, rounded; save all of it, exact, where the chapter has an output folder.
+
+        Parameters
+        ----------
+        name : str
+            Name of the files.
+        frame : pandas.DataFrame
+            What to show.
+        caption : str
+            One line above it.
+        rows : int
+            How many rows are shown.
+        formats : mapping, optional
+            Unit or format per column, such as ``{"share": "share", "revenue": "money", "score": ".2f"}``.
+
+        Raises
+        ------
+        ParameterError
+            The name or a format is not known.
+        ReportError
+            The files could not be written.
+        """
+        _checked_name(name, "table")
+        heads, cells, numeric = frame_cells(frame.head(rows), dict(formats or {}), self._currency)
+        unknown = set(formats or {}) - set(heads)
+        if unknown:
+            raise ParameterError(f"table {name}: no column {', '.join(sorted(unknown))}; it has {', '.join(heads)}")
+        more = len(frame) - len(cells)
+        note = "" if len(frame) else "No rows."
+        if more > 0:
+            note = f"{more:,} more row{'s' if more > 1 else ''}" + (f" in {name}.csv" if self.output else "")
+        payload = {
+            "chapter": self.name,
+            "name": name,
+            "caption": caption,
+            "rows": len(frame),
+            "saved": bool(self.output),
+        }
+        if self.output:
+            save_table(frame, self.output, name)
+        shown = (heads, cells, numeric, caption, note)
+        _display(text_table(*shown), html_table(*shown), data={TABLE: payload})
+
+    def figure(self, name: str, ax_or_fig: Any, alt: str = "") -> None:
+        """Show a figure with the text that stands for it.
+
+        Parameters
+        ----------
+        name : str
+            Stable across weeks.
+        ax_or_fig : matplotlib Axes, array of them, Figure, or a grid of seaborn
+            What to show; it is closed afterwards.
+        alt : str
+            What the figure says, for those who cannot see it. Required.
+
+        Raises
+        ------
+        ParameterError
+            There is no alternative text, or nothing to draw.
+        """
+        _checked_name(name, "figure")
+        if not alt.strip():
+            raise ParameterError(f"figure {name}: alt is empty; say in a sentence what the figure shows")
+        figure = _figure_of(ax_or_fig, name)
+        png, width, height = _png(figure)
+        meta = {"image/png": {"alt": alt, "width": width, "height": height}, "clvlib": {"figure": name}}
+        _display(alt, metadata=meta, data={"image/png": png})
+
+    def say(self, text: str) -> None:
+        """State one claim, in words made from figures."""
+        _display(text, f'<p class="clv-say">{escape(text)}</p>')
+
+    def alert(
+        self, rule: str, text: str, segment: str = "", severity: Literal["high", "medium", "low"] = "medium"
+    ) -> None:
+        """Raise an alert, which the report shows first.
+
+        Parameters
+        ----------
+        rule : str
+            What was crossed, such as ``"click to cart below 12%"``.
+        text : str
+            The evidence, and the list to act on.
+        segment : str
+            Where; empty: everywhere.
+        severity : {'high', 'medium', 'low'}
+            How urgent.
+
+        Raises
+        ------
+        ParameterError
+            The severity is none of these.
+        """
+        if severity not in _SEVERITIES:
+            raise ParameterError(f"alert {rule}: severity is one of {', '.join(_SEVERITIES)}, not {severity!r}")
+        payload = {"chapter": self.name, "rule": rule, "text": text, "segment": segment, "severity": severity}
+        where = f" [{segment}]" if segment else ""
+        line = f"{_MARK[severity]} {severity} alert, {rule}{where}: {text}"
+        _display(line, f'<p class="clv-alert clv-{severity}">{escape(line)}</p>', data={ALERT: payload})
+
+
+def _figure_of(drawn: Any, name: str) -> Any:
+    """Return the figure behind axes, an array or a list of axes, a seaborn grid or a figure."""
+    while not hasattr(drawn, "savefig") or hasattr(drawn, "figure"):
+        parent = getattr(drawn, "figure", None)
+        if parent is drawn:
+            break
+        if parent is not None:
+            drawn = parent
+        elif hasattr(drawn, "__getitem__") and len(drawn):
+            drawn = drawn[0]
+        else:
+            raise ParameterError(
+                f"figure {name}: expected Axes or a Figure of matplotlib, found {type(drawn).__name__}"
+            )
+    return drawn
+
+
+def _png(figure: Any) -> tuple[str, int, int]:
+    """Draw at twice the screen's density in 256 colours; return base64, and the size it has on the page."""
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    raw = io.BytesIO()
+    figure.savefig(raw, format="png", dpi=160, bbox_inches="tight", facecolor="white", metadata={"Software": None})
+    plt.close(figure)
+    picture = Image.open(raw).convert("RGB")
+    small = io.BytesIO()
+    picture.quantize(128, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return base64.b64encode(small.getvalue()).decode(), round(picture.width / 2), round(picture.height / 2)

@@ -1,0 +1,201 @@
+"""How figures are written for readers: one way per unit, in cells of tables, in KPIs and on the page."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from html import escape
+from math import isfinite
+from typing import Any, Final
+
+import pandas as pd
+
+from clvlib.errors import ParameterError
+from clvlib.report.tables import column_names
+
+__all__ = ["ABSENT", "UNITS", "currency_symbol", "frame_cells", "html_table", "is_absent", "show", "text_table"]
+
+ABSENT: Final = "—"  # what stands where there is no number: never NaN
+
+# unit -> what it means; a unit of time is written behind its number
+UNITS: Final = {
+    "count": "a number of things",
+    "money": "an amount in the shop's currency",
+    "share": "a proportion, written as per cent",
+    "points": "a difference of proportions, written as percentage points",
+    "ratio": "a quotient",
+    "score": "a grade on a scale",
+    "number": "anything else",
+    "minutes": "a time",
+    "hours": "a time",
+    "days": "a time",
+    "weeks": "a time",
+}
+_TIMES = ("minutes", "hours", "days", "weeks")
+_SYMBOLS = {"CNY": "¥", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "INR": "₹", "KRW": "₩", "VND": "₫"}
+
+
+def currency_symbol(code: str) -> str:
+    """Return the sign of a currency, or its ISO code and a space.
+
+    >>> currency_symbol("CNY"), currency_symbol("BRL"), currency_symbol("")
+    ('¥', 'BRL ', '')
+    """
+    return _SYMBOLS.get(code, f"{code} " if code else "")
+
+
+def is_absent(value: Any) -> bool:
+    """Whether there is no number (or no value) here: None, NaN, NaT, NA or an infinity.
+
+    >>> is_absent(float("nan")), is_absent(None), is_absent(0), is_absent("")
+    (True, True, False, False)
+    """
+    if isinstance(value, float):
+        return not isfinite(value)
+    return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
+
+
+def _plain(value: float) -> str:
+    size = abs(value)
+    return f"{value:,.0f}" if size >= 1000 else f"{value:.4g}" if size >= 0.001 or size == 0 else f"{value:.2g}"
+
+
+def _short(value: float, decimals: int, *, short: bool) -> str:
+    """Thousands separators; from a million on, where there is little room, four digits and a letter."""
+    for power, letter in ((9, "B"), (6, "M")):
+        if short and abs(value) >= 10**power:
+            return f"{value / 10**power:.4g}{letter}"
+    return f"{value:,.{decimals}f}"
+
+
+def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = False) -> str:
+    """Write one figure, rounded, as readers expect it in its unit.
+
+    Parameters
+    ----------
+    value : float or None
+        The figure. What is absent becomes an em dash.
+    unit : str
+        One of :data:`UNITS`, or a format specification of Python such as ``".2f"``.
+    currency : str
+        ISO 4217 code, for money.
+    short : bool
+        From a million on, write ``1.235M``.
+
+    Raises
+    ------
+    ParameterError
+        The unit is unknown.
+
+    Examples
+    --------
+    >>> show(1234567.8, "money", "CNY"), show(1234567.8, "money", "CNY", short=True), show(9.5, "money", "USD")
+    ('¥1,234,568', '¥1.235M', '$9.50')
+    >>> show(0.1234, "share"), show(-0.032, "points"), show(12345, "count"), show(26, "weeks")
+    ('12.3%', '−3.2 pp', '12,345', '26 weeks')
+    >>> show(float("nan"), "money"), show(3.14159, ".2f"), show(3.14159)
+    ('—', '3.14', '3.142')
+    """
+    if is_absent(value):
+        return ABSENT
+    number = float(value)
+    match unit:
+        case "money":
+            text = _short(abs(number), 0 if abs(number) >= 1000 else 2, short=short)
+            return f"{'−' if number < 0 else ''}{currency_symbol(currency)}{text}"
+        case "count":
+            text = _short(number, 0 if number == round(number) or abs(number) >= 100 else 1, short=short)
+        case "share":
+            text = f"{100 * number:.1f}%"
+        case "points":
+            text = f"{100 * number:+.1f} pp"
+        case "ratio" | "score" | "number":
+            text = _plain(number)
+        case _ if unit in _TIMES:
+            text = f"{_plain(number)} {unit}"
+        case _:
+            try:
+                text = format(number, unit)
+            except ValueError:
+                raise ParameterError(f"unit {unit!r} is none of {', '.join(UNITS)}, nor a format like '.2f'") from None
+    return text.replace("-", "−")
+
+
+def _moment(value: dt.datetime) -> str:
+    return value.date().isoformat() if value.time() == dt.time(0) else value.strftime("%Y-%m-%d %H:%M")
+
+
+def _cell(value: Any, unit: str, currency: str) -> str:
+    text = str(value)
+    if is_absent(value):
+        text = ABSENT
+    elif isinstance(value, pd.Interval):
+        text = f"{_cell(value.left, unit, currency)} to {_cell(value.right, unit, currency)}"
+    elif unit and not isinstance(value, str):
+        text = show(value, unit, currency)
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, int):
+        text = f"{value:,}".replace("-", "−")
+    elif isinstance(value, (float, Decimal)):
+        text = show(value)
+    elif isinstance(value, dt.datetime):  # pandas.Timestamp too
+        text = _moment(value)
+    return text
+
+
+def frame_cells(
+    frame: pd.DataFrame, formats: dict[str, str], currency: str
+) -> tuple[list[str], list[list[str]], list[bool]]:
+    """Turn a frame into headings, rounded cells and, per column, whether it holds numbers.
+
+    The index comes first where it says something: when it has a name, or is anything but a running number.
+    """
+    if any(frame.index.names) or not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index(
+            names=[str(n) if n is not None else "" for n in frame.index.names], allow_duplicates=True
+        )
+    heads = column_names(frame)
+    columns = [frame.iloc[:, i] for i in range(frame.shape[1])]
+    numeric = [
+        bool(pd.api.types.is_numeric_dtype(c.dtype) and not pd.api.types.is_bool_dtype(c.dtype)) for c in columns
+    ]
+    cells = [
+        [_cell(v, formats.get(head, ""), currency) for v in column.tolist()]
+        for head, column in zip(heads, columns, strict=True)
+    ]
+    return heads, [list(row) for row in zip(*cells, strict=True)], numeric
+
+
+def html_table(heads: list[str], rows: list[list[str]], numeric: list[bool], caption: str = "", note: str = "") -> str:
+    """Write a table: everything escaped, numbers to the right, in a box of its own that scrolls on small screens."""
+
+    def row(cells: list[str], tag: str) -> str:
+        scope = ' scope="col"' if tag == "th" else ""
+        return "".join(
+            f'<{tag}{scope} class="num" style="text-align:right">{escape(cell)}</{tag}>'
+            if right
+            else f'<{tag}{scope} style="text-align:left">{escape(cell)}</{tag}>'
+            for cell, right in zip(cells, numeric, strict=True)
+        )
+
+    label = escape(caption or "table")
+    body = "".join(f"<tr>{row(cells, 'td')}</tr>\n" for cells in rows)
+    title = f"<caption>{escape(caption)}</caption>\n" if caption else ""
+    foot = f'<p class="clv-note">{escape(note)}</p>' if note else ""
+    return (
+        f'<div class="clv-table" role="region" tabindex="0" aria-label="{label}"><table>\n{title}'
+        f"<thead><tr>{row(heads, 'th')}</tr></thead>\n<tbody>\n{body}</tbody></table></div>{foot}"
+    )
+
+
+def text_table(heads: list[str], rows: list[list[str]], numeric: list[bool], caption: str = "", note: str = "") -> str:
+    """Write the same table as aligned plain text."""
+    columns = list(zip(heads, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+
+    def line(cells: list[str]) -> str:
+        padded = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cells, widths, numeric, strict=True))
+        return "  ".join(padded).rstrip()
+
+    return "\n".join(filter(None, [caption, line(heads), *map(line, rows), note]))
