@@ -1,0 +1,217 @@
+"""Means of two groups compared from their aggregates alone: number, mean, variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from clvlib.stats.effect import Effect
+
+__all__ = ["Moments", "mean_difference", "mean_interval", "mean_ratio", "ratio_moments"]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What a comparison of means needs to know of one group; any engine can compute it in one pass.
+
+    Attributes
+    ----------
+    n : float
+        Number of units.
+    mean : float
+        Their mean.
+    variance : float
+        Their sample variance (divisor n - 1).
+    """
+
+    n: float
+    mean: float
+    variance: float
+
+    def __post_init__(self) -> None:
+        if not (self.n >= 1 and np.isfinite([self.n, self.mean]).all()):
+            raise ValueError(f"a group needs at least one unit and a finite mean; found n={self.n}, mean={self.mean}")
+        if self.n >= 2 and not (np.isfinite(self.variance) and self.variance >= 0):
+            raise ValueError(f"a variance is finite and not negative; found {self.variance}")
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> Moments:
+        """Aggregate ``values``.
+
+        Raises
+        ------
+        ValueError
+            No value at all, or one that is missing or infinite.
+
+        Examples
+        --------
+        >>> Moments.of([1, 2, 3, 6])
+        Moments(n=4, mean=3.0, variance=4.666666666666667)
+        """
+        x = np.asarray(values, dtype=float).ravel()
+        if not (len(x) and np.isfinite(x).all()):
+            raise ValueError(
+                f"{np.sum(~np.isfinite(x))} of {len(x)} values are missing or infinite; at least one is needed"
+            )
+        return cls(len(x), float(x.mean()), float(x.var(ddof=1)) if len(x) > 1 else 0.0)
+
+    @property
+    def squared_error(self) -> float:
+        """Squared standard error of the mean."""
+        return self.variance / self.n
+
+
+def mean_interval(group: Moments, level: float = 0.95) -> Effect:
+    """Mean of one group with Student's interval.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two units, or a level outside (0, 1).
+
+    Examples
+    --------
+    >>> m = mean_interval(Moments(100, 10.0, 4.0))
+    >>> round(m.lower, 3), round(m.upper, 3)
+    (9.603, 10.397)
+    """
+    _check(level, group)
+    if group.variance == 0:
+        raise ValueError(f"all values are {group.mean:g}, so no interval can be drawn around their mean")
+    half = float(stats.t.isf((1 - level) / 2, group.n - 1)) * group.squared_error**0.5
+    p_value = float(2 * stats.t.sf(abs(group.mean) / group.squared_error**0.5, group.n - 1))
+    return Effect(group.mean, group.mean - half, group.mean + half, p_value, "student", level)
+
+
+def mean_difference(first: Moments, second: Moments, level: float = 0.95, *, null: float = 0.0) -> Effect:
+    """Difference of two means, ``first - second``, by Welch's t test (Welch 1947).
+
+    Parameters
+    ----------
+    first, second : Moments
+        Aggregates of the two groups.
+    level : float
+        Confidence level.
+    null : float
+        The difference that the p-value tests.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two units in a group, no variance in either, a level outside (0, 1).
+
+    Examples
+    --------
+    >>> d = mean_difference(Moments.of([5, 7, 9, 6]), Moments.of([1, 2, 4, 2, 1]))
+    >>> print(f"{d.estimate:.2f} {d.lower:.3f} {d.upper:.3f} {d.p_value:.5f}")
+    4.75 2.186 7.314 0.00467
+    """
+    _check(level, first, second)
+    error, df = _welch(first, second)
+    estimate = first.mean - second.mean
+    half = float(stats.t.isf((1 - level) / 2, df)) * error**0.5
+    p_value = float(2 * stats.t.sf(abs(estimate - null) / error**0.5, df))
+    return Effect(estimate, estimate - half, estimate + half, p_value, "welch", level, null)
+
+
+def mean_ratio(first: Moments, second: Moments, level: float = 0.95, *, null: float = 1.0) -> Effect:
+    """Ratio of two means, ``first / second``, by inverting Welch's test of ``first - ratio * second`` (Fieller 1954).
+
+    At ``null=1`` the test is that of :func:`mean_difference`, so that the absolute and the relative verdict cannot
+    contradict each other, which they can under the delta method.
+
+    Parameters
+    ----------
+    first, second : Moments
+        Aggregates of the two groups.
+    level : float
+        Confidence level.
+    null : float
+        The ratio that the p-value tests.
+
+    Raises
+    ------
+    ValueError
+        As :func:`mean_difference`; also when the second mean cannot be told from zero, since the set of ratios that
+        are not rejected is then no interval.
+
+    Examples
+    --------
+    >>> r = mean_ratio(Moments(1000, 11.0, 25.0), Moments(1000, 10.0, 25.0))
+    >>> print(f"{r.estimate:.3f} {r.lower:.4f} {r.upper:.4f}")
+    1.100 1.0549 1.1472
+    """
+    alpha = _check(level, first, second)
+    error, df = _welch(first, second)  # the degrees of freedom are those at ratio 1, where verdicts must meet
+    a, b = first.mean, second.mean
+    va, vb = first.squared_error, second.squared_error
+    t2 = float(stats.t.isf(alpha / 2, df)) ** 2
+    quadratic = b * b - t2 * vb
+    if quadratic <= 0:
+        raise ValueError(
+            f"the mean of the second group, {b:.4g} with standard error {vb**0.5:.4g}, cannot be told from zero, so a "
+            "ratio to it has no interval; compare by the difference instead"
+        )
+    root = float(np.sqrt(t2 * (va * quadratic + vb * a * a)))
+    statistic = (a - null * b) / float(np.sqrt(va + null * null * vb)) if null != 1 else (a - b) / error**0.5
+    p_value = float(2 * stats.t.sf(abs(statistic), df))
+    return Effect(a / b, (a * b - root) / quadratic, (a * b + root) / quadratic, p_value, "fieller", level, null)
+
+
+def ratio_moments(
+    n: float, *, mean_y: float, mean_x: float, variance_y: float, variance_x: float, covariance: float
+) -> Moments:
+    """Moments of a ratio of two metrics, ``sum(y) / sum(x)``, when people and not orders were randomised.
+
+    The delta method (Deng, Knoblich & Lu 2018, section 3): the ratio's error is that of the mean of
+    ``(y - R x) / mean(x)``. The result enters :func:`mean_difference` like any other group.
+
+    Parameters
+    ----------
+    n : float
+        Number of people.
+    mean_y, mean_x : float
+        Means per person of numerator and denominator.
+    variance_y, variance_x, covariance : float
+        Their sample variances and covariance.
+
+    Raises
+    ------
+    ValueError
+        The denominator's mean is zero, or the moments cannot be.
+
+    Examples
+    --------
+    >>> ratio_moments(1000, mean_y=30, mean_x=1.5, variance_y=900, variance_x=1, covariance=20)
+    Moments(n=1000, mean=20.0, variance=222.22222222222223)
+    """
+    if mean_x == 0:
+        raise ValueError("the denominator of the ratio is zero for everybody")
+    ratio = mean_y / mean_x
+    variance = variance_y - 2 * ratio * covariance + ratio * ratio * variance_x
+    return Moments(n, ratio, max(variance, 0.0) / mean_x**2)
+
+
+def _welch(first: Moments, second: Moments) -> tuple[float, float]:
+    """Squared error of the difference and Welch and Satterthwaite's degrees of freedom."""
+    v1, v2 = first.squared_error, second.squared_error
+    error = v1 + v2
+    if error == 0:
+        raise ValueError(
+            f"neither group varies (all values are {first.mean:g} and {second.mean:g}), so no test can weigh them"
+        )
+    # shares, not squares of the errors: these would underflow for tiny variances
+    s1, s2 = v1 / error, v2 / error
+    return error, 1 / (s1 * s1 / (first.n - 1) + s2 * s2 / (second.n - 1))
+
+
+def _check(level: float, *groups: Moments) -> float:
+    if not 0 < level < 1:
+        raise ValueError(f"level is a share between 0 and 1, such as 0.95; found {level}")
+    for group in groups:
+        if group.n < 2:
+            raise ValueError(f"a group of {group.n:g} has no variance; each needs at least two units")
+    return 1 - level

@@ -1,0 +1,178 @@
+"""One engine for intervals that no formula gives: draws in, limits out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from clvlib.stats.effect import Effect
+
+__all__ = ["bootstrap", "interval_of_draws"]
+
+Array = NDArray[np.float64]
+METHODS = ("bca", "percentile")
+
+
+def interval_of_draws(draws: ArrayLike, level: float = 0.95, axis: int = 0) -> pd.DataFrame:
+    """Summarise draws of one or more quantities by their mean and central interval.
+
+    Parameters
+    ----------
+    draws : array_like, shape (draws,) or (draws, quantities)
+        Bootstrap or posterior draws.
+    level : float
+        Share of the draws between the limits.
+    axis : int
+        Along which the draws lie.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per quantity: ``mean``, ``lower``, ``upper``.
+
+    Raises
+    ------
+    ValueError
+        No draw, a draw that is not a number, or a level outside (0, 1).
+
+    Examples
+    --------
+    >>> interval_of_draws([0, 1, 2, 3, 4], level=0.5).values.tolist()
+    [[2.0, 1.0, 3.0]]
+    """
+    values = np.asarray(draws, dtype=float)
+    if not (values.size and np.isfinite(values).all()):
+        raise ValueError(f"{np.sum(~np.isfinite(values))} of {values.size} draws are no finite numbers")
+    tail = _tail(level)
+    lower, upper = np.quantile(values, [tail, 1 - tail], axis=axis)
+    columns = {"mean": values.mean(axis=axis), "lower": lower, "upper": upper}
+    return pd.DataFrame({name: np.atleast_1d(column) for name, column in columns.items()})
+
+
+def bootstrap(
+    statistic: Callable[..., float],
+    *columns: ArrayLike,
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int | np.random.Generator = 0,
+    groups: ArrayLike | None = None,
+    method: str = "bca",
+) -> Effect:
+    """Bootstrap interval of any statistic of rows, or of clusters of rows.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes the resampled columns, returns one number.
+    *columns : array_like
+        Columns of equal length that are resampled together, a row at a time.
+    level : float
+        Confidence level.
+    draws : int
+        Number of resamples.
+    seed : int or numpy.random.Generator
+        Source of randomness; the same seed gives the same interval.
+    groups : array_like, optional
+        Labels; whole groups are then resampled, since their rows are not independent.
+    method : {"bca", "percentile"}
+        Bias-corrected and accelerated (Efron 1987), which needs one evaluation per row (or group) more, or plain
+        quantiles.
+
+    Returns
+    -------
+    Effect
+        ``p_value`` is that of zero, found by inverting the interval; it is never below ``1 / draws``.
+
+    Raises
+    ------
+    ValueError
+        Columns of unequal length or fewer than two rows (groups); a statistic that is not finite; a parameter out of
+        range.
+
+    Examples
+    --------
+    >>> x = np.arange(100.0)  # mean 49.5, standard error 2.9
+    >>> b = bootstrap(np.mean, x, seed=1)
+    >>> print(f"{b.estimate:.1f} {b.lower:.1f} {b.upper:.1f}")
+    49.5 43.6 55.0
+    """
+    tail = _tail(level)
+    if method not in METHODS or draws < 100:
+        raise ValueError(f"method is one of {METHODS} and draws at least 100; found {method!r} and {draws}")
+    data = [np.asarray(column) for column in columns]
+    members = _members(data, groups)
+    generator = np.random.default_rng(seed)
+
+    def evaluate(picked: NDArray[np.intp]) -> float:
+        rows = picked if groups is None else np.concatenate([members[i] for i in picked])
+        value = float(statistic(*(column[rows] for column in data)))
+        if not np.isfinite(value):
+            raise ValueError("the statistic is not a finite number on some resample; drop it or use a smoother one")
+        return value
+
+    units = len(members)
+    everything = np.arange(units)
+    estimate = evaluate(everything)
+    sample = np.sort([evaluate(generator.integers(units, size=units)) for _ in range(draws)])
+    shift, acceleration = 0.0, 0.0
+    if method == "bca" and sample[0] < sample[-1]:
+        shift = _shift(sample, estimate)
+        acceleration = _acceleration([evaluate(np.delete(everything, i)) for i in everything])
+    lower, upper = np.quantile(sample, [_bca(tail, shift, acceleration), _bca(1 - tail, shift, acceleration)])
+    p_value = _p_value(sample, shift, acceleration)
+    return Effect(estimate, float(lower), float(upper), p_value, f"bootstrap-{method}", level)
+
+
+def _members(data: list[NDArray[np.generic]], groups: ArrayLike | None) -> list[NDArray[np.intp]]:
+    lengths = {len(column) for column in data}
+    if len(lengths) != 1:
+        raise ValueError(f"the columns must be there and equally long; found lengths {sorted(lengths)}")
+    (rows,) = lengths
+    if groups is None:
+        members = [*np.arange(rows)[:, None]]
+    else:
+        labels = pd.factorize(np.asarray(groups))[0]
+        if len(labels) != rows:
+            raise ValueError(f"a group label for each of the {rows} rows is needed; found {len(labels)}")
+        order = np.argsort(labels, kind="stable")
+        members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    if len(members) < 2:
+        raise ValueError(f"resampling needs at least two rows (or groups); found {len(members)}")
+    return members
+
+
+def _shift(sample: Array, estimate: float) -> float:
+    """Bias correction z0: where the estimate lies among the draws, ties counted half."""
+    share = (np.sum(sample < estimate) + np.sum(sample <= estimate)) / (2 * len(sample))
+    return float(stats.norm.ppf(np.clip(share, 1 / (2 * len(sample)), 1 - 1 / (2 * len(sample)))))
+
+
+def _acceleration(jackknife: list[float]) -> float:
+    """Efron's acceleration from the statistic with each unit left out in turn."""
+    deviation = np.mean(jackknife) - np.asarray(jackknife)
+    spread = float(np.sum(deviation**2)) ** 1.5
+    return float(np.sum(deviation**3)) / (6 * spread) if spread > 0 else 0.0
+
+
+def _bca(tail: float, shift: float, acceleration: float) -> float:
+    z = shift + float(stats.norm.ppf(tail))
+    return float(stats.norm.cdf(shift + z / (1 - acceleration * z)))
+
+
+def _p_value(sample: Array, shift: float, acceleration: float) -> float:
+    """Twice the smallest tail whose limit reaches zero: the inverse of the adjusted quantile."""
+    share = (np.sum(sample < 0) + np.sum(sample <= 0)) / (2 * len(sample))
+    share = np.clip(share, 1 / (2 * len(sample)), 1 - 1 / (2 * len(sample)))
+    w = float(stats.norm.ppf(share)) - shift
+    tail = float(stats.norm.cdf(w / (1 + acceleration * w) - shift))
+    return max(min(1.0, 2 * min(tail, 1 - tail)), 1 / len(sample))
+
+
+def _tail(level: float) -> float:
+    if not 0 < level < 1:
+        raise ValueError(f"level is a share between 0 and 1, such as 0.95; found {level}")
+    return (1 - level) / 2
