@@ -1,0 +1,110 @@
+"""ISO weeks, the rhythm of the report."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+
+from clvlib.errors import ParameterError
+
+__all__ = ["Week", "as_date"]
+
+_LABEL = re.compile(r"(\d{4})-?W(\d{2})")
+
+
+@dataclass(frozen=True, order=True)
+class Week:
+    """An ISO week, Monday to Sunday, in the shop's time zone.
+
+    Parameters
+    ----------
+    label : str
+        Such as ``2026-W46``.
+
+    Raises
+    ------
+    ParameterError
+        The label is of another form, or that year has no such week.
+
+    Examples
+    --------
+    >>> week = Week("2026-W46")
+    >>> week.start.isoformat(), week.as_of.isoformat(), week.previous.label
+    ('2026-11-09', '2026-11-15', '2026-W45')
+    >>> Week("2026-W53").next.label
+    '2027-W01'
+    """
+
+    label: str
+
+    def __post_init__(self) -> None:
+        match = _LABEL.fullmatch(self.label.strip().upper())
+        if match is None:
+            raise ParameterError(f"{self.label!r} is not an ISO week; write it like 2026-W46")
+        year, number = int(match[1]), int(match[2])
+        try:
+            dt.date.fromisocalendar(year, number, 1)
+        except ValueError:
+            last = dt.date(year, 12, 28).isocalendar().week if year else 52
+            raise ParameterError(f"the year {year} has weeks 01 to {last}, not {number:02d}") from None
+        object.__setattr__(self, "label", f"{year}-W{number:02d}")
+
+    @classmethod
+    def containing(cls, day: dt.date) -> Week:
+        """Return the week that holds ``day``."""
+        year, number, _ = day.isocalendar()
+        return cls(f"{year}-W{number:02d}")
+
+    @property
+    def start(self) -> dt.date:
+        """Its Monday."""
+        return dt.date.fromisocalendar(int(self.label[:4]), int(self.label[6:]), 1)
+
+    @property
+    def end(self) -> dt.date:
+        """The Monday after it, so that ``start <= day < end``."""
+        return self.start + dt.timedelta(days=7)
+
+    @property
+    def as_of(self) -> dt.date:
+        """Its Sunday, the last day that a summary of this week looks at."""
+        return self.start + dt.timedelta(days=6)
+
+    def shift(self, weeks: int) -> Week:
+        """Return the week ``weeks`` later (earlier where negative)."""
+        return Week.containing(self.start + dt.timedelta(weeks=weeks))
+
+    @property
+    def previous(self) -> Week:
+        """The week before."""
+        return self.shift(-1)
+
+    @property
+    def next(self) -> Week:
+        """The week after."""
+        return self.shift(1)
+
+    def __str__(self) -> str:
+        return self.label
+
+
+def as_date(value: str | dt.date, name: str = "as_of") -> dt.date:
+    """Read a day from text, a date or a timestamp.
+
+    >>> as_date("2026-11-15")
+    datetime.date(2026, 11, 15)
+
+    Raises
+    ------
+    ParameterError
+        It is none of these.
+    """
+    if isinstance(value, dt.datetime):  # pandas.Timestamp too
+        return value.date()
+    if isinstance(value, dt.date):
+        return value
+    try:
+        return dt.date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ParameterError(f"{name}: {value!r} is not a day; write it like 2026-11-15") from None

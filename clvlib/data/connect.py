@@ -1,0 +1,460 @@
+"""``clv.connect``: a shop from a folder, a DuckDB file, a ``clvlib.toml`` or frames in memory."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+import pandas as pd
+
+from clvlib.data import datasets, summary
+from clvlib.data.calendar import Week, as_date
+from clvlib.data.config import Config, TableConfig, parse_config, read_config
+from clvlib.data.contract import CONTRACT
+from clvlib.data.engine import DuckDBEngine, Table, identifier, literal
+from clvlib.data.prepare import prepare
+from clvlib.data.quality import Quality, read_quality
+from clvlib.data.reader import RawPart, find_files, raw_part
+from clvlib.errors import ClvError, ConfigError, DataError, EngineError, MissingTableError, ParameterError
+
+__all__ = ["Shop", "connect"]
+
+_STORE_VERSION = 1
+
+
+class Shop:
+    """A shop's checked tables, and the questions that they answer. Made by :func:`connect`.
+
+    Attributes
+    ----------
+    config : Config
+        Its settings.
+    source : str
+        What it was connected to, for people.
+    tables : tuple of str
+        The tables that it has, in the order of the contract.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        config: Config,
+        source: str,
+        scratch: tempfile.TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self.config = config
+        self.source = source
+        self._engine = DuckDBEngine(connection)
+        self._scratch = scratch  # lives as long as the shop; removed with it
+        there = {str(row[0]) for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+        self.tables = tuple(name for name in (*CONTRACT, "refunds") if name in there)
+
+    def __repr__(self) -> str:
+        return f"<Shop {self.name}: {', '.join(self.tables)}>"
+
+    @property
+    def name(self) -> str:
+        """Its name, for titles."""
+        return self.config.name or Path(self.source).stem or self.source
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the data are made up."""
+        return self.config.sample
+
+    def has(self, *names: str) -> bool:
+        """Whether all the named tables, or columns written ``table.column``, are there.
+
+        >>> shop = connect({"orders": pd.DataFrame({"customer_id": ["a"], "ordered_at": ["2026-01-05"], "amount": [9]})})
+        >>> shop.has("orders", "orders.amount"), shop.has("orders.platform"), shop.has("events")
+        (True, False, False)
+        """
+        for name in names:
+            table, _, column = name.partition(".")
+            if table not in self.tables or (column and column not in self.table(table).columns):
+                return False
+        return True
+
+    def table(self, name: str) -> Table:
+        """Return a table of the contract, or ``refunds``.
+
+        Raises
+        ------
+        MissingTableError
+            This shop does not have it.
+        """
+        if name not in self.tables:
+            raise MissingTableError(f"this shop has no table {name!r}; it has {', '.join(self.tables)}")
+        return Table(self._engine, name, identifier(name), tuple(self._engine.columns(identifier(name))))
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """Answer an SQL question over the tables, for exploring.
+
+        Raises
+        ------
+        EngineError
+            What the engine said.
+        """
+        return self._engine.query(sql)
+
+    def quality(self) -> Quality:
+        """Return what the checks found: rows kept and quarantined, why, and sums that reconcile."""
+        return read_quality(self._engine)
+
+    def quarantine(self, table: str | None = None) -> pd.DataFrame:
+        """Return the rows set aside: table, file, row, reason, example, amount and the row as it was read."""
+        where = f' WHERE "table" = {literal(table)}' if table else ""
+        return self._engine.query(f'SELECT * FROM _quarantine{where} ORDER BY "table", file, "row"')
+
+    def customer_summary(
+        self,
+        as_of: str | dt.date | None = None,
+        unit: summary.Unit = "W",
+        collapse: summary.Collapse = "D",
+        *,
+        compressed: bool = False,
+    ) -> pd.DataFrame:
+        """Return frequency, recency, T and monetary_value per customer.
+
+        See :func:`clvlib.data.summary.customer_summary`; without ``as_of``, up to the last day of the data.
+        """
+        until = self.data_until if as_of is None else as_of
+        return summary.customer_summary(self.table("orders"), until, unit, collapse, compressed=compressed)
+
+    def calibration_holdout(
+        self,
+        split: str | dt.date,
+        as_of: str | dt.date | None = None,
+        unit: summary.Unit = "W",
+        collapse: summary.Collapse = "D",
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the summary up to ``split`` and what came after; see :func:`clvlib.data.summary.calibration_holdout`."""
+        until = self.data_until if as_of is None else as_of
+        return summary.calibration_holdout(self.table("orders"), split, until, unit, collapse)
+
+    @cached_property
+    def date_range(self) -> tuple[dt.date, dt.date]:
+        """First and last day with an order."""
+        span = self.query("SELECT CAST(min(day) AS VARCHAR) AS a, CAST(max(day) AS VARCHAR) AS b FROM orders")
+        return dt.date.fromisoformat(span["a"].iloc[0]), dt.date.fromisoformat(span["b"].iloc[0])
+
+    @cached_property
+    def data_until(self) -> dt.date:
+        """The last day that the data speak of: as configured, or else the last with an order or an event."""
+        if self.config.as_of is not None:
+            return self.config.as_of
+        last = self.date_range[1]
+        if "events" in self.tables:
+            day = self.query("SELECT CAST(CAST(max(occurred_at) AS DATE) AS VARCHAR) AS d FROM events")["d"].iloc[0]
+            last = max(last, dt.date.fromisoformat(day))
+        return last
+
+    def week(self, label: str | None = None) -> Week:
+        """Return a week of the data; without a label the last complete one.
+
+        Raises
+        ------
+        ParameterError
+            There is no such week, or the data do not reach it.
+        """
+        first, last = self.date_range[0], self.data_until
+        complete = Week.containing(last + dt.timedelta(days=1)).previous
+        if not label:
+            if complete.as_of < first:
+                raise ParameterError(f"the data cover no complete week: they run from {first} to {last}")
+            return complete
+        week = Week(label)
+        if week.start > last or week.as_of < first:
+            raise ParameterError(
+                f"week {week} ({week.start} to {week.as_of}) lies outside the data, which run from {first} to {last}"
+            )
+        return week
+
+    def fingerprint(self) -> dict[str, dict[str, Any]]:
+        """Return rows, first, last and a hash for each table; the hash does not depend on the order of rows."""
+        prints: dict[str, dict[str, Any]] = {}
+        for name in self.tables:
+            time = CONTRACT[name].time if name in CONTRACT else "refunded_at"
+            span = f"CAST(min({time}) AS VARCHAR), CAST(max({time}) AS VARCHAR)" if time else "NULL, NULL"
+            query = f"SELECT count(*), {span}, sum(CAST(hash({name}) AS HUGEINT)) FROM {identifier(name)}"
+            rows, first, last, total = self._engine.connection.execute(query).fetchall()[0]
+            digest = f"{(total or 0) % 2**64:016x}"
+            prints[name] = {"rows": rows, "first": first, "last": last, "hash": digest}
+        return prints
+
+    def close(self) -> None:
+        """Close the connection and remove temporary files."""
+        self._engine.connection.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+
+def connect(
+    source: str | Path | Mapping[str, pd.DataFrame],
+    *,
+    mapping: str | Path | None = None,
+    as_of: str | dt.date | None = None,
+    store: str | Path | None = None,
+    memory_limit: str | None = None,
+) -> Shop:
+    """Open a shop: read its tables, check them against the contract, set aside what breaks it.
+
+    Parameters
+    ----------
+    source : str, Path or mapping of frames
+        A folder of CSV or Parquet files, a DuckDB file, a ``clvlib.toml``, one CSV or Parquet file of orders, the
+        name of a data set that ships with a dependency (``"cdnow"``), frames by table name, or a store that
+        ``connect`` made before.
+    mapping : str or Path, optional
+        A ``clvlib.toml`` that says how to read the source, or the name of one that ships; by default the one in the
+        folder, if any.
+    as_of : str or datetime.date, optional
+        The last day that rows may speak of; later ones are quarantined. Default: as configured, else today.
+    store : str or Path, optional
+        Keep the checked tables in this DuckDB file, which opens at once from then on. Default: in memory, and on
+        a temporary disk once they outgrow it.
+    memory_limit : str, optional
+        What DuckDB may use before it spills to disk, such as ``"2GB"``. Default: 80% of the machine's memory.
+
+    Returns
+    -------
+    Shop
+
+    Raises
+    ------
+    ConfigError, DataError, EmptyDataError, MissingColumnError, EngineError
+        The source cannot be read; the message says what was found, where, and what to do.
+
+    Examples
+    --------
+    >>> orders = pd.DataFrame({"customer_id": ["007", "007", "8"], "amount": ["12.50", "1,000", "n/a"],
+    ...                        "ordered_at": ["2026-01-05", "2026-01-19 20:15", "2026-01-06"]})
+    >>> shop = connect({"orders": orders})
+    >>> shop.customer_summary("2026-02-01")
+                 frequency  recency         T  monetary_value
+    customer_id
+    007                  1      2.0  3.857143          1000.0
+    >>> print(shop.quality().sentences()[0])
+    orders: amount: not a number: 1 of 3 rows, first at row 3 of orders ('n/a'); the rows were quarantined
+    """
+    if not isinstance(source, Mapping):
+        text = str(source)
+        known = datasets.frames(text) if not Path(text).exists() else None
+        if known is None:
+            return _from_path(Path(text), mapping, as_of, store, memory_limit)
+        source, config = known, read_config(text)
+    else:
+        config = read_config(mapping) if mapping else parse_config({})
+        text = "frames in memory"
+    config = _with_as_of(config, as_of)
+    for name in source:
+        if name not in CONTRACT:
+            raise DataError(f"the contract has no table {name!r}; it has {', '.join(CONTRACT)}")
+    return _prepared(_FrameSource(source), config, text, store, memory_limit)
+
+
+def _with_as_of(config: Config, as_of: str | dt.date | None) -> Config:
+    from dataclasses import replace
+
+    return config if as_of is None else replace(config, as_of=as_date(as_of))
+
+
+def _from_path(
+    path: Path,
+    mapping: str | Path | None,
+    as_of: str | dt.date | None,
+    store: str | Path | None,
+    memory_limit: str | None,
+) -> Shop:
+    if not path.exists():
+        if "://" in str(path) or ":/" in str(path):
+            raise ConfigError(f"{path}: only folders, files and DuckDB databases can be read so far")
+        raise DataError(f"{path}: there is no such folder or file")
+    config = read_config(mapping) if mapping is not None else None
+    if path.suffix == ".toml":
+        config = read_config(path)
+        path = (path.parent / config.source).resolve()
+        if not path.exists():
+            raise ConfigError(f"clvlib.toml: source = {config.source!r}: there is no such folder or file")
+    elif config is None and path.is_dir() and (path / "clvlib.toml").is_file():
+        config = read_config(path / "clvlib.toml")
+        path = (path / config.source).resolve()
+    if path.is_file() and path.suffix in {".duckdb", ".db", ".ddb"}:
+        opened = _open_store(path, memory_limit)
+        if opened is not None:
+            if mapping is not None or as_of is not None or store is not None:
+                raise ParameterError(f"{path.name} was checked before; connect to its source to read it otherwise")
+            return opened
+        origin: _Source = _DatabaseSource(path)
+    elif path.is_dir():
+        origin = _FolderSource(path)
+    else:
+        origin = _FileSource(path)
+    return _prepared(origin, _with_as_of(config or Config(), as_of), path.name, store, memory_limit)
+
+
+class _Source:
+    """Where raw parts come from."""
+
+    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Make the source reachable from the connection."""
+
+    def parts(
+        self, connection: duckdb.DuckDBPyConnection, table: str, config: TableConfig, scratch: Path, number: int
+    ) -> list[RawPart]:
+        raise AssertionError
+
+    @staticmethod
+    def relation(connection: duckdb.DuckDBPyConnection, name: str, relation: str) -> RawPart:
+        """Describe something that DuckDB can already query."""
+        described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+        columns = {str(row[0]): str(row[1]) for row in described}
+        return RawPart(name, f"(SELECT row_number() OVER () AS _row, * FROM {relation})", columns)
+
+
+class _FolderSource(_Source):
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def parts(
+        self, connection: duckdb.DuckDBPyConnection, table: str, config: TableConfig, scratch: Path, number: int
+    ) -> list[RawPart]:
+        files = find_files(self.folder, table, config)
+        if config.files and not files:
+            raise DataError(f"{table}: no file matches {config.files!r} in {self.folder.name}")
+        return [raw_part(connection, file, config, scratch, number + i) for i, file in enumerate(files)]
+
+
+class _FileSource(_Source):
+    """One file that holds orders, or whatever tables the mapping reads from it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.mapped: set[str] = set()
+
+    def parts(
+        self, connection: duckdb.DuckDBPyConnection, table: str, config: TableConfig, scratch: Path, number: int
+    ) -> list[RawPart]:
+        configured = config != TableConfig()
+        if not configured and table != "orders":
+            return []
+        return [raw_part(connection, self.file, config, scratch, number)]
+
+
+class _DatabaseSource(_Source):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(f"ATTACH {literal(str(self.path))} AS source (READ_ONLY)")
+
+    def parts(
+        self, connection: duckdb.DuckDBPyConnection, table: str, config: TableConfig, scratch: Path, number: int
+    ) -> list[RawPart]:
+        name = config.files or table
+        found = connection.execute(
+            "SELECT 1 FROM information_schema.tables WHERE table_catalog = 'source' AND table_name = ?", [name]
+        ).fetchall()
+        if not found:
+            if config.files:
+                raise DataError(f"{table}: the database has no table {name!r}")
+            return []
+        return [self.relation(connection, name, f"source.{identifier(name)}")]
+
+
+class _FrameSource(_Source):
+    def __init__(self, frames: Mapping[str, pd.DataFrame]) -> None:
+        self.frames = frames
+
+    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        for name, frame in self.frames.items():
+            connection.register(f"_frame_{name}", frame)
+
+    def parts(
+        self, connection: duckdb.DuckDBPyConnection, table: str, config: TableConfig, scratch: Path, number: int
+    ) -> list[RawPart]:
+        return [self.relation(connection, table, f"_frame_{table}")] if table in self.frames else []
+
+
+def _prepared(origin: _Source, config: Config, source: str, store: str | Path | None, memory_limit: str | None) -> Shop:
+    scratch = tempfile.TemporaryDirectory(prefix="clvlib-", ignore_cleanup_errors=True)
+    connection = duckdb.connect(":memory:" if store is None else str(store))
+    try:
+        connection.execute(f"SET temp_directory = {literal(str(Path(scratch.name) / 'spill'))}")
+        if memory_limit:
+            connection.execute(f"SET memory_limit = {literal(memory_limit)}")
+        origin.attach(connection)
+        count = 0
+
+        def parts(table: str) -> list[tuple[TableConfig, RawPart]]:
+            nonlocal count
+            found = []
+            for part_config in config.parts(table):
+                for part in origin.parts(connection, table, part_config, Path(scratch.name), count):
+                    found.append((part_config, part))
+                    count += 1
+            return found
+
+        prepare(connection, config, parts, dt.datetime.now(ZoneInfo(config.timezone)).date())
+        if store is not None:
+            _seal(connection, config, source)
+    except BaseException as error:
+        connection.close()
+        scratch.cleanup()
+        if store is not None:
+            Path(store).unlink(missing_ok=True)
+        if isinstance(error, duckdb.Error) and not isinstance(error, ClvError):
+            raise EngineError(f"{source}: {str(error).splitlines()[0]}") from error
+        raise
+    return Shop(connection, config, source, scratch)
+
+
+def _seal(connection: duckdb.DuckDBPyConnection, config: Config, source: str) -> None:
+    """Write the settings beside the checked tables, so that the file speaks for itself."""
+    kept = {
+        "version": _STORE_VERSION,
+        "source": source,
+        "config": {
+            "name": config.name,
+            "timezone": config.timezone,
+            "currency": config.currency,
+            "language": config.language,
+            "sample": config.sample,
+            "value": {"margin": config.margin, "annual_rate": config.annual_rate},
+            "thresholds": dict(config.thresholds),
+            "targets": dict(config.targets),
+            "funnel": {"steps": list(config.funnel_steps)},
+        },
+        "as_of": config.as_of.isoformat() if config.as_of else None,
+    }
+    connection.execute("CREATE TABLE _store (content VARCHAR)")
+    connection.execute("INSERT INTO _store VALUES (?)", [json.dumps(kept, ensure_ascii=False)])
+    connection.execute("CHECKPOINT")
+
+
+def _open_store(path: Path, memory_limit: str | None) -> Shop | None:
+    """Open a DuckDB file read-only if ``connect`` made it; None where it is a database of the user's own."""
+    try:
+        connection = duckdb.connect(str(path), read_only=True)
+    except duckdb.Error as error:
+        raise DataError(f"{path.name}: cannot be opened as a DuckDB file ({str(error).splitlines()[0]})") from None
+    if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = '_store'").fetchall():
+        connection.close()
+        return None
+    kept = json.loads(connection.execute("SELECT content FROM _store").fetchall()[0][0])
+    if kept["version"] != _STORE_VERSION:
+        connection.close()
+        raise DataError(f"{path.name}: was made by another version of clvlib; connect to its source again")
+    scratch = tempfile.TemporaryDirectory(prefix="clvlib-", ignore_cleanup_errors=True)
+    connection.execute(f"SET temp_directory = {literal(str(Path(scratch.name) / 'spill'))}")
+    if memory_limit:
+        connection.execute(f"SET memory_limit = {literal(memory_limit)}")
+    config = _with_as_of(parse_config(kept["config"], path.name), kept["as_of"])
+    return Shop(connection, config, kept["source"], scratch)

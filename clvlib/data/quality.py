@@ -1,0 +1,68 @@
+"""What the checks found, as a result that a person can read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from clvlib.data.engine import Engine
+from clvlib.errors import DataError
+from clvlib.result import Result
+
+__all__ = ["Quality", "read_quality"]
+
+
+@dataclass(frozen=True)
+class Quality(Result):
+    """What was read, kept and set aside.
+
+    Attributes
+    ----------
+    ok : bool
+        No row was quarantined and no value set aside.
+    table : pandas.DataFrame
+        A row per table: table, files, rows_read, rows_kept, rows_quarantined, rows_left_out (by the configuration's
+        ``where``), amount_read, amount_kept, amount_quarantined (sum of the table's amounts), first, last.
+    reasons : pandas.DataFrame
+        A row per reason: table, what (row or value), reason, rows, share, file, first_row, example.
+    notes : tuple of str
+        What else there is to know about the files.
+    """
+
+    ok: bool
+    reasons: pd.DataFrame = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    def sentences(self) -> list[str]:
+        """Say each finding in a sentence."""
+        read = self.table.set_index("table")["rows_read"]
+        said = []
+        for row in self.reasons.itertuples():
+            example = f" ({row.example!r})" if isinstance(row.example, str) else ""
+            fate = "the rows were quarantined" if row.what == "row" else "the values were set aside, the rows kept"
+            said.append(
+                f"{row.table}: {row.reason}: {row.rows:,} of {read[row.table]:,} rows, first at row "
+                f"{row.first_row:,} of {row.file}{example}; {fate}"
+            )
+        return said
+
+
+def read_quality(engine: Engine) -> Quality:
+    """Read the records of the checks and reconcile them.
+
+    Raises
+    ------
+    DataError
+        Rows or sums do not add up: read is not kept and quarantined. That would be a fault of ours.
+    """
+    table = engine.query('SELECT * FROM _quality ORDER BY "table" <> \'orders\', "table"')
+    reasons = engine.query('SELECT * FROM _reasons ORDER BY "table", what, "rows" DESC, reason')
+    notes = engine.query("SELECT \"table\" || ': ' || note AS note FROM _notes ORDER BY 1")["note"]
+    wrong = engine.query(
+        'SELECT "table" FROM _quality WHERE rows_read <> rows_kept + rows_quarantined OR coalesce(amount_read, 0) <> '
+        "coalesce(amount_kept, 0) + coalesce(amount_quarantined, 0)"
+    )["table"]
+    if len(wrong):
+        raise DataError(f"{', '.join(wrong)}: rows read are not rows kept and quarantined; please report this")
+    return Quality(table=table, ok=reasons.empty, reasons=reasons, notes=tuple(notes))

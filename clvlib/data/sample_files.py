@@ -1,0 +1,140 @@
+"""How the sample shop's columns become files: coded text, ids, times and money, written in blocks by pyarrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+__all__ = ["NEVER", "Codes", "Columns", "Ids", "Money", "Times", "take", "to_arrow", "write_table"]
+
+NEVER = np.iinfo(np.int64).min  # a time that has not come: NULL in the file
+BLOCK = 1_000_000
+
+
+class Codes(NamedTuple):
+    """Text as codes into a list of labels; a negative code is NULL."""
+
+    codes: npt.NDArray[Any]
+    labels: tuple[str, ...] | list[str]
+
+
+class Ids(NamedTuple):
+    """Numbered ids, such as C000042; a negative number is NULL."""
+
+    numbers: npt.NDArray[Any]
+    prefix: str
+    width: int
+
+
+class Times(NamedTuple):
+    """Seconds since the shop's first Monday, ``NEVER`` for NULL."""
+
+    seconds: npt.NDArray[Any]
+
+
+class Money(NamedTuple):
+    """Integer cents."""
+
+    cents: npt.NDArray[Any]
+
+
+Column: TypeAlias = "npt.NDArray[Any] | Codes | Ids | Times | Money | pa.Array"
+Columns: TypeAlias = "dict[str, Any]"
+
+
+def take(columns: Columns, rows: npt.NDArray[Any]) -> Columns:
+    """Some rows of every column."""
+    return {
+        name: type(c)(c[0][rows], *c[1:]) if isinstance(c, (Codes, Ids, Times, Money)) else c.take(rows)
+        for name, c in columns.items()
+    }
+
+
+def length(columns: Columns) -> int:
+    """How many rows there are."""
+    first = next(iter(columns.values()))
+    return len(first[0] if isinstance(first, (Codes, Ids, Times, Money)) else first)
+
+
+def _codes(column: Codes) -> pa.Array:
+    codes = np.asarray(column.codes)
+    index = pa.array(codes.astype(np.int32), mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(index, pa.array(list(column.labels), pa.string()))
+
+
+def _ids(column: Ids) -> pa.Array:
+    numbers = np.asarray(column.numbers)
+    digits = pc.utf8_lpad(pa.array(np.maximum(numbers, 0)).cast(pa.string()), column.width, "0")
+    text = pc.binary_join_element_wise(column.prefix, digits, "")
+    return pc.if_else(pa.array(numbers >= 0), text, pa.scalar(None, pa.string()))
+
+
+def to_arrow(columns: Columns, epoch: np.datetime64) -> pa.Table:
+    """Turn columns into an Arrow table; ``epoch`` is the shop's first Monday, 00:00."""
+    arrays: dict[str, pa.Array] = {}
+    for name, column in columns.items():
+        match column:
+            case Codes():
+                arrays[name] = _codes(column)
+            case Ids():
+                arrays[name] = _ids(column)
+            case Times(seconds):
+                never = seconds == NEVER
+                stamps = epoch + np.where(never, 0, seconds).astype("timedelta64[s]")
+                arrays[name] = pa.array(stamps.astype("datetime64[s]"), mask=never)
+            case Money(cents):
+                arrays[name] = pa.array(cents / 100.0)
+            case _:
+                arrays[name] = column if isinstance(column, pa.Array) else pa.array(column)
+    return pa.table(arrays)
+
+
+def _blocks(columns: Columns, epoch: np.datetime64) -> Iterator[pa.Table]:
+    rows = length(columns)
+    for start in range(0, max(rows, 1), BLOCK):
+        yield to_arrow(take(columns, np.arange(start, min(start + BLOCK, rows))), epoch)
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """Without dictionaries, which the CSV writer does not know, and whole days as dates."""
+    for k, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(k, field.name, table.column(k).cast(pa.string()))
+    return table
+
+
+def write_table(path: Path, columns: Columns, epoch: np.datetime64, encodings: Mapping[str, str] | None = None) -> int:
+    """Write one file, CSV or Parquet by its suffix, and return its rows.
+
+    ``encodings`` names Parquet encodings of columns for which the writer's dictionary is the larger choice.
+    """
+    writer: Any = None
+    options = pa.csv.WriteOptions(quoting_style="needed")
+    special = dict(encodings or {})
+    for block in _blocks(columns, epoch):
+        if path.suffix == ".csv":
+            rows = _flat(block)
+            writer = writer or pa.csv.CSVWriter(path, rows.schema, write_options=options)
+            writer.write_table(rows)
+            continue
+        writer = writer or pq.ParquetWriter(
+            path,
+            block.schema,
+            compression="zstd",
+            compression_level=9 if length(columns) < BLOCK else 1,
+            coerce_timestamps="ms",
+            use_dictionary=[name for name in block.column_names if name not in special],
+            column_encoding=special or None,
+            store_schema=False,
+        )
+        writer.write_table(block)
+    writer.close()
+    return length(columns)
