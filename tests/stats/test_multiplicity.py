@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from clvlib.stats.multiplicity import adjust
+from clvlib.stats.multiplicity import adjust, agreeing_alpha
 
 BH_1995 = [
     0.0001,
@@ -58,3 +58,20 @@ def test_bad_input() -> None:
         adjust([0.1, np.nan])
     with pytest.raises(ValueError, match="'fdr' is not known"):
         adjust([0.1], "fdr")
+
+
+@given(st.lists(st.floats(0, 1), max_size=12), st.sampled_from(sorted(NAMES)), st.sampled_from([0.01, 0.05, 0.2]))
+def test_the_level_of_each_interval_gives_the_verdict_of_the_adjusted_p_value(
+    p: list[float], method: str, alpha: float
+) -> None:
+    levels = agreeing_alpha(p, alpha, method)
+    adjusted = adjust(p, method)
+    assert (levels <= alpha * (1 + 1e-12)).all()
+    for value, level, whole in zip(p, levels, adjusted, strict=True):
+        if abs(value - level) > 1e-9:  # but for ties in the last bit
+            assert (value < level) == (whole <= alpha)
+
+
+def test_alpha_out_of_range() -> None:
+    with pytest.raises(ValueError, match="alpha is a share"):
+        agreeing_alpha([0.1], 0)
