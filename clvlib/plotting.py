@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - matplotlib is imported where it is used
 """One look for every figure: a restrained palette that colour-blind readers can tell apart, and axis formats.
 
 Figures are read at arm's length in a browser, on a phone and on paper, so text is large against the figure, grids

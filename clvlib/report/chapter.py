@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - IPython and matplotlib are imported where they are used: whoever needs neither is not slowed
 """What a notebook says to the report: figures, tables, pictures, claims and alerts, one call each.
 
 A chapter shows each thing in the notebook in two forms, one for people in a browser and one line of text, and hides a
@@ -170,7 +169,7 @@ class Chapter:
         payload = {"chapter": self.name, "section": section, "tables": tables, "reason": reason}
         _display(text, f'<p class="clv-missing">{escape(text)}</p>', data={MISSING: payload})
 
-    def kpi(  # noqa: PLR0917 - the order is the notebooks' convention
+    def kpi(
         self,
         name: str,
         value: float | None,

@@ -1,0 +1,204 @@
+"""Executed notebooks as parts of a page: everything escaped, no script, no address outside the file."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any, Final
+
+import bleach  # type: ignore[import-untyped]
+import mistune
+
+from clvlib.report.chapter import ALERT, HEADER
+
+__all__ = ["ChapterPage", "Part", "chapter_page", "within"]
+
+_TAGS: Final = frozenset(
+    ("p", "div", "span", "strong", "em", "b", "i", "u", "br", "hr", "ul", "ol", "li", "code", "pre", "sub", "sup")
+    + ("small", "table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td")
+)
+_ATTRIBUTES: Final = {
+    "*": ["class", "title"],
+    "div": ["class", "role", "tabindex", "aria-label"],
+    "th": ["class", "scope", "colspan", "rowspan"],
+    "td": ["class", "colspan", "rowspan"],
+}
+_LONGEST_HTML = 100_000
+_LONGEST_TEXT = 4_000
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass
+class Part:
+    """A piece of a chapter.
+
+    Attributes
+    ----------
+    kind : {'html', 'picture', 'code'}
+        What it is.
+    html : str
+        Safe HTML; of a picture, what stands in its place where it must go.
+    data, alt : str
+        Of a picture: base64, and what it says.
+    width, height : int
+        Of a picture, on the page; 0 where unknown.
+    """
+
+    kind: str
+    html: str = ""
+    data: str = ""
+    alt: str = ""
+    width: int = 0
+    height: int = 0
+
+
+@dataclass
+class ChapterPage:
+    """A chapter, ready for the template.
+
+    Attributes
+    ----------
+    name, title, anchor : str
+        Of the notebook; its first heading; where links point to.
+    sections : list of (anchor, title)
+        Headings below the title.
+    parts : list of Part
+        In the notebook's order.
+    error, traceback : str
+        Why it failed, if it did.
+    """
+
+    name: str
+    title: str = ""
+    sections: list[tuple[str, str]] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    error: str = ""
+    traceback: str = ""
+
+    @property
+    def anchor(self) -> str:
+        """Where links point to."""
+        return f"chapter-{self.name}"
+
+
+class _Markdown(mistune.HTMLRenderer):
+    """Text cells: headings shifted below the page's, links and pictures reduced to their words."""
+
+    def __init__(self, chapter: ChapterPage) -> None:
+        super().__init__(escape=True)
+        self._chapter = chapter
+        self._level = 2
+
+    def heading(self, text: str, level: int, **_: Any) -> str:
+        plain = re.sub(r"<[^>]+>", "", text)
+        if level == 1 and not self._chapter.title:
+            self._chapter.title = plain
+            return ""
+        self._level = min(max(level, 2) + 1, self._level + 1, 6)  # no level is skipped, whatever the notebook does
+        anchor = f"{self._chapter.anchor}-{len(self._chapter.sections) + 1}"
+        if self._level == 3:
+            self._chapter.sections.append((anchor, plain))
+            return f'<h3 id="{anchor}">{text}</h3>\n'
+        return f"<h{self._level}>{text}</h{self._level}>\n"
+
+    def link(self, text: str, *_: Any, **__: Any) -> str:
+        return text
+
+    def image(self, text: str, *_: Any, **__: Any) -> str:
+        return text
+
+
+def _clean(html: str) -> str:
+    return str(bleach.clean(html, tags=_TAGS, attributes=_ATTRIBUTES, strip=False, strip_comments=True))
+
+
+def _text(text: str) -> Part:
+    cut = (
+        text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + f"\n… {len(text) - _LONGEST_TEXT:,} more letters"
+    )
+    return Part("html", f"<pre>{escape(cut)}</pre>")
+
+
+def _picture(output: Any, where: str) -> Part | None:
+    data = "".join(output["data"]["image/png"].split())
+    try:
+        if not base64.b64decode(data, validate=True).startswith(_PNG):
+            return None
+    except binascii.Error:
+        return None
+    meta = output.get("metadata", {}).get("image/png", {})
+    alt = str(meta.get("alt", "")) or f"Figure of the section {where}"
+    size = [n if isinstance(n, int) and n > 0 else 0 for n in (meta.get("width"), meta.get("height"))]
+    return Part("picture", data=data, alt=alt, width=size[0], height=size[1])
+
+
+def _output(output: Any, where: str) -> Part | None:
+    """Return what one output of a cell becomes on the page, or None for what the page says elsewhere."""
+    if output.output_type == "stream":
+        return _text(output.text) if output.name == "stdout" and output.text.strip() else None
+    if output.output_type == "error":
+        return None
+    data = output.data
+    if HEADER in data or ALERT in data:
+        return None
+    if "image/png" in data:
+        return _picture(output, where)
+    html = data.get("text/html", "")
+    # a style sheet or a script cannot be kept, and without it the rest would be a mess: the plain text is better
+    if html and len(html) <= _LONGEST_HTML and not re.search(r"<\s*(style|script|svg|iframe)\b", html, re.IGNORECASE):
+        return Part("html", _clean(html))
+    text = data.get("text/plain", "")
+    return None if not text or text.startswith("<Figure size") else _text(text)
+
+
+def _code(source: str) -> Part:
+    return Part("code", f"<pre><code>{escape(source)}</code></pre>")
+
+
+def chapter_page(name: str, node: Any, error: str = "", traceback: str = "") -> ChapterPage:
+    """Turn an executed notebook into the parts of a chapter."""
+    chapter = ChapterPage(name, error=error, traceback=traceback)
+    markdown = mistune.create_markdown(renderer=_Markdown(chapter), plugins=["table", "strikethrough"])
+    for cell in node.cells:
+        if cell.cell_type == "markdown":
+            html = str(markdown(cell.source)).strip()
+            if html:
+                chapter.parts.append(Part("html", html))
+        elif cell.cell_type == "code":
+            where = chapter.sections[-1][1] if chapter.sections else chapter.title
+            parts = [part for output in cell.outputs if (part := _output(output, where))]
+            chapter.parts += parts
+            if cell.source.strip() and cell.execution_count:
+                chapter.parts.append(_code(cell.source))
+    chapter.title = chapter.title or name.replace("_", " ")
+    chapter.parts = list(_joined(chapter.parts))
+    return chapter
+
+
+def _joined(parts: list[Part]) -> Iterator[Part]:
+    """Put code of neighbouring cells that show nothing in between behind one click."""
+    before: Part | None = None
+    for part in parts:
+        if before is not None and before.kind == part.kind == "code":
+            before = Part("code", before.html + part.html)
+            continue
+        if before is not None:
+            yield before
+        before = part
+    if before is not None:
+        yield before
+
+
+def within(chapters: list[ChapterPage], limit: int) -> None:
+    """Leave out the largest pictures until all of them together stay below ``limit`` letters of base64."""
+    pictures = sorted((p for c in chapters for p in c.parts if p.kind == "picture"), key=lambda p: len(p.data))
+    total = sum(len(p.data) for p in pictures)
+    while pictures and total > limit:
+        largest = pictures.pop()
+        total -= len(largest.data)
+        largest.kind, largest.data = "html", ""
+        largest.html = f'<p class="clv-missing">Left out to keep this page small: {escape(largest.alt)}</p>'

@@ -1,0 +1,182 @@
+"""One notebook, executed by papermill's engine in a kernel of its own, with a time limit, and never in place."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+from weakref import WeakSet
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
+from papermill.engines import papermill_engines
+
+import clvlib.errors
+from clvlib.report.parameters import Notebook, literal
+
+__all__ = ["Execution", "Kernel", "execute", "inject"]
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Kernel(AsyncKernelManager):
+    """A kernel of this very interpreter, whatever kernels and start-up files the user has installed.
+
+    It talks through files in a folder of its own: parallel kernels that pick free ports race for them. It has no
+    history and no start-up files, so that a report depends on its inputs alone. How kernels come to life is decided
+    here and nowhere else.
+    """
+
+    live: ClassVar[WeakSet[Kernel]] = WeakSet()
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="clv-")  # short: names of sockets end at some 100 letters
+        super().__init__(transport="ipc", connection_file=str(Path(self._folder.name) / "k.json"), **kwargs)
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """What is started."""
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=[*command, "--HistoryManager.enabled=False"], language="python", display_name="Python 3")
+
+    async def start_kernel(self, **kwargs: Any) -> None:  # type: ignore[override]
+        """Start it in a quiet environment."""
+        quiet = {"PYTHONWARNINGS": "ignore", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONHASHSEED": "0"}
+        kwargs["env"] = {**os.environ, **quiet, "IPYTHONDIR": self._folder.name}
+        self.live.add(self)
+        await super().start_kernel(**kwargs)
+
+    async def cleanup_resources(self, restart: bool = False) -> None:  # type: ignore[override] # noqa: FBT001, FBT002
+        """Remove its files once it has ended."""
+        await super().cleanup_resources(restart=restart)
+        if not restart:
+            self.live.discard(self)
+            self._folder.cleanup()
+
+    @classmethod
+    def kill_all(cls) -> None:
+        """Kill every kernel that still runs; those who wait for them notice within a second."""
+        for kernel in list(cls.live):
+            process = getattr(kernel.provisioner, "process", None)
+            if process is not None and process.poll() is None:
+                process.kill()
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How one notebook went.
+
+    Attributes
+    ----------
+    name : str
+        Of the notebook.
+    node : nbformat.NotebookNode
+        The executed notebook, as far as it came.
+    error : str
+        In one line; empty where all went well.
+    traceback : str
+        Plain text behind the error.
+    seconds : float
+        How long it took.
+    """
+
+    name: str
+    node: NotebookNode
+    error: str
+    traceback: str
+    seconds: float
+
+
+def inject(notebook: Notebook, values: Mapping[str, Any]) -> NotebookNode:
+    """Return a copy without outputs, with the values as literals in a cell behind the declared parameters."""
+    node = copy.deepcopy(notebook.node)
+    for cell in node.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    node.cells = [c for c in node.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    lines = [f"{name}: {notebook.parameters[name].annotation} = {literal(value)}" for name, value in values.items()]
+    cell = new_code_cell("\n".join(["# Parameters", *lines]), id="injected", metadata={"tags": ["injected-parameters"]})
+    place = next(i for i, c in enumerate(node.cells) if "parameters" in c.metadata.get("tags", []))
+    node.cells.insert(place + 1, cell)
+    node.metadata["papermill"] = {}
+    return node
+
+
+def execute(notebook: Notebook, values: Mapping[str, Any], timeout: float, start_timeout: float = 60) -> Execution:
+    """Execute a notebook; whatever happens to it is told in the result, never raised.
+
+    Parameters
+    ----------
+    notebook : Notebook
+        What to run, in its own folder; the file is not touched.
+    values : mapping
+        Checked parameters.
+    timeout, start_timeout : float
+        Seconds for all of its cells together, and for its kernel to answer.
+
+    Returns
+    -------
+    Execution
+    """
+    node = inject(notebook, values)
+    started = time.monotonic()
+    problem, trace = "", ""
+    try:
+        papermill_engines.execute_notebook_with_engine(
+            None,
+            node,
+            kernel_name="python3",
+            progress_bar=False,
+            autosave_cell_every=0,
+            start_timeout=start_timeout,
+            kernel_manager_class=Kernel,
+            shutdown_kernel="immediate",
+            record_timing=False,
+            timeout_func=lambda _: max(1, round(timeout - (time.monotonic() - started))),
+            resources={"metadata": {"path": str(notebook.path.resolve().parent)}},
+        )
+    except Exception as error:  # noqa: BLE001 - a kernel can die of anything; one chapter must not take the others along
+        problem, trace = _fault(error, timeout)
+    failed = _failed_cell(node)
+    if failed:
+        problem, trace = failed
+    return Execution(notebook.name, _without_times(node), problem, trace, time.monotonic() - started)
+
+
+def _fault(error: Exception, timeout: float) -> tuple[str, str]:
+    kind = type(error).__name__
+    text = _ANSI.sub("", str(error)).strip()
+    if kind == "CellTimeoutError":
+        return f"it was stopped after {timeout:g} seconds", text
+    if kind == "DeadKernelError":
+        return "its kernel died (out of memory, or killed from outside)", text
+    return f"{kind}: {text.splitlines()[0] if text else 'no message'}", text
+
+
+def _failed_cell(node: NotebookNode) -> tuple[str, str] | None:
+    for cell in node.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                first = (_ANSI.sub("", output.evalue).strip() or "no message").splitlines()[0]
+                ours = output.ename in clvlib.errors.__all__
+                trace = _ANSI.sub("", "\n".join(output.traceback))
+                return (first if ours else f"{output.ename}: {first}"), trace
+    return None
+
+
+def _without_times(node: NotebookNode) -> NotebookNode:
+    """Drop when each cell ran, so that the same inputs give the same bytes; durations stand in the run's status."""
+    node.metadata.pop("papermill", None)
+    for cell in node.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+    return node

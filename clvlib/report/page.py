@@ -1,0 +1,207 @@
+"""The page that people read: one file, nothing outside it, no script."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from clvlib.data.calendar import Week
+from clvlib.report.cells import chapter_page, within
+from clvlib.report.execute import Execution
+from clvlib.report.facts import Facts
+from clvlib.report.form import frame_cells, html_table, is_absent, show
+from clvlib.report.harvest import Harvest
+
+__all__ = ["LIMIT", "days", "render"]
+
+LIMIT = 2_000_000  # bytes, so that the page travels by mail
+_SEVERITY = {"high": 0, "medium": 1, "low": 2}
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+
+
+def _day(day: dt.date) -> str:
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+
+
+def days(first: dt.date, last: dt.date) -> str:
+    """Write a span of days, saying month and year once where they are the same.
+
+    >>> days(dt.date(2026, 11, 9), dt.date(2026, 11, 15)), days(dt.date(2026, 12, 28), dt.date(2027, 1, 3))
+    ('9 to 15 November 2026', '28 December 2026 to 3 January 2027')
+    """
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day} to {_day(last)}"
+    if first.year == last.year:
+        return f"{first.day} {_MONTHS[first.month - 1]} to {_day(last)}"
+    return f"{_day(first)} to {_day(last)}"
+
+
+def _figures(harvests: Mapping[str, Harvest], titles: Mapping[str, str]) -> list[dict[str, Any]]:
+    groups = []
+    for name, found in harvests.items():
+        rows = [_figure(kpi) for kpi in found.kpis]
+        if rows:
+            groups.append({"title": titles[name], "anchor": f"chapter-{name}", "rows": rows})
+    return groups
+
+
+def _figure(kpi: Mapping[str, Any]) -> dict[str, str]:
+    unit, currency = kpi["unit"], kpi["currency"]
+    text = show(kpi["value"], unit, currency, short=True)
+    interval = ""
+    if not any(is_absent(kpi[end]) for end in ("value", "lower", "upper")):
+        interval = (
+            f"{show(kpi['lower'], unit, currency, short=True)} to {show(kpi['upper'], unit, currency, short=True)}"
+        )
+    better = {"higher": "higher is better", "lower": "lower is better"}.get(kpi["better"], "")
+    level = "" if kpi["level"] == 0.95 or not interval else f"{100 * kpi['level']:g}%"
+    return {
+        "label": kpi["label"],
+        "text": text,
+        "interval": interval,
+        "level": level,
+        "why": kpi["why"],
+        "better": better,
+    }
+
+
+def _alerts(harvests: Mapping[str, Harvest], titles: Mapping[str, str]) -> list[dict[str, Any]]:
+    found = [
+        {**alert, "title": titles[name], "anchor": f"chapter-{name}"}
+        for name, h in harvests.items()
+        for alert in h.alerts
+    ]
+    return sorted(found, key=lambda alert: _SEVERITY[alert["severity"]])
+
+
+def _frame(frame: pd.DataFrame, caption: str, currency: str, formats: Mapping[str, str] | None = None) -> Markup:
+    heads, rows, numeric = frame_cells(frame.reset_index(drop=True), dict(formats or {}), currency)
+    heads = [head.replace("_", " ") for head in heads]
+    return Markup(html_table(heads, rows, numeric, caption))  # noqa: S704 - html_table escapes every cell
+
+
+def _quality(facts: Facts) -> dict[str, Any]:
+    table, reasons = facts.quality, facts.reasons
+    counts = ("rows_read", "rows_kept", "rows_quarantined", "rows_left_out")
+    read, kept, aside, out = (int(table[c].sum()) if c in table else 0 for c in counts)
+    money = {c: "money" for c in table.columns if str(c).startswith("amount")}
+    shown = [c for c in reasons.columns if c != "example"]  # an example may hold what identifies a person
+    summary = f"{read:,} rows were read: {kept:,} kept, {aside:,} set aside because they break the data contract"
+    summary += f" ({show(aside / read, 'share')})." if read and aside else "."
+    if out:
+        summary += f" {out:,} more were left out, as the shop's configuration asks."
+    main = table[[c for c in table.columns if c not in {"files", "first", "last"}]]
+    caption = "Each row that was read is either kept or set aside (quarantined)"
+    return {
+        "summary": summary,
+        "tables": _frame(main, caption, facts.currency, money),
+        "reasons": _frame(reasons[shown], "What was set aside, and why", facts.currency, {"share": "share"})
+        if len(reasons)
+        else "",
+    }
+
+
+def _provenance(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    tables = [{"table": name, **values} for name, values in manifest["tables"].items()]
+    columns = list(dict.fromkeys(itertools.chain.from_iterable(tables)))
+    rows = [["" if is_absent(t.get(c)) else str(t.get(c)) for c in columns] for t in tables]
+    heads = [column.replace("_", " ") for column in columns]
+    books = [[name, book["sha256"][:16], _listed(book["parameters"])] for name, book in manifest["notebooks"].items()]
+    caption = "Tables as they were read"
+    return {
+        "tables": Markup(html_table(heads, rows, [False] * len(heads), caption)),  # noqa: S704 - escaped there
+        "books": Markup(  # noqa: S704 - escaped there
+            html_table(["notebook", "hash", "parameters"], books, [False] * 3, "Notebooks")
+        ),
+        "versions": ", ".join(f"{name.replace('_', ' ')} {version}" for name, version in manifest["versions"].items()),
+    }
+
+
+def _listed(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in parameters.items() if name not in {"source", "output"})
+
+
+def _notices(facts: Facts, week: Week) -> list[str]:
+    notices = []
+    if facts.until < week.as_of:
+        notices.append(f"The data end on {_day(facts.until)}, before this week does: its figures may still grow.")
+    return notices
+
+
+def render(
+    facts: Facts,
+    week: Week,
+    runs: Sequence[Execution],
+    harvests: Mapping[str, Harvest],
+    manifest: Mapping[str, Any],
+) -> str:
+    """Write ``index.html``.
+
+    Parameters
+    ----------
+    facts : Facts
+        Of the shop.
+    week : Week
+        Of the report.
+    runs : sequence of Execution
+        The chapters, in order.
+    harvests : mapping
+        By chapter.
+    manifest : mapping
+        Provenance, as published beside the page.
+
+    Returns
+    -------
+    str
+        The whole file.
+    """
+    chapters = [chapter_page(run.name, run.node, run.error, run.traceback) for run in runs]
+    titles = {chapter.name: chapter.title for chapter in chapters}
+    template = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template("page.html")
+    groups = _figures(harvests, titles)
+    intervals = {row["level"] for group in groups for row in group["rows"] if row["interval"]}
+    content = {
+        "facts": facts,
+        "week": week,
+        "span": days(week.start, week.as_of),
+        "as_of": _day(min(facts.until, week.as_of)),
+        "notices": _notices(facts, week),
+        "chapters": chapters,
+        "groups": groups,
+        "interval_head": "95% interval" if intervals <= {""} else "Interval (95% unless marked)",
+        "alerts": _alerts(harvests, titles),
+        "missing": [m for h in harvests.values() for m in h.missing],
+        "quality": _quality(facts),
+        "provenance": _provenance(manifest),
+        "safe": Markup,
+    }
+    rest = len(template.render(content | {"chapters": []}).encode())
+    words = sum(len(part.html.encode()) for chapter in chapters for part in chapter.parts)
+    within(chapters, LIMIT - rest - words - 200 * sum(len(chapter.parts) for chapter in chapters))
+    return template.render(content)

@@ -1,0 +1,127 @@
+"""How a report reaches its readers: prepared out of sight, then put in place at once, one writer at a time."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clvlib.errors import ReportError
+
+__all__ = ["exchange", "locked", "publish", "staging"]
+
+_AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2
+
+
+def _sentence(error: OSError, what: str) -> ReportError:
+    return ReportError(f"{what}: {error.strerror or error}")
+
+
+@contextmanager
+def locked(out: Path, week: str) -> Iterator[None]:
+    """Hold the right to write one week's report; the system takes it back when the process ends, however it ends.
+
+    Raises
+    ------
+    ReportError
+        Another run holds it, or the folder cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / f".{week}.lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise _sentence(error, f"cannot write into the folder {out}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip()
+            raise ReportError(
+                f"another run{f' (process {holder})' if holder else ''} is writing the report of {week} in {out}; "
+                "wait for it, or end it"
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@contextmanager
+def staging(out: Path, week: str) -> Iterator[Path]:
+    """Make a hidden folder on the same disk for a report in the making; whatever happens, nothing of it stays.
+
+    What an earlier run of the week left behind when it was killed is removed, and a report that it had moved aside
+    is put back. Call it under :func:`locked`.
+
+    Raises
+    ------
+    ReportError
+        The folder cannot be made.
+    """
+    for old in out.glob(f".old-{week}-*"):
+        if not (out / week).exists():
+            old.rename(out / week)
+        shutil.rmtree(old, ignore_errors=True)
+    for left in out.glob(f".staging-{week}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".staging-{week}-", dir=out))
+        folder.chmod(0o755)
+    except OSError as error:
+        raise _sentence(error, f"cannot write into the folder {out}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two folders swap places in a single step; False where the system cannot."""
+    library = ctypes.CDLL(None, use_errno=True)
+    a, b = os.fsencode(one), os.fsencode(other)
+    if sys.platform.startswith("linux") and hasattr(library, "renameat2"):
+        return bool(library.renameat2(_AT_FDCWD, a, _AT_FDCWD, b, _RENAME_EXCHANGE) == 0)
+    if sys.platform == "darwin" and hasattr(library, "renamex_np"):
+        return bool(library.renamex_np(a, b, _RENAME_SWAP) == 0)
+    return False
+
+
+def _empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def publish(staged: Path, target: Path) -> None:
+    """Put a finished folder in its place; a reader sees the old report or the new one, never half of either.
+
+    Parameters
+    ----------
+    staged : pathlib.Path
+        What :func:`staging` made; afterwards it holds what was published before, if anything.
+    target : pathlib.Path
+        Where it goes.
+
+    Raises
+    ------
+    ReportError
+        It could not be moved, or something that is no report lies there; what was there is there still.
+    """
+    if target.exists() and not (target / "status.json").is_file() and not _empty(target):
+        raise ReportError(f"{target} exists and is no report of ours; move it away, or choose another --out")
+    try:
+        if not target.exists():
+            staged.rename(target)
+        elif not exchange(staged, target):
+            aside = target.with_name(f".old-{target.name}-{os.getpid()}")
+            target.rename(aside)  # a crash between these two lines is mended by the next run, in staging()
+            staged.rename(target)
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise _sentence(error, f"cannot put the report in its place, {target}") from error

@@ -1,0 +1,323 @@
+"""From a shop to a published report: check, prepare once, execute the notebooks side by side, publish at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+
+from clvlib.data.calendar import Week
+from clvlib.data.connect import connect
+from clvlib.errors import ParameterError, ReportError
+from clvlib.report.execute import Execution, Kernel, execute
+from clvlib.report.facts import Facts, digest, facts_of, versions
+from clvlib.report.harvest import Harvest, harvest
+from clvlib.report.page import render
+from clvlib.report.parameters import Notebook, checked, literal, read_notebook
+from clvlib.report.publish import locked, publish, staging
+from clvlib.result import Result
+
+__all__ = ["NOTEBOOKS", "Report", "run", "run_weeks", "select"]
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+_OURS = ("source", "week", "output")  # parameters that the runner itself sets
+
+
+def _quiet(_: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Report(Result):
+    """What a run came to; ``table`` has a row per chapter: chapter, status, error, seconds, kpis, alerts.
+
+    Attributes
+    ----------
+    week : str
+        ISO week.
+    folder : pathlib.Path
+        Where the report lies.
+    exit_code : int
+        0: all chapters are there; 1: published, with failed chapters in it; 2: none succeeded, and what was published
+        before stands.
+    """
+
+    week: str
+    folder: Path
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One run, checked before anything starts."""
+
+    source: str
+    out: Path
+    notebooks: list[Notebook]
+    parameters: dict[str, dict[str, Any]]
+    jobs: int
+    timeout: float
+    tell: Callable[[str], None]
+
+
+def select(names: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Notebook]:
+    """Read the report's notebooks, or those of them that are named.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Such as ``03`` or ``03_clv``; none: all.
+    folder : pathlib.Path
+        Where they lie.
+
+    Raises
+    ------
+    ParameterError
+        A name fits none.
+    ReportError
+        There are none, or one cannot be read.
+    """
+    paths = sorted(path for path in folder.glob("*.ipynb") if not path.name.startswith("."))
+    if not paths:
+        raise ReportError(f"{folder}: no notebook lies here")
+    if not names:
+        return [read_notebook(path) for path in paths]
+    wanted: list[Path] = []
+    for name in names:
+        fits = [path for path in paths if name in {path.stem, path.stem.partition("_")[0], path.name}]
+        if not fits:
+            near = get_close_matches(name, [path.stem for path in paths], n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(path.stem for path in paths)}"
+            raise ParameterError(f"no notebook is called {name!r}; {hint}")
+        wanted += [path for path in fits if path not in wanted]
+    return [read_notebook(path) for path in sorted(wanted)]
+
+
+def run(source: str | Path, week: str = "", out: str | Path = "reports", **options: Any) -> Report:
+    """Make the report of one week; see :func:`run_weeks` for the options.
+
+    Parameters
+    ----------
+    source : str or pathlib.Path
+        What :func:`clvlib.connect` accepts.
+    week : str
+        Such as ``2026-W46``; empty: the last complete week in the data.
+    out : str or pathlib.Path
+        Folder of the reports.
+
+    Returns
+    -------
+    Report
+    """
+    return next(run_weeks(source, [week], out, **options))
+
+
+def run_weeks(
+    source: str | Path,
+    weeks: Sequence[str],
+    out: str | Path = "reports",
+    *,
+    notebooks: Sequence[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+    jobs: int = 2,
+    timeout: float = 1800,
+    folder: Path = NOTEBOOKS,
+    tell: Callable[[str], None] = _quiet,
+) -> Iterator[Report]:
+    """Make the reports of several weeks from tables that are read and checked once.
+
+    Parameters
+    ----------
+    source, out
+        As in :func:`run`.
+    weeks : sequence of str
+        Labels; an empty one is the last complete week.
+    notebooks : sequence of str
+        Which ones, such as ``["01", "03_clv"]``; none: all in ``folder``.
+    parameters : mapping
+        Values by name, or by ``notebook.name``.
+    jobs : int
+        How many notebooks run at a time.
+    timeout : float
+        Seconds that one notebook may take.
+    folder : pathlib.Path
+        Where the source notebooks lie.
+    tell : callable
+        Receives a line at each step.
+
+    Yields
+    ------
+    Report
+        One per week, as it is published.
+
+    Raises
+    ------
+    ClvError
+        A parameter, a week, a notebook or the data cannot be used (before any kernel starts), another run writes the
+        same week, or the report cannot be written.
+    """
+    if jobs < 1 or timeout <= 0:
+        raise ParameterError(f"jobs is {jobs} and timeout {timeout:g}; both must be positive")
+    for name in _OURS:
+        if name in (parameters or {}):
+            raise ParameterError(f"parameter {name!r} is set by the report itself (--source, --week, --out)")
+    chosen = select(notebooks, folder)
+    given = checked(chosen, parameters or {})
+    for label in filter(None, weeks):
+        Week(label)
+    with _prepared(source, weeks, tell) as (facts, store, which):
+        plan = _Plan(str(source), Path(out).resolve(), chosen, given, jobs, timeout, tell)
+        for week in which:
+            yield _report(plan, facts, store, week)
+
+
+@contextmanager
+def _prepared(
+    source: str | Path, labels: Sequence[str], tell: Callable[[str], None]
+) -> Iterator[tuple[Facts, Path, list[Week]]]:
+    """Read and check the tables once, into a file from which each kernel starts at once."""
+    with tempfile.TemporaryDirectory(prefix="clvlib-") as scratch:
+        started = time.monotonic()
+        store = _store(source, Path(scratch) / "shop.duckdb")
+        shop = connect(store)
+        try:
+            weeks = [shop.week(label) for label in labels]
+            facts = facts_of(shop)
+        finally:
+            shop.close()
+        tell(f"tables of {facts.name} checked ({_seconds(time.monotonic() - started)})")
+        yield facts, store, weeks
+
+
+def _store(source: str | Path, file: Path) -> Path:
+    """Return a file of checked tables: ``file``, or the source itself where it is one already."""
+    try:
+        connect(source, store=file).close()
+    except ParameterError:
+        connect(source).close()
+        return Path(source).resolve()
+    return file
+
+
+def _report(plan: _Plan, facts: Facts, store: Path, week: Week) -> Report:
+    with locked(plan.out, week.label), staging(plan.out, week.label) as staged:
+        started, clock = dt.datetime.now(dt.UTC), time.monotonic()
+        plan.tell(f"week {week.label} ({week.start} to {week.as_of})")
+        values = {book.name: _values(plan, book, store, week, staged) for book in plan.notebooks}
+        runs = _execute_all(plan, values)
+        harvests = {run.name: harvest(run.node) for run in runs}
+        failed = sum(bool(run.error) for run in runs)
+        code = 0 if not failed else 1 if failed < len(runs) else 2
+        target = plan.out / (week.label if code < 2 else f"{week.label}.failed")
+        table = _table(runs, harvests)
+        times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
+        try:
+            _write(plan, facts, week, staged, runs, harvests, target)
+            status = {"week": week.label, "status": ("ok", "partial", "failed")[code], "exit_code": code, **times}
+            _dump(staged / "status.json", status | {"chapters": table.to_dict("records")})
+        except OSError as error:
+            raise ReportError(f"cannot write the report of {week.label}: {error.strerror or error}") from error
+        publish(staged, target)
+    return Report(table=table, week=week.label, folder=target, exit_code=code)
+
+
+def _values(plan: _Plan, book: Notebook, store: Path, week: Week, staged: Path) -> dict[str, Any]:
+    ours = {"source": str(store), "week": week.label, "output": str(staged / "tables")}
+    return {k: v for k, v in ours.items() if k in book.parameters} | plan.parameters[book.name]
+
+
+def _execute_all(plan: _Plan, values: Mapping[str, Mapping[str, Any]]) -> list[Execution]:
+    done: list[Execution] = []
+    with ThreadPoolExecutor(plan.jobs) as pool:
+        futures = [pool.submit(execute, book, values[book.name], plan.timeout) for book in plan.notebooks]
+        try:
+            for future in as_completed(futures):
+                run = future.result()
+                done.append(run)
+                plan.tell(f"  {run.name}: {run.error or 'done'} ({_seconds(run.seconds)})")
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            Kernel.kill_all()
+            raise
+    return sorted(done, key=lambda run: run.name)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s"
+
+
+def _table(runs: list[Execution], harvests: Mapping[str, Harvest]) -> pd.DataFrame:
+    rows = [
+        {
+            "chapter": run.name,
+            "status": "failed" if run.error else "ok",
+            "error": run.error,
+            "seconds": round(run.seconds, 2),
+            "kpis": len(harvests[run.name].kpis),
+            "alerts": len(harvests[run.name].alerts),
+        }
+        for run in runs
+    ]
+    return pd.DataFrame(rows)
+
+
+def _dump(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+
+
+def _write(
+    plan: _Plan,
+    facts: Facts,
+    week: Week,
+    staged: Path,
+    runs: list[Execution],
+    harvests: Mapping[str, Harvest],
+    target: Path,
+) -> None:
+    used: dict[str, dict[str, Any]] = {}
+    for run, book in zip(runs, plan.notebooks, strict=True):
+        used[book.name] = _as_published(plan, run.node, book, week, target)
+        text = nbformat.writes(run.node)
+        (staged / f"{run.name}.ipynb").write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    manifest = {
+        "schema": 1,
+        "week": week.label,
+        "source": plan.source,
+        "shop": facts.name,
+        "sample": facts.sample,
+        "tables": facts.fingerprint,
+        "notebooks": {
+            book.name: {"sha256": digest(book.path), "parameters": used[book.name]} for book in plan.notebooks
+        },
+        "versions": versions(),
+    }
+    _dump(staged / "manifest.json", manifest)
+    (staged / "index.html").write_text(render(facts, week, runs, harvests, manifest), encoding="utf-8")
+
+
+def _as_published(plan: _Plan, node: Any, book: Notebook, week: Week, target: Path) -> dict[str, Any]:
+    """Rewrite the injected cell so that the notebook can be run again from where it is published.
+
+    While it ran it read the prepared tables and wrote into the staging folder; neither outlives the run.
+    """
+    origin = Path(plan.source)
+    source = Path(os.path.relpath(origin.resolve(), target)).as_posix() if origin.exists() else plan.source
+    ours = {"source": source, "week": week.label, "output": "tables"}
+    values = {name: ours.get(name, p.default) for name, p in book.parameters.items()} | plan.parameters[book.name]
+    cell = next(c for c in node.cells if "injected-parameters" in c.metadata.get("tags", []))
+    lines = [f"{k}: {book.parameters[k].annotation} = {literal(v)}" for k, v in values.items()]
+    cell.source = "\n".join(["# Parameters", *lines])
+    return values
