@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from clvlib.data.contract import CONTRACT
 from clvlib.data.engine import DuckDBEngine, Table, identifier, literal
 from clvlib.data.prepare import prepare
 from clvlib.data.quality import Quality, read_quality
-from clvlib.data.reader import RawPart, find_files, raw_part
+from clvlib.data.reader import RawPart
+from clvlib.data.sources import DatabaseSource, FileSource, FolderSource, FrameSource, Source
 from clvlib.errors import ClvError, ConfigError, DataError, EngineError, MissingTableError, ParameterError
 
 __all__ = ["Shop", "connect"]
@@ -72,7 +74,8 @@ class Shop:
     def has(self, *names: str) -> bool:
         """Whether all the named tables, or columns written ``table.column``, are there.
 
-        >>> shop = connect({"orders": pd.DataFrame({"customer_id": ["a"], "ordered_at": ["2026-01-05"], "amount": [9]})})
+        >>> orders = pd.DataFrame({"customer_id": ["a"], "ordered_at": ["2026-01-05"], "amount": [9]})
+        >>> shop = connect({"orders": orders})
         >>> shop.has("orders", "orders.amount"), shop.has("orders.platform"), shop.has("events")
         (True, False, False)
         """
@@ -135,15 +138,31 @@ class Shop:
         unit: summary.Unit = "W",
         collapse: summary.Collapse = "D",
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return the summary up to ``split`` and what came after; see :func:`clvlib.data.summary.calibration_holdout`."""
+        """Return the summary up to ``split`` and what came after.
+
+        See :func:`clvlib.data.summary.calibration_holdout`; without ``as_of``, up to the last day of the data.
+        """
         until = self.data_until if as_of is None else as_of
         return summary.calibration_holdout(self.table("orders"), split, until, unit, collapse)
 
+    def _days(self, table: str, column: str) -> tuple[dt.date, dt.date]:
+        day = f"CAST({column} AS DATE)"
+        span = self.query(f"SELECT CAST(min({day}) AS VARCHAR) AS a, CAST(max({day}) AS VARCHAR) AS b FROM {table}")
+        return dt.date.fromisoformat(span["a"].iloc[0]), dt.date.fromisoformat(span["b"].iloc[0])
+
     @cached_property
     def date_range(self) -> tuple[dt.date, dt.date]:
-        """First and last day with an order."""
-        span = self.query("SELECT CAST(min(day) AS VARCHAR) AS a, CAST(max(day) AS VARCHAR) AS b FROM orders")
-        return dt.date.fromisoformat(span["a"].iloc[0]), dt.date.fromisoformat(span["b"].iloc[0])
+        """First and last day with an order; with an event, in a shop that has no orders.
+
+        Raises
+        ------
+        MissingTableError
+            It has neither.
+        """
+        if self.has("orders"):
+            return self._days("orders", "ordered_at")
+        self.table("events")
+        return self._days("events", "occurred_at")
 
     @cached_property
     def data_until(self) -> dt.date:
@@ -151,10 +170,7 @@ class Shop:
         if self.config.as_of is not None:
             return self.config.as_of
         last = self.date_range[1]
-        if "events" in self.tables:
-            day = self.query("SELECT CAST(CAST(max(occurred_at) AS DATE) AS VARCHAR) AS d FROM events")["d"].iloc[0]
-            last = max(last, dt.date.fromisoformat(day))
-        return last
+        return max(last, self._days("events", "occurred_at")[1]) if self.has("events") else last
 
     def week(self, label: str | None = None) -> Week:
         """Return a week of the data; without a label the last complete one.
@@ -257,12 +273,10 @@ def connect(
     for name in source:
         if name not in CONTRACT:
             raise DataError(f"the contract has no table {name!r}; it has {', '.join(CONTRACT)}")
-    return _prepared(_FrameSource(source), config, text, store, memory_limit)
+    return _prepared(FrameSource(source), config, text, store, memory_limit)
 
 
 def _with_as_of(config: Config, as_of: str | dt.date | None) -> Config:
-    from dataclasses import replace
-
     return config if as_of is None else replace(config, as_of=as_date(as_of))
 
 
@@ -292,112 +306,29 @@ def _from_path(
             if mapping is not None or as_of is not None or store is not None:
                 raise ParameterError(f"{path.name} was checked before; connect to its source to read it otherwise")
             return opened
-        origin: _Source = _DatabaseSource(path)
+        origin: Source = DatabaseSource(path)
     elif path.is_dir():
-        origin = _FolderSource(path)
+        origin = FolderSource(path)
     else:
-        origin = _FileSource(path)
+        origin = FileSource(path, config.tables if config else ())
     return _prepared(origin, _with_as_of(config or Config(), as_of), path.name, store, memory_limit)
 
 
-class _Source:
-    """Where raw parts come from."""
-
-    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Make the source reachable from the connection."""
-
-    def parts(
-        self, connection: duckdb.DuckDBPyConnection, table: str, config: TableConfig, scratch: Path, number: int
-    ) -> list[RawPart]:
-        raise AssertionError
-
-    @staticmethod
-    def relation(connection: duckdb.DuckDBPyConnection, name: str, relation: str) -> RawPart:
-        """Describe something that DuckDB can already query."""
-        described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
-        columns = {str(row[0]): str(row[1]) for row in described}
-        return RawPart(name, f"(SELECT row_number() OVER () AS _row, * FROM {relation})", columns)
-
-
-class _FolderSource(_Source):
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def parts(
-        self, connection: duckdb.DuckDBPyConnection, table: str, config: TableConfig, scratch: Path, number: int
-    ) -> list[RawPart]:
-        files = find_files(self.folder, table, config)
-        if config.files and not files:
-            raise DataError(f"{table}: no file matches {config.files!r} in {self.folder.name}")
-        return [raw_part(connection, file, config, scratch, number + i) for i, file in enumerate(files)]
-
-
-class _FileSource(_Source):
-    """One file that holds orders, or whatever tables the mapping reads from it."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.mapped: set[str] = set()
-
-    def parts(
-        self, connection: duckdb.DuckDBPyConnection, table: str, config: TableConfig, scratch: Path, number: int
-    ) -> list[RawPart]:
-        configured = config != TableConfig()
-        if not configured and table != "orders":
-            return []
-        return [raw_part(connection, self.file, config, scratch, number)]
-
-
-class _DatabaseSource(_Source):
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
-        connection.execute(f"ATTACH {literal(str(self.path))} AS source (READ_ONLY)")
-
-    def parts(
-        self, connection: duckdb.DuckDBPyConnection, table: str, config: TableConfig, scratch: Path, number: int
-    ) -> list[RawPart]:
-        name = config.files or table
-        found = connection.execute(
-            "SELECT 1 FROM information_schema.tables WHERE table_catalog = 'source' AND table_name = ?", [name]
-        ).fetchall()
-        if not found:
-            if config.files:
-                raise DataError(f"{table}: the database has no table {name!r}")
-            return []
-        return [self.relation(connection, name, f"source.{identifier(name)}")]
-
-
-class _FrameSource(_Source):
-    def __init__(self, frames: Mapping[str, pd.DataFrame]) -> None:
-        self.frames = frames
-
-    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
-        for name, frame in self.frames.items():
-            connection.register(f"_frame_{name}", frame)
-
-    def parts(
-        self, connection: duckdb.DuckDBPyConnection, table: str, config: TableConfig, scratch: Path, number: int
-    ) -> list[RawPart]:
-        return [self.relation(connection, table, f"_frame_{table}")] if table in self.frames else []
-
-
-def _prepared(origin: _Source, config: Config, source: str, store: str | Path | None, memory_limit: str | None) -> Shop:
+def _prepared(origin: Source, config: Config, source: str, store: str | Path | None, memory_limit: str | None) -> Shop:
     scratch = tempfile.TemporaryDirectory(prefix="clvlib-", ignore_cleanup_errors=True)
     connection = duckdb.connect(":memory:" if store is None else str(store))
     try:
         connection.execute(f"SET temp_directory = {literal(str(Path(scratch.name) / 'spill'))}")
         if memory_limit:
             connection.execute(f"SET memory_limit = {literal(memory_limit)}")
-        origin.attach(connection)
+        origin.attach(connection, Path(scratch.name))
         count = 0
 
         def parts(table: str) -> list[tuple[TableConfig, RawPart]]:
             nonlocal count
             found = []
             for part_config in config.parts(table):
-                for part in origin.parts(connection, table, part_config, Path(scratch.name), count):
+                for part in origin.parts(table, part_config, count):
                     found.append((part_config, part))
                     count += 1
             return found

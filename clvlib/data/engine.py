@@ -55,9 +55,10 @@ class DuckDBEngine:
             What the engine said, in one line, with the query behind it.
         """
         try:
-            return self.connection.execute(sql).df()
+            frame: pd.DataFrame = self.connection.execute(sql).df()
         except duckdb.Error as error:
             raise EngineError(f"{str(error).splitlines()[0]}\nin the query: {sql}") from error
+        return frame
 
     def columns(self, relation: str) -> dict[str, str]:
         """Names and types of a relation's columns, in their order."""
@@ -157,14 +158,11 @@ def literal(value: Any) -> str:
     """
     if value is None:
         return "NULL"
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, (int, float, Decimal)):
-        return str(value)
-    if isinstance(value, dt.datetime):  # pandas.Timestamp too
-        return f"TIMESTAMP '{value.isoformat(sep=' ')}'"
-    if isinstance(value, dt.date):
-        return f"DATE '{value.isoformat()}'"
+    if isinstance(value, (bool, int, float, Decimal)):
+        return str(value).upper() if isinstance(value, bool) else str(value)
+    if isinstance(value, dt.date):  # a datetime or pandas.Timestamp is one too
+        kind = "TIMESTAMP" if isinstance(value, dt.datetime) else "DATE"
+        return f"{kind} '{value.isoformat().replace('T', ' ')}'"
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
     if isinstance(value, Sequence) and not isinstance(value, Mapping):

@@ -114,7 +114,7 @@ def parsed(column: Column, source: str, source_type: str, config: TableConfig, z
     elif column.kind in {"time", "date"}:
         value = _as_time(column, source, family, config, zone, where)
     elif column.kind == "flag":
-        value = _as_flag(source, text)
+        value = _as_flag(text)
     else:
         value = _as_number(column, source, family, config, text)
     return Parsed(column, value, given)
@@ -150,7 +150,7 @@ def _as_number(column: Column, source: str, family: str, config: TableConfig, te
     return f"TRY_CAST({value} * {scale} AS {SQL_TYPES[column.kind]})" if scale is not None else value
 
 
-def _as_flag(source: str, text: str) -> str:
+def _as_flag(text: str) -> str:
     word = f"lower({text})"
     return (
         f"CASE WHEN {word} IN ('1', '1.0', 'true', 't', 'yes', 'y', '是') THEN TRUE "

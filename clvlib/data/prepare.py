@@ -79,52 +79,77 @@ def prepare(connection: duckdb.DuckDBPyConnection, config: Config, parts: Parts,
     Raises
     ------
     EmptyDataError
-        There is no order table, or no order in it passes.
+        There is no table at all, or an order table of which no row passes.
     MissingColumnError, DataError, ConfigError
         A table cannot be read as the contract and the configuration say.
     """
     for statement in (*MACROS, *_RECORDS):
         connection.execute(statement)
-    last_day = config.as_of or today
+    end = (config.as_of or today) + dt.timedelta(days=1)
     seen: list[str] = []
     for name in _ORDER:
         found = parts(name)
         if found:
-            _table(connection, CONTRACT[name], found, config, last_day, seen)
+            table = CONTRACT[name]
+            sources = [_sources(table, part_config, part) for part_config, part in found]
+            _table(_Job(connection, table, found, sources, config, end), seen)
             seen.append(name)
-    if "orders" not in seen:
+    if not seen:
         raise EmptyDataError(
-            "there is no order table: expected orders.csv, orders.parquet, orders-*.csv or a folder orders/, or "
-            'files = "…" under [tables.orders] of clvlib.toml' + (f"; found {', '.join(sorted(seen))}" if seen else "")
+            "there is no table of the contract here: expected orders.csv, orders.parquet, orders-*.csv or a folder "
+            'orders/, or files = "…" under [tables.orders] of clvlib.toml'
+        )
+    if "orders" not in seen:
+        connection.execute(
+            "INSERT INTO _notes VALUES ('orders', 'there is no order table, which the contract asks for')"
         )
 
 
-def _table(
-    connection: duckdb.DuckDBPyConnection,
-    table: TableContract,
-    parts: list[tuple[TableConfig, RawPart]],
-    config: Config,
-    last_day: dt.date,
-    seen: list[str],
-) -> None:
-    sources = [_sources(table, part_config, part) for part_config, part in parts]
-    present = [c for c in table.columns if any(c.name in source for source in sources)]
-    columns = ", ".join(f"{c.name} {SQL_TYPES[c.kind]}" for c in present)
-    connection.execute(
+@dataclass(frozen=True)
+class _Job:
+    """One table on its way from raw parts to checked rows."""
+
+    connection: duckdb.DuckDBPyConnection
+    table: TableContract
+    parts: list[tuple[TableConfig, RawPart]]
+    sources: list[dict[str, str]]
+    shop: Config
+    end: dt.date
+    """The first day that rows may no longer speak of."""
+
+    @property
+    def present(self) -> list[Column]:
+        """The columns of the contract that at least one part has."""
+        return [c for c in self.table.columns if any(c.name in source for source in self.sources)]
+
+    @property
+    def config(self) -> TableConfig:
+        """What holds for the whole table is said in its first part."""
+        return self.parts[0][0]
+
+    def run(self, sql: str) -> None:
+        self.connection.execute(sql)
+
+    def number(self, sql: str) -> int:
+        return int(self.connection.execute(sql).fetchall()[0][0])
+
+
+def _table(job: _Job, seen: list[str]) -> None:
+    columns = ", ".join(f"{c.name} {SQL_TYPES[c.kind]}" for c in job.present)
+    job.run(
         f"CREATE OR REPLACE TABLE _stage ({columns}, _file INTEGER, _row BIGINT, _hash UBIGINT, _reason VARCHAR, "
         "_aside VARCHAR, _example VARCHAR, _raw VARCHAR)"
     )
     left_out = 0
-    for number, ((part_config, part), source) in enumerate(zip(parts, sources, strict=True)):
-        left_out += _stage(connection, table, present, number, part_config, part, source, config, last_day)
-        _note(connection, table.name, part, present, source)
-    rejected = _rejects(connection, table.name, [part for _, part in parts])
-    _judge(connection, table, present, parts, seen)
-    count_zero = parts[0][0].zero_orders == "count"
-    _record(connection, table, present, [part for _, part in parts], rejected, left_out, count_zero=count_zero)
-    if not connection.execute(f"SELECT count(*) FROM {table.name}").fetchall()[0][0]:
-        _empty(connection, table)
-    connection.execute("DROP TABLE _stage")
+    for number in range(len(job.parts)):
+        left_out += _stage(job, number)
+        _note(job, number)
+    rejected = _rejects(job)
+    _judge(job, seen)
+    _record(job, rejected, left_out)
+    if not job.number(f"SELECT count(*) FROM {job.table.name}"):
+        _empty(job)
+    job.run("DROP TABLE _stage")
 
 
 def _sources(table: TableContract, config: TableConfig, part: RawPart) -> dict[str, str]:
@@ -150,25 +175,21 @@ def _sources(table: TableContract, config: TableConfig, part: RawPart) -> dict[s
     return found
 
 
-def _parse(
-    connection: duckdb.DuckDBPyConnection,
-    table: TableContract,
-    config: TableConfig,
-    part: RawPart,
-    source: dict[str, str],
-    zone: str,
-) -> list[Parsed]:
+def _parse(job: _Job, number: int) -> dict[str, Parsed]:
+    table, source = job.table, job.sources[number]
+    config, part = job.parts[number]
     listed = ", ".join(f"({sql}) AS {identifier(name)}" for name, sql in source.items())
     try:
-        described = connection.execute(f"DESCRIBE SELECT {listed} FROM {part.relation}").fetchall()
+        described = job.connection.execute(f"DESCRIBE SELECT {listed} FROM {part.relation}").fetchall()
     except duckdb.Error as error:
         raise ConfigError(
             f"{table.name}: {part.name}: the columns cannot be read as configured ({str(error).splitlines()[0]})"
         ) from None
     types = {str(row[0]): str(row[1]) for row in described}
-    return [
-        parsed(table.by_name[name], f"({sql})", types[name], config, zone, table.name) for name, sql in source.items()
-    ]
+    return {
+        name: parsed(table.by_name[name], f"({sql})", types[name], config, job.shop.timezone, table.name)
+        for name, sql in source.items()
+    }
 
 
 def _checks(item: Parsed, source: str, *, is_time: bool, end: dt.date) -> list[_Check]:
@@ -191,117 +212,105 @@ def _checks(item: Parsed, source: str, *, is_time: bool, end: dt.date) -> list[_
     return [_Check(condition, f"{name}: {word}", example) for condition, word in conditions]
 
 
-def _stage(
-    connection: duckdb.DuckDBPyConnection,
-    table: TableContract,
-    present: list[Column],
-    number: int,
-    config: TableConfig,
-    part: RawPart,
-    source: dict[str, str],
-    shop: Config,
-    last_day: dt.date,
-) -> int:
-    """Insert one part into the staging table; return how many rows ``where`` left out."""
-    items = {item.column.name: item for item in _parse(connection, table, config, part, source, shop.timezone)}
-    end = last_day + dt.timedelta(days=1)
+def _selection(job: _Job, number: int) -> str:
+    """SQL that yields the staged form of one part: values, why a row goes, which values are set aside."""
+    source = job.sources[number]
+    config, part = job.parts[number]
+    items = _parse(job, number)
     checks = {
-        name: _checks(item, f"({source[name]})", is_time=name == table.time, end=end) for name, item in items.items()
+        name: _checks(item, f"({source[name]})", is_time=name == job.table.time, end=job.end)
+        for name, item in items.items()
     }
     row_checks = [check for name, item in items.items() if item.column.required for check in checks[name]]
     value_checks = [check for name, item in items.items() if not item.column.required for check in checks[name]]
-    inner = ", ".join(f"{i.value} AS _v_{name}, {i.given} AS _g_{name}" for name, i in items.items())
-    raw_columns = ", ".join(identifier(name) for name in part.columns)
-    raw = ", ".join(f"{literal(name)}: CAST({identifier(name)} AS VARCHAR)" for name in part.columns)
     reason = "CASE " + " ".join(f"WHEN {c.condition} THEN {literal(c.reason)}" for c in row_checks) + " END"
-    aside = ", ".join(f"CASE WHEN {c.condition} THEN {literal(c.reason)} END" for c in value_checks)
+    aside = ", ".join(f"CASE WHEN {c.condition} THEN {literal(c.reason)} END" for c in value_checks) or "NULL"
     example = "CASE " + " ".join(f"WHEN {c.condition} THEN {c.example}" for c in row_checks + value_checks) + " END"
     values = []
-    for column in present:
+    for column in job.present:
         bad = [c.condition for c in checks.get(column.name, []) if not column.required]
         value = f"_v_{column.name}" if column.name in items else "NULL"
         values.append(f"CASE WHEN {' OR '.join(bad)} THEN NULL ELSE {value} END" if bad else value)
+    inner = ", ".join(f"{i.value} AS _v_{name}, {i.given} AS _g_{name}" for name, i in items.items())
+    raw_columns = ", ".join(identifier(name) for name in part.columns)
+    raw = ", ".join(f"{literal(name)}: CAST({identifier(name)} AS VARCHAR)" for name in part.columns)
     keep = f"WHERE ({config.where})" if config.where else ""
-    statement = (
-        f"INSERT INTO _stage SELECT {', '.join(values)}, {number}, _row, hash({raw_columns}), {reason} AS _why, "
-        f"nullif(concat_ws('|', {aside or 'NULL'}), '') AS _set, {example}, "
+    return (
+        f"SELECT {', '.join(values)}, {number}, _row, hash({raw_columns}), {reason} AS _why, "
+        f"nullif(concat_ws('|', {aside}), '') AS _set, {example}, "
         f"CASE WHEN _why IS NOT NULL OR _set IS NOT NULL THEN CAST(to_json({{{raw}}}) AS VARCHAR) END "
         f"FROM (SELECT *, {inner} FROM {part.relation} {keep})"
     )
+
+
+def _stage(job: _Job, number: int) -> int:
+    """Insert one part into the staging table; return how many rows ``where`` left out."""
+    config, part = job.parts[number]
     try:
-        connection.execute(statement)
+        job.run(f"INSERT INTO _stage {_selection(job, number)}")
         if not config.where:
             return 0
-        query = f"SELECT count(*) FROM {part.relation} WHERE NOT coalesce(({config.where}), FALSE)"
-        return int(connection.execute(query).fetchall()[0][0])
+        return job.number(f"SELECT count(*) FROM {part.relation} WHERE NOT coalesce(({config.where}), FALSE)")
     except (duckdb.BinderException, duckdb.ParserException) as error:
-        raise ConfigError(f"{table.name}: the configuration cannot be carried out ({error})") from None
-    except duckdb.OutOfMemoryException as error:
-        raise EngineError(f"{table.name}: memory and the temporary disk are full ({error})") from None
+        raise ConfigError(f"{job.table.name}: the configuration cannot be carried out ({error})") from None
+    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        raise EngineError(f"{job.table.name}: {part.name}: {str(error).splitlines()[0]}") from None
     except duckdb.Error as error:
-        raise DataError(f"{table.name}: {part.name} cannot be read ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{job.table.name}: {part.name} cannot be read ({str(error).splitlines()[0]})") from None
 
 
-def _note(
-    connection: duckdb.DuckDBPyConnection, table: str, part: RawPart, present: list[Column], source: dict[str, str]
-) -> None:
-    lacking = [column.name for column in present if column.name not in source]
+def _note(job: _Job, number: int) -> None:
+    part, source = job.parts[number][1], job.sources[number]
+    lacking = [column.name for column in job.present if column.name not in source]
     notes = list(part.notes)
     if lacking:
-        notes.append(f"{part.name}: lacks {', '.join(lacking)}, which other files of {table} have; left empty there")
+        notes.append(f"{part.name}: lacks {', '.join(lacking)}, which other files of the table have; left empty there")
     for note in notes:
-        connection.execute("INSERT INTO _notes VALUES (?, ?)", [table, note])
+        job.connection.execute("INSERT INTO _notes VALUES (?, ?)", [job.table.name, note])
 
 
-def _rejects(connection: duckdb.DuckDBPyConnection, table: str, parts: list[RawPart]) -> int:
+def _rejects(job: _Job) -> int:
     """Lines that DuckDB could not split into columns go to quarantine; later rows move down by as many."""
-    connection.execute("CREATE OR REPLACE TEMP TABLE _shift (file INTEGER, start BIGINT, shift BIGINT)")
+    job.run("CREATE OR REPLACE TEMP TABLE _shift (file INTEGER, start BIGINT, shift BIGINT)")
     total = 0
     reasons = " ".join(f"WHEN {literal(kind)} THEN {literal(text)}" for kind, text in _REJECTED.items())
-    for number, part in enumerate(parts):
-        known = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [part.rejects]).fetchall()
-        if not part.rejects or not known:
+    for number, (_, part) in enumerate(job.parts):
+        there = f"SELECT count(*) FROM duckdb_tables() WHERE table_name = {literal(part.rejects)}"
+        if not part.rejects or not job.number(there):
             continue
         lines = (
             f"(SELECT line - {part.header_lines} AS line, min(CAST(error_type AS VARCHAR)) AS kind, "
             f"min(csv_line) AS csv_line FROM {part.rejects} GROUP BY line)"
         )
-        connection.execute(
-            f"INSERT INTO _quarantine SELECT {literal(table)}, {literal(part.name)}, line, "
+        job.run(
+            f"INSERT INTO _quarantine SELECT {literal(job.table.name)}, {literal(part.name)}, line, "
             f"CASE kind {reasons} ELSE 'row: ' || lower(kind) END, NULL, NULL, csv_line FROM {lines}"
         )
-        connection.execute(
+        job.run(
             f"INSERT INTO _shift SELECT {number}, line - i + 1, i FROM "
             f"(SELECT line, row_number() OVER (ORDER BY line) AS i FROM {lines})"
         )
-        total += connection.execute(f"SELECT count(*) FROM {lines}").fetchall()[0][0]
-        connection.execute(f"DROP TABLE {part.rejects}; DROP TABLE {part.rejects}_scan")
+        total += job.number(f"SELECT count(*) FROM {lines}")
+        job.run(f"DROP TABLE {part.rejects}; DROP TABLE {part.rejects}_scan")
     return total
 
 
-def _judge(
-    connection: duckdb.DuckDBPyConnection,
-    table: TableContract,
-    present: list[Column],
-    parts: list[tuple[TableConfig, RawPart]],
-    seen: list[str],
-) -> None:
-    """The checks that need more than one row."""
-    names = {column.name for column in present}
-    config = parts[0][0]
-    if table.key and names.issuperset(table.key) and config.duplicates == "quarantine":
-        _duplicates(connection, table)
-    if config.unknown_reference == "quarantine":
-        for column in present:
+def _judge(job: _Job, seen: list[str]) -> None:
+    """Carry out the checks that need more than one row."""
+    names = {column.name for column in job.present}
+    if job.table.key and names.issuperset(job.table.key) and job.config.duplicates == "quarantine":
+        _duplicates(job)
+    if job.config.unknown_reference == "quarantine":
+        for column in job.present:
             if column.references in seen:
-                _references(connection, column)
-    if table.name == "orders":
-        _negative(connection, names, [part for part, _ in parts])
+                _references(job, column)
+    if job.table.name == "orders":
+        _negative(job, names)
 
 
-def _duplicates(connection: duckdb.DuckDBPyConnection, table: TableContract) -> None:
-    keyed = " AND ".join(f"{name} IS NOT NULL" for name in table.key)
-    connection.execute(
+def _duplicates(job: _Job) -> None:
+    keyed = " AND ".join(f"{name} IS NOT NULL" for name in job.table.key)
+    job.run(
         "UPDATE _stage SET _reason = 'row: an exact copy of another' FROM ("
         "  SELECT _file AS f, _row AS r FROM ("
         "    SELECT _file, _row, row_number() OVER (PARTITION BY _hash ORDER BY _file, _row) AS i FROM _stage"
@@ -309,37 +318,38 @@ def _duplicates(connection: duckdb.DuckDBPyConnection, table: TableContract) -> 
         f"      SELECT _hash FROM _stage WHERE _reason IS NULL AND {keyed} GROUP BY _hash HAVING count(*) > 1)"
         "  ) WHERE i > 1) AS d WHERE _file = d.f AND _row = d.r"
     )
-    if table.unique:
-        key = ", ".join(table.key)
-        connection.execute(
-            f"UPDATE _stage SET _reason = '{table.key[0]}: occurs before, with other values' FROM ("
+    if job.table.unique:
+        key = ", ".join(job.table.key)
+        job.run(
+            f"UPDATE _stage SET _reason = '{job.table.key[0]}: occurs before, with other values' FROM ("
             "  SELECT _file AS f, _row AS r FROM ("
             f"    SELECT _file, _row, row_number() OVER (PARTITION BY {key} ORDER BY _file, _row) AS i"
             "     FROM _stage WHERE _reason IS NULL) WHERE i > 1) AS d WHERE _file = d.f AND _row = d.r"
         )
 
 
-def _references(connection: duckdb.DuckDBPyConnection, column: Column) -> None:
-    """A row whose required column names nobody goes; an optional one loses only that value."""
+def _references(job: _Job, column: Column) -> None:
+    """Quarantine the row whose required column names nobody; an optional column loses only that value."""
     other = CONTRACT[str(column.references)]
     reason = literal(f"{column.name}: not in {other.name}")
     change = (
         f"_reason = {reason}" if column.required else f"{column.name} = NULL, _aside = concat_ws('|', _aside, {reason})"
     )
-    connection.execute(
+    job.run(
         f"UPDATE _stage SET {change} WHERE _reason IS NULL AND {column.name} IS NOT NULL "
         f"AND {column.name} NOT IN (SELECT {other.key[0]} FROM {other.name})"
     )
 
 
-def _negative(connection: duckdb.DuckDBPyConnection, names: set[str], configs: list[TableConfig]) -> None:
-    """A negative amount is a refund where the configuration says so, or where its order is there; else it is wrong."""
-    refund = [f"coalesce(({rule}), FALSE)" for rule in dict.fromkeys(c.refunds for c in configs if c.refunds)]
+def _negative(job: _Job, names: set[str]) -> None:
+    """Let a negative amount be a refund where the configuration says so or its order is there; else it is wrong."""
+    rules = dict.fromkeys(config.refunds for config, _ in job.parts if config.refunds)
+    refund = [f"coalesce(({rule}), FALSE)" for rule in rules]
     if "order_id" in names:
         paid = "SELECT order_id FROM _stage WHERE _reason IS NULL AND amount >= 0 AND order_id IS NOT NULL"
         refund.append(f"coalesce(order_id IN ({paid}), FALSE)")
     try:
-        connection.execute(
+        job.run(
             "UPDATE _stage SET _reason = 'amount: negative, and no refund', _example = CAST(amount AS VARCHAR) "
             f"WHERE _reason IS NULL AND amount < 0 AND NOT ({' OR '.join(refund) or 'FALSE'})"
         )
@@ -347,62 +357,53 @@ def _negative(connection: duckdb.DuckDBPyConnection, names: set[str], configs: l
         raise ConfigError(f"orders: the rule for refunds cannot be carried out ({error})") from None
 
 
-def _record(
-    connection: duckdb.DuckDBPyConnection,
-    table: TableContract,
-    present: list[Column],
-    parts: list[RawPart],
-    rejected: int,
-    left_out: int,
-    *,
-    count_zero: bool,
-) -> None:
+def _record(job: _Job, rejected: int, left_out: int) -> None:
     """Part kept rows from quarantined ones, count both, and make the clean table."""
+    table, name = job.table, literal(job.table.name)
     money = next((c.name for c in table.columns if c.kind == "money" and c.required), "NULL")
-    files = " ".join(f"WHEN {i} THEN {literal(part.name)}" for i, part in enumerate(parts))
+    files = " ".join(f"WHEN {i} THEN {literal(part.name)}" for i, (_, part) in enumerate(job.parts))
     file = f"CASE _file {files} END"
-    shifted = (
+    row = (
         "_row + coalesce((SELECT max(shift) FROM _shift WHERE _shift.file = _stage._file AND start <= _stage._row), 0)"
     )
-    connection.execute(
-        f"INSERT INTO _quarantine SELECT {literal(table.name)}, {file}, {shifted}, _reason, _example, {money}, _raw "
-        "FROM _stage WHERE _reason IS NOT NULL"
+    job.run(
+        f"INSERT INTO _quarantine SELECT {name}, {file}, {row}, _reason, _example, {money}, _raw FROM _stage "
+        "WHERE _reason IS NOT NULL"
     )
-    total = connection.execute("SELECT count(*) FROM _stage").fetchall()[0][0] + rejected
-    connection.execute(
-        f"INSERT INTO _reasons SELECT {literal(table.name)}, 'row', reason, count(*), count(*) / {max(total, 1)}, "
-        'arg_min(file, "row"), min("row"), arg_min(example, "row") FROM _quarantine '
-        f'WHERE "table" = {literal(table.name)} GROUP BY reason ORDER BY count(*) DESC, reason'
+    total = job.number("SELECT count(*) FROM _stage") + rejected
+    told = f"count(*), count(*) / {max(total, 1)}, arg_min(file, r), min(r), arg_min(example, r)"
+    gone = f'(SELECT *, "row" AS r FROM _quarantine WHERE "table" = {name})'
+    aside = (
+        f"(SELECT unnest(string_split(_aside, '|')) AS reason, {file} AS file, {row} AS r, _example AS example "
+        "FROM _stage WHERE _reason IS NULL AND _aside IS NOT NULL)"
     )
-    connection.execute(
-        f"INSERT INTO _reasons SELECT {literal(table.name)}, 'value', reason, count(*), count(*) / {max(total, 1)}, "
-        f"arg_min(file, r), min(r), arg_min(_example, r) FROM (SELECT unnest(string_split(_aside, '|')) AS reason, "
-        f"{file} AS file, {shifted} AS r, _example FROM _stage WHERE _reason IS NULL AND _aside IS NOT NULL) "
-        "GROUP BY reason ORDER BY count(*) DESC, reason"
-    )
-    columns = ", ".join(column.name for column in present)
+    for what, rows in (("row", gone), ("value", aside)):
+        job.run(
+            f"INSERT INTO _reasons SELECT {name}, '{what}', reason, {told} FROM {rows} GROUP BY reason "
+            "ORDER BY count(*) DESC, reason"
+        )
+    columns = [column.name for column in job.present]
     if table.name == "orders":
-        net_orders(connection, [column.name for column in present], count_zero=count_zero)
+        net_orders(job.connection, columns, count_zero=job.config.zero_orders == "count")
     else:
-        connection.execute(f"CREATE TABLE {table.name} AS SELECT {columns} FROM _stage WHERE _reason IS NULL")
+        job.run(f"CREATE TABLE {table.name} AS SELECT {', '.join(columns)} FROM _stage WHERE _reason IS NULL")
     kept = "FILTER (WHERE _reason IS NULL)"
     span = f"min({table.time}) {kept}, max({table.time}) {kept}" if table.time else "NULL, NULL"
-    connection.execute(
-        f"INSERT INTO _quality SELECT {literal(table.name)}, {len(parts)}, {total}, "
-        f"count(*) {kept}, count(*) FILTER (WHERE _reason IS NOT NULL) + {rejected}, "
-        f"{left_out}, sum({money}), sum({money}) {kept}, "
-        f"sum({money}) FILTER (WHERE _reason IS NOT NULL), {span} "
-        "FROM _stage"
+    job.run(
+        f"INSERT INTO _quality SELECT {name}, {len(job.parts)}, {total}, count(*) {kept}, "
+        f"count(*) FILTER (WHERE _reason IS NOT NULL) + {rejected}, {left_out}, sum({money}), sum({money}) {kept}, "
+        f"sum({money}) FILTER (WHERE _reason IS NOT NULL), {span} FROM _stage"
     )
 
 
-def _empty(connection: duckdb.DuckDBPyConnection, table: TableContract) -> None:
-    """No row passes: the order table is refused, any other counts as absent."""
-    read = connection.execute('SELECT rows_read FROM _quality WHERE "table" = ?', [table.name]).fetchall()[0][0]
-    if table.name == "orders":
+def _empty(job: _Job) -> None:
+    """Refuse an order table of which no row passes; count any other such table as absent."""
+    name = job.table.name
+    read = job.number(f'SELECT rows_read FROM _quality WHERE "table" = {literal(name)}')
+    if name == "orders":
         if not read:
             raise EmptyDataError("orders: the files have a header and no row")
-        rows = connection.execute(
+        rows = job.connection.execute(
             "SELECT reason, \"rows\", example FROM _reasons WHERE \"table\" = 'orders' AND what = 'row'"
         ).fetchall()
         told = "; ".join(f"{r} in {n:,}" + (f" (such as {e!r})" if e else "") for r, n, e in rows)
@@ -411,5 +412,5 @@ def _empty(connection: duckdb.DuckDBPyConnection, table: TableContract) -> None:
             "form, say which under [tables.orders.formats] of clvlib.toml"
         )
     note = "has no row" if not read else f"has no row that passes, of {read:,}"
-    connection.execute("INSERT INTO _notes VALUES (?, ?)", [table.name, f"{note}; it is left out"])
-    connection.execute(f"DROP TABLE {table.name}")
+    job.connection.execute("INSERT INTO _notes VALUES (?, ?)", [name, f"{note}; it is left out"])
+    job.run(f"DROP TABLE {name}")

@@ -20,7 +20,7 @@ class Quality(Result):
     Attributes
     ----------
     ok : bool
-        No row was quarantined and no value set aside.
+        There is an order table, no row was quarantined and no value set aside.
     table : pandas.DataFrame
         A row per table: table, files, rows_read, rows_kept, rows_quarantined, rows_left_out (by the configuration's
         ``where``), amount_read, amount_kept, amount_quarantined (sum of the table's amounts), first, last.
@@ -36,14 +36,14 @@ class Quality(Result):
 
     def sentences(self) -> list[str]:
         """Say each finding in a sentence."""
-        read = self.table.set_index("table")["rows_read"]
+        read = dict(zip(self.table["table"], self.table["rows_read"], strict=True))
         said = []
-        for row in self.reasons.itertuples():
-            example = f" ({row.example!r})" if isinstance(row.example, str) else ""
-            fate = "the rows were quarantined" if row.what == "row" else "the values were set aside, the rows kept"
+        for row in self.reasons.to_dict("records"):
+            example = f" ({row['example']!r})" if isinstance(row["example"], str) else ""
+            fate = "the rows were quarantined" if row["what"] == "row" else "the values were set aside, the rows kept"
             said.append(
-                f"{row.table}: {row.reason}: {row.rows:,} of {read[row.table]:,} rows, first at row "
-                f"{row.first_row:,} of {row.file}{example}; {fate}"
+                f"{row['table']}: {row['reason']}: {row['rows']:,} of {read[row['table']]:,} rows, first at row "
+                f"{row['first_row']:,} of {row['file']}{example}; {fate}"
             )
         return said
 
@@ -65,4 +65,5 @@ def read_quality(engine: Engine) -> Quality:
     )["table"]
     if len(wrong):
         raise DataError(f"{', '.join(wrong)}: rows read are not rows kept and quarantined; please report this")
-    return Quality(table=table, ok=reasons.empty, reasons=reasons, notes=tuple(notes))
+    ok = reasons.empty and "orders" in set(table["table"])
+    return Quality(table=table, ok=ok, reasons=reasons, notes=tuple(notes))

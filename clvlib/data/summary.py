@@ -26,7 +26,7 @@ _EPOCH = dt.date(1970, 1, 1)
 def _check(unit: str, collapse: str) -> None:
     if unit not in _DAYS or collapse not in {"D", "W", "M"}:
         raise ParameterError(f"unit is D, W, M or Y and collapse D, W or M; found unit={unit!r}, collapse={collapse!r}")
-    if collapse != "D" and unit != collapse:
+    if collapse not in {"D", unit}:
         raise ParameterError(
             f"purchases collapsed by {collapse} are counted in whole {collapse}; unit={unit!r} would pretend to know "
             f"more. Use unit={collapse!r}, or collapse='D'"
