@@ -17,10 +17,10 @@ from clvlib.report.chapter import ALERT, HEADER
 
 __all__ = ["ChapterPage", "Part", "chapter_page", "within"]
 
-_TAGS: Final = frozenset(
-    ("p", "div", "span", "strong", "em", "b", "i", "u", "br", "hr", "ul", "ol", "li", "code", "pre", "sub", "sup")
-    + ("small", "table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td")
-)
+_TAGS: Final = {
+    *("p", "div", "span", "strong", "em", "b", "i", "u", "br", "hr", "ul", "ol", "li", "code", "pre", "sub", "sup"),
+    *("small", "table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td"),
+}
 _ATTRIBUTES: Final = {
     "*": ["class", "title"],
     "div": ["class", "role", "tabindex", "aria-label"],

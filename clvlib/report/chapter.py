@@ -22,6 +22,7 @@ import pandas as pd
 
 from clvlib.data.calendar import Week
 from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDataWarning
+from clvlib.plotting import style
 from clvlib.report.form import UNITS, frame_cells, html_table, is_absent, show, text_table
 from clvlib.report.tables import save_table
 
@@ -121,6 +122,7 @@ class Chapter:
         self._currency = str(getattr(shop.config, "currency", ""))
         if _in_notebook():
             _show_notes()
+            style()
         self._open()
 
     def _open(self) -> None:
@@ -218,12 +220,8 @@ class Chapter:
         payload = {"chapter": self.name, "name": name, "label": label, **figures, "unit": unit, "better": better}
         payload |= {"level": level, "week": self.week.label, "currency": self._currency, "why": why}
         text = show(value, unit, self._currency)
-        if is_absent(value):
-            text += f" ({why})" if why else ""
-            span = ""
-        elif is_absent(lower) or is_absent(upper):
-            span = ""
-        else:
+        span = why if is_absent(value) else ""
+        if not (is_absent(value) or is_absent(lower) or is_absent(upper)):
             bounds = f"{show(lower, unit, self._currency)} to {show(upper, unit, self._currency)}"
             span = f"{100 * level:g}% interval {bounds}"
         html = f'<p class="clv-kpi"><span>{escape(label)}</span> <strong>{escape(text)}</strong>'

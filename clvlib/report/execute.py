@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
 import re
@@ -16,6 +17,7 @@ from weakref import WeakSet
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import ensure_event_loop
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 from papermill.engines import papermill_engines
@@ -130,6 +132,7 @@ def execute(notebook: Notebook, values: Mapping[str, Any], timeout: float, start
     node = inject(notebook, values)
     started = time.monotonic()
     problem, trace = "", ""
+    loop = ensure_event_loop()  # the one that nbclient will use in this thread, and leave open
     try:
         papermill_engines.execute_notebook_with_engine(
             None,
@@ -146,6 +149,9 @@ def execute(notebook: Notebook, values: Mapping[str, Any], timeout: float, start
         )
     except Exception as error:  # noqa: BLE001 - a kernel can die of anything; one chapter must not take the others along
         problem, trace = _fault(error, timeout)
+    finally:
+        loop.close()
+        asyncio.set_event_loop(None)
     failed = _failed_cell(node)
     if failed:
         problem, trace = failed

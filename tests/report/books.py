@@ -1,0 +1,59 @@
+"""Tiny shops and notebooks for the tests of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+PARAMETERS = 'source: str = ""\nweek: str = ""\noutput: str = ""'
+OPEN = (
+    "import clvlib as clv\n"
+    "shop = clv.connect(source)\n"
+    'chapter = clv.Chapter("{name}", shop, week=week, output=output)'
+)
+FIGURES = (
+    "import pandas as pd\n"
+    'chapter.kpi("revenue", 1234567.8, 1.2e6, 1.3e6, unit="money", better="higher", label="Revenue")\n'
+    'chapter.kpi("return_rate", float("nan"), unit="share", why="no order was returned yet")\n'
+    'chapter.table("best", pd.DataFrame({{"product": ["<script>alert(1)</script>", "=1+1"], "sold": [1200, 3]}}), "Best")\n'
+    'chapter.alert("click to cart below 12%", "it fell to 9%", segment="douyin", severity="high")\n'
+    "import matplotlib.pyplot as plt\n"
+    "fig, ax = plt.subplots()\n"
+    "ax.plot([1, 2])\n"
+    'chapter.figure("line", ax, alt="A line that rises")'
+)
+
+
+def shop_folder(folder: Path, weeks: int = 6, toml: str = 'name = "Mini <shop>"\nsample = true\n') -> Path:
+    """A shop of a few orders a day, from Monday 2026-06-01 on, with one row that breaks the contract."""
+    import datetime as dt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    start = dt.date(2026, 6, 1)
+    lines = ["customer_id,ordered_at,amount"]
+    for day in range(7 * weeks):
+        for i in range(3):
+            when = start + dt.timedelta(days=day)
+            lines.append(f"c{(day * 7 + i * 5) % 40:03d},{when} 1{i}:00:00,{10 + day % 9 + i}.50")
+    lines.append("c001,2026-06-02 10:00:00,n/a")
+    (folder / "orders.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if toml:
+        (folder / "clvlib.toml").write_text(toml, encoding="utf-8")
+    return folder
+
+
+def notebook(folder: Path, name: str, cells: Sequence[str], parameters: str = PARAMETERS, title: str = "") -> Path:
+    """A notebook whose text cells begin with ``#``; ``{name}`` in code stands for its name."""
+    node = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    node.cells.append(new_markdown_cell(f"# {title or name}"))
+    if parameters:
+        node.cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    for text in cells:
+        node.cells.append(new_markdown_cell(text) if text.startswith("#") else new_code_cell(text.format(name=name)))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.ipynb"
+    nbformat.write(node, path)
+    return path
