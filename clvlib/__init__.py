@@ -21,7 +21,7 @@ _PUBLIC = {
     "LifetimeValue": "clvlib.clv.value",
     "load": "clvlib.clv.models.base",
     "rfm": "clvlib.clv.rfm",
-    "funnel": "clvlib.funnel.funnel",
+    "funnel": "clvlib.funnel",
     "Experiment": "clvlib.abtest.experiment",
     "proportion_interval": "clvlib.stats.proportions",
     "proportion_difference": "clvlib.stats.proportions",
