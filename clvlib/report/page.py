@@ -104,7 +104,7 @@ def _quality(facts: Facts) -> dict[str, Any]:
     table, reasons = facts.quality, facts.reasons
     counts = ("rows_read", "rows_kept", "rows_quarantined", "rows_left_out")
     read, kept, aside, out = (int(table[c].sum()) if c in table else 0 for c in counts)
-    money = {c: "money" for c in table.columns if str(c).startswith("amount")}
+    money = {c: ",.2f" for c in table.columns if str(c).startswith("amount")}
     shown = [c for c in reasons.columns if c != "example"]  # an example may hold what identifies a person
     summary = f"{read:,} rows were read: {kept:,} kept, {aside:,} set aside because they break the data contract"
     summary += f" ({show(aside / read, 'share')})." if read and aside else "."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 
 from clvlib.errors import ReportError
 
-__all__ = ["column_names", "defused", "save_table", "written_whole"]
+__all__ = ["column_names", "defused", "save_table", "write_table", "written_whole"]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?%?")
 
@@ -44,8 +45,10 @@ def written_whole(path: Path, write: Callable[[Path], object]) -> Path:
         write(part)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise ReportError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     return path
 
 
@@ -55,6 +58,13 @@ def column_names(frame: pd.DataFrame) -> list[str]:
     return [" ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in names]
 
 
+def _needs_text(column: pd.Series) -> bool:
+    dtype = column.cat.categories.dtype if isinstance(column.dtype, pd.CategoricalDtype) else column.dtype
+    if isinstance(dtype, (pd.IntervalDtype, pd.PeriodDtype)):
+        return True
+    return dtype.kind == "O" and not isinstance(dtype, pd.StringDtype) and len({type(v) for v in column.dropna()}) > 1
+
+
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:
     """Make the index columns, names text, and values that no file format knows text."""
     if any(frame.index.names) or not isinstance(frame.index, pd.RangeIndex):
@@ -62,38 +72,48 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
         frame = frame.reset_index(names=names, allow_duplicates=True)
     frame = frame.copy()
     frame.columns = column_names(frame)
-    for i, dtype in enumerate(frame.dtypes):
-        if isinstance(dtype, (pd.CategoricalDtype, pd.IntervalDtype, pd.PeriodDtype)) or dtype.kind == "O":
-            column = frame.iloc[:, i]
-            kinds = {type(v) for v in column if not pd.api.types.is_scalar(v) or pd.notna(v)}
-            if kinds - {str} and (len(kinds) > 1 or kinds <= {pd.Interval, pd.Period}):
-                frame.isetitem(i, [None if pd.isna(v) else str(v) for v in column])
+    for i in range(frame.shape[1]):
+        if _needs_text(frame.iloc[:, i]):
+            text = [None if pd.isna(value) else str(value) for value in frame.iloc[:, i]]
+            frame.isetitem(i, pd.Series(text, index=frame.index, dtype="str"))
     return frame
 
 
-def save_table(frame: pd.DataFrame, folder: Path, name: str) -> None:
-    """Write a frame as ``<name>.parquet`` and ``<name>.csv``.
+def write_table(frame: pd.DataFrame, path: Path, mode: int = 0o644) -> None:
+    """Write a frame as Parquet or CSV, by the ending of the name.
 
     Parameters
     ----------
     frame : pandas.DataFrame
         All of it is written, unrounded; the index becomes columns where it says something.
-    folder : pathlib.Path
-        Made where it does not exist.
-    name : str
-        Without ending.
+    path : pathlib.Path
+        Ends in .parquet or .csv; its folder is made where it does not exist.
+    mode : int
+        Who may read it.
 
     Raises
     ------
     ReportError
-        A file could not be written.
+        The file could not be written.
     """
     flat = _flat(frame)
-    written_whole(folder / f"{name}.parquet", lambda path: flat.to_parquet(path, index=False))
-    text = flat.copy()
-    for i, dtype in enumerate(flat.dtypes):
-        if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
-            text.isetitem(i, [defused(value) for value in flat.iloc[:, i]])
-    text.columns = [defused(column) for column in text.columns]
-    # with a byte-order mark, without which Excel reads Chinese as Latin letters
-    written_whole(folder / f"{name}.csv", lambda path: text.to_csv(path, index=False, encoding="utf-8-sig"))
+    if path.suffix == ".csv":
+        for i, dtype in enumerate(flat.dtypes):
+            if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
+                flat.isetitem(i, [defused(value) for value in flat.iloc[:, i]])
+        flat.columns = [defused(column) for column in flat.columns]
+
+    def write(part: Path) -> None:
+        part.touch(mode=mode)
+        if path.suffix == ".csv":  # with a byte-order mark, without which Excel reads Chinese as Latin letters
+            flat.to_csv(part, index=False, encoding="utf-8-sig")
+        else:
+            flat.to_parquet(part, index=False)
+
+    written_whole(path, write)
+
+
+def save_table(frame: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write a frame as ``<name>.parquet`` and ``<name>.csv`` into a folder; see :func:`write_table`."""
+    for ending in ("parquet", "csv"):
+        write_table(frame, folder / f"{name}.{ending}")

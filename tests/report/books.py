@@ -10,15 +10,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 PARAMETERS = 'source: str = ""\nweek: str = ""\noutput: str = ""'
 OPEN = (
-    "import clvlib as clv\n"
-    "shop = clv.connect(source)\n"
-    'chapter = clv.Chapter("{name}", shop, week=week, output=output)'
+    'import clvlib as clv\nshop = clv.connect(source)\nchapter = clv.Chapter("{name}", shop, week=week, output=output)'
 )
 FIGURES = (
     "import pandas as pd\n"
     'chapter.kpi("revenue", 1234567.8, 1.2e6, 1.3e6, unit="money", better="higher", label="Revenue")\n'
     'chapter.kpi("return_rate", float("nan"), unit="share", why="no order was returned yet")\n'
-    'chapter.table("best", pd.DataFrame({{"product": ["<script>alert(1)</script>", "=1+1"], "sold": [1200, 3]}}), "Best")\n'
+    'best = pd.DataFrame({{"product": ["<script>alert(1)</script>", "=1+1"], "sold": [1200, 3]}})\n'
+    'chapter.table("best", best, "Best")\n'
     'chapter.alert("click to cart below 12%", "it fell to 9%", segment="douyin", severity="high")\n'
     "import matplotlib.pyplot as plt\n"
     "fig, ax = plt.subplots()\n"

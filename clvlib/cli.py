@@ -1,0 +1,224 @@
+"""The command ``clvlib``: report, check, score, sample.
+
+Exit status: 0 all is well; 1 the work was done and something in it is not (a failed chapter, rows that break the
+contract); 2 it could not be done, for the reason that one line on standard error states.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import clvlib as clv
+from clvlib.data.calendar import Week
+from clvlib.errors import ClvError, ConvergenceWarning, ParameterError, ThinDataWarning
+
+__all__ = ["main"]
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not name=value")
+    return name, value
+
+
+def _week_span(text: str) -> list[str]:
+    """Return the labels of ``2026-W20..2026-W46``; the second year, or the first, may be left out.
+
+    >>> _week_span("2026-W52..2027-W01"), _week_span("2026-W45..W46")
+    (['2026-W52', '2026-W53', '2027-W01'], ['2026-W45', '2026-W46'])
+    """
+    match = re.fullmatch(r"(\d{4}-W\d{2})\.\.(?:(\d{4})-)?(W\d{2})", text.strip().upper())
+    if match is None:
+        raise ParameterError(f"--weeks {text!r} is not a span of weeks; write it like 2026-W20..2026-W46")
+    week, last = Week(match[1]), Week(f"{match[2] or match[1][:4]}-{match[3]}")
+    if last < week:
+        raise ParameterError(f"--weeks {text!r} ends before it begins")
+    labels = []
+    while week <= last:
+        labels.append(week.label)
+        week = week.next
+    return labels
+
+
+def _report(args: argparse.Namespace) -> int:
+    from clvlib.report.runner import run_weeks
+
+    weeks = _week_span(args.weeks) if args.weeks else [args.week]
+    names = [name for text in args.notebooks for name in text.split(",") if name]
+    worst = 0
+    reports = run_weeks(
+        args.source,
+        weeks,
+        args.out,
+        notebooks=names,
+        parameters=dict(args.parameter),
+        jobs=args.jobs,
+        timeout=args.timeout,
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    for report in reports:
+        worst = max(worst, report.exit_code)
+        failed = report.table[report.table["status"] == "failed"]
+        for row in failed.itertuples():
+            print(f"clvlib: {row.chapter} failed: {row.error}", file=sys.stderr)
+        if report.exit_code == 2:
+            print(f"clvlib: no chapter succeeded; nothing was published, see {_near(report.folder)}", file=sys.stderr)
+        else:
+            print(_near(report.folder / "index.html"))
+    return worst
+
+
+def _near(path: Path) -> str:
+    """Return a path as seen from here where that is shorter."""
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(str(path)) else str(path)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from clvlib.report.form import frame_cells, text_table
+
+    shop = clv.connect(args.source)
+    try:
+        quality = shop.quality()
+        first, last = shop.date_range
+        print(f"{shop.name}: orders from {first} to {last}\n")
+    finally:
+        shop.close()
+    empty = [c for c in quality.table.columns if c != "table" and quality.table[c].isna().all()]
+    exact = {column: ",.2f" for column in quality.table.columns if column.startswith("amount")}
+    heads, cells, numeric = frame_cells(quality.table.drop(columns=empty), exact, "")
+    print(text_table([head.replace("_", " ") for head in heads], cells, numeric))
+    for line in [*quality.notes, *quality.sentences()]:
+        print(f"\n{line}")
+    print("\nThe contract is kept." if quality.ok else "\nThe contract is broken: see above.")
+    return 0 if quality.ok else 1
+
+
+def _score(args: argparse.Namespace) -> int:
+    from clvlib.report.score import score
+    from clvlib.report.tables import write_table
+
+    if args.out and args.out.suffix not in {".csv", ".parquet"}:
+        raise ParameterError(f"--out {args.out}: its name must end in .csv or .parquet")
+    shop = clv.connect(args.source)
+    try:
+        scored = score(shop, args.as_of or None, args.horizon, args.interval)
+    finally:
+        shop.close()
+    if args.out:
+        write_table(scored, args.out, mode=0o600)  # it names customers: for its owner alone
+        print(f"{len(scored):,} customers in {args.out}", file=sys.stderr)
+    else:
+        scored.to_csv(sys.stdout)
+    return 0
+
+
+def _sample(args: argparse.Namespace) -> int:
+    from clvlib.data.sample import write_sample
+
+    write_sample(args.folder, customers=args.customers, weeks=args.weeks, seed=args.seed)
+    print(f"a sample shop of {args.customers:,} customers and {args.weeks} weeks lies in {args.folder}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="clvlib", description="Customer value for teams that sell by livestream.")
+    parser.add_argument("--version", action="version", version=f"clvlib {clv.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, does: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        made.set_defaults(does=does)
+        return made
+
+    report = command("report", _report, "run the notebooks on a week and publish the report")
+    report.add_argument("--source", default="data/sample", help="folder, .duckdb file, clvlib.toml or data set's name")
+    span = report.add_mutually_exclusive_group()
+    span.add_argument("--week", default="", help="ISO week such as 2026-W46; default: the last complete one")
+    span.add_argument("--weeks", default="", metavar="FIRST..LAST", help="several, such as 2026-W20..2026-W46")
+    report.add_argument("--out", default="reports", help="folder of the reports (default: %(default)s)")
+    report.add_argument("--notebooks", action="append", default=[], metavar="01,03", help="only these")
+    report.add_argument("--jobs", type=int, default=2, help="notebooks that run at a time (default: %(default)s)")
+    report.add_argument("--timeout", type=float, default=1800, metavar="S", help="seconds per notebook")
+    report.add_argument(
+        "-p", "--parameter", type=_pair, action="append", default=[], metavar="NAME=VALUE",
+        help="a parameter of the notebooks, or of one: 03_clv.horizon=26",
+    )  # fmt: skip
+
+    check = command("check", _check, "say what is wrong with the data; exit status 1 where the contract is broken")
+    check.add_argument("source")
+
+    scoring = command("score", _score, "write one row per customer: segment, P(alive), expected purchases, value")
+    scoring.add_argument("source")
+    scoring.add_argument("--out", type=Path, help="a .csv or .parquet file; default: CSV on standard output")
+    scoring.add_argument("--as-of", default="", help="last day that is looked at; default: that of the data")
+    scoring.add_argument("--horizon", type=float, default=52, help="weeks ahead (default: %(default)s)")
+    scoring.add_argument("--interval", type=float, default=0.9, help="level of the intervals (default: %(default)s)")
+
+    sample = command("sample", _sample, "make a sample shop, with its true parameters written beside it")
+    sample.add_argument("folder", type=Path)
+    sample.add_argument("--customers", type=int, default=3000, help="(default: %(default)s)")
+    sample.add_argument("--weeks", type=int, default=40, help="(default: %(default)s)")
+    sample.add_argument("--seed", type=int, default=1, help="(default: %(default)s)")
+    return parser
+
+
+def _note(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"note: {message}", file=sys.stderr)
+
+
+def _stop(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name; default: those of the process.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    args = _parser().parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, _stop)  # a scheduler's stop cleans up as Ctrl-C does
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for ours in (ThinDataWarning, ConvergenceWarning):
+                warnings.simplefilter("default", ours)
+            warnings.showwarning = _note
+            status = int(args.does(args))
+            sys.stdout.flush()
+            return status
+    except ClvError as error:
+        print(f"clvlib: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("clvlib: stopped; what was published before stands", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"clvlib: {error.filename or ''}: {error.strerror or error}".replace(": :", ":"), file=sys.stderr)
+        return 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

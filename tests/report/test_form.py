@@ -1,0 +1,91 @@
+"""Figures are written rounded, and what is no number never as one."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clvlib.errors import ParameterError
+from clvlib.report.form import frame_cells, html_table, show, text_table
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), np.nan, pd.NA, pd.NaT, float("inf"), np.float64("-inf")])
+@pytest.mark.parametrize("unit", ["money", "count", "share", "weeks", ".2f"])
+def test_absent_is_a_dash(value, unit: str):
+    assert show(value, unit, "CNY") == "—"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (1234.5, "money", "¥1,234"),
+        (-12.345, "money", "−¥12.35"),
+        (0, "money", "¥0.00"),
+        (1234567, "count", "1,234,567"),
+        (2.5, "count", "2.5"),
+        (0.00042, "ratio", "0.00042"),
+        (12345.678, "number", "12,346"),
+        (1.5, "days", "1.5 days"),
+        (-0.05, "share", "−5.0%"),
+        (0.05, "points", "+5.0 pp"),
+        (np.int64(3), "count", "3"),
+    ],
+)
+def test_units(value, unit: str, text: str):
+    assert show(value, unit, "CNY") == text
+
+
+def test_unknown_unit():
+    with pytest.raises(ParameterError, match="'mony' is none of count, money"):
+        show(1.0, "mony")
+
+
+def test_cells_of_a_frame():
+    frame = pd.DataFrame(
+        {
+            "when": pd.to_datetime(["2026-11-15", None]),
+            "yes": [True, False],
+            "n": [1234, -5],
+            "x": [0.123456, np.nan],
+            "share": [0.5, np.nan],
+            "band": pd.IntervalIndex.from_tuples([(0, 10), (10, 20)]),
+            "text": ["a", None],
+            "day": [dt.date(2026, 1, 2), None],
+        },
+        index=pd.Index(["007", "8"], name="customer_id"),
+    )
+    heads, rows, numeric = frame_cells(frame, {"share": "share"}, "CNY")
+    assert heads == ["customer_id", "when", "yes", "n", "x", "share", "band", "text", "day"]
+    assert rows[0] == ["007", "2026-11-15", "yes", "1,234", "0.1235", "50.0%", "0 to 10", "a", "2026-01-02"]
+    assert rows[1] == ["8", "—", "no", "−5", "—", "—", "10 to 20", "—", "—"]
+    assert numeric == [False, False, False, True, True, True, False, False, False]
+
+
+def test_frames_of_all_shapes():
+    many = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")]))
+    assert frame_cells(many, {}, "")[0] == ["a x", "a y"]
+    two = pd.DataFrame({"v": [1]}, index=pd.MultiIndex.from_tuples([("p", 1)], names=["k", None]))
+    assert frame_cells(two, {}, "")[:2] == (["k", "", "v"], [["p", "1", "1"]])
+    assert frame_cells(pd.DataFrame({"a": []}), {}, "")[:2] == (["a"], [])
+    assert frame_cells(pd.DataFrame({"a": [1, 2]}, index=[5, 6]), {}, "")[0] == ["", "a"]
+    same = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    assert frame_cells(same, {}, "")[:2] == (["a", "a"], [["1", "2"]])
+
+
+def test_tables_are_escaped_and_aligned():
+    table = (["na<me", "n"], [["<script>", "1"], ["b", "1,000"]], [False, True], "A & B", "x < y")
+    html = html_table(*table)
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert "A &amp; B" in html
+    assert '<td class="num" style="text-align:right">1,000</td>' in html
+    assert text_table(*table).splitlines() == [
+        "A & B",
+        "na<me         n",
+        "<script>      1",
+        "b         1,000",
+        "x < y",
+    ]
