@@ -138,3 +138,31 @@ def write_table(path: Path, columns: Columns, epoch: np.datetime64, encodings: M
         writer.write_table(block)
     writer.close()
     return length(columns)
+
+
+def times_shifted(times: Times, rows: npt.NDArray[Any], seconds: int) -> Times:
+    """Move some rows in time."""
+    moved = times.seconds.copy()
+    moved[rows] += seconds
+    return Times(moved)
+
+
+def write_events(path: Path, weeks: list[Columns], epoch: np.datetime64) -> int:
+    """Write the event log of some weeks as one file."""
+    tables = [to_arrow(columns, epoch) for columns in weeks]
+    table = pa.concat_tables([_flat(t) for t in tables]) if len(tables) > 1 else tables[0]
+    if path.suffix == ".csv":
+        pa.csv.write_csv(_flat(table), path, pa.csv.WriteOptions(quoting_style="needed"))
+    else:
+        small = table.num_rows < BLOCK
+        pq.write_table(
+            table,
+            path,
+            compression="zstd",
+            compression_level=9 if small else 1,
+            coerce_timestamps="ms",
+            use_dictionary=[name for name in table.column_names if name != "occurred_at"],
+            column_encoding={"occurred_at": "DELTA_BINARY_PACKED"},
+            store_schema=False,
+        )
+    return int(table.num_rows)

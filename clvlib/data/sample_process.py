@@ -55,6 +55,11 @@ class Season:
     clock: Array = field(repr=False)  # operational seconds at each full hour, from 0 to 7 * weeks days
 
     @property
+    def start_day(self) -> np.datetime64:
+        """The first Monday, for arithmetic."""
+        return np.datetime64(self.start, "D")
+
+    @property
     def seconds(self) -> int:
         """Length of the shop's history."""
         return self.weeks * WEEK
@@ -172,6 +177,7 @@ def make_people(rng: np.random.Generator, season: Season, buyers: int) -> People
     wait = np.where(
         rng.random(buyers) < 0.5, rng.integers(3000, 9000, buyers), rng.exponential(10 * DAY, buyers) + 3600
     )
+    wait[channel[:buyers] == world.REFERRAL] = 3000  # who is invited buys at once, so that the invitation explains it
     early = rng.random(viewers) < 0.25  # registered in the four weeks before the first stream
     signed_up = np.concatenate(
         [

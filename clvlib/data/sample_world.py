@@ -15,8 +15,8 @@ WEEK = 7 * DAY
 
 # The purchase process, time in weeks: BG/NBD (Fader, Hardie & Lee 2005) in operational time; spend: Gamma-Gamma
 # (Fader & Hardie, note 025) on the gross amount of an order, in CNY.
-BG = {"r": 0.85, "alpha": 7.0, "a": 0.9, "b": 2.6}
-GAMMA_GAMMA = {"p": 5.0, "q": 4.2, "gamma": 288.0}
+BG = {"r": 0.27, "alpha": 2.2, "a": 0.8, "b": 2.8}
+GAMMA_GAMMA = {"p": 5.0, "q": 4.2, "gamma": 350.0}
 
 # Seasonality of orders and of first orders alike
 HOUR_WEIGHT = np.array(
@@ -105,7 +105,7 @@ COMPANION_PROBABILITY = 0.35  # that the order after A is for B, instead of a fr
 
 # The funnel, per visit: a person who is exposed once
 STEPS = ("exposure", "click", "cart", "order", "paid")
-STEP_BASE = {"click": 0.46, "cart": 0.150, "order": 0.68, "paid": 0.92}
+STEP_BASE = {"click": 0.46, "cart": 0.160, "order": 0.68, "paid": 0.92}
 PLATFORM_STEP = {  # factors on the base, per platform
     "click": np.array([1.04, 1.0, 0.97, 0.92]),
     "cart": np.array([1.03, 0.94, 1.02, 0.96]),
@@ -113,7 +113,7 @@ PLATFORM_STEP = {  # factors on the base, per platform
     "paid": np.array([1.0, 0.98, 1.01, 1.02]),
 }
 CATEGORY_CART = np.array([1.04, 1.0, 0.98, 0.95, 1.08, 1.0, 0.88, 1.0])  # factor on click -> cart
-PLANTED_DROP = {"platform": "Douyin", "category": "beauty", "step": "cart", "factor": 0.30}
+PLANTED_DROP = {"platform": "Douyin", "category": "beauty", "step": "cart", "factor": 0.24}
 VIEWERS_PER_CUSTOMER = 4
 ANONYMOUS_SHARE = 0.03  # of visits without purchase carry the id of a platform instead of the customer's
 ANONYMOUS_RESOLVED = 0.7  # of those ids stand in identities
@@ -150,10 +150,10 @@ ACCEPTANCE = 0.22
 KOL_SHARE = 0.01
 KOL_WEIGHT = 25.0  # times the invitations of others
 
-# Experiments: person-level, enrolled at the first visit of the period
+# Experiments: person-level, enrolled at the first click of the period
 SCRIPT_EFFECT = 0.032
-ENROLMENT = 0.75
-EXPERIMENT_WEEKS = (4, 3, 2)  # weeks from the end, the last week being 1
+ENROLMENT = 0.85
+EXPERIMENT_WEEKS = (5, 4, 3, 2)  # weeks from the end, the last week being 1
 
 CITIES = (
     ("Beijing", "Beijing", 0, 5.0),
@@ -202,7 +202,7 @@ COMPETITORS = ("Lanyue Select", "Meihe Live", "Jingpin House", "Qingtian Mall", 
 PROMOTIONS = ("full 300 minus 50", "second item half price", "flash sale", "free gift", "pre-sale deposit doubles")
 TRAFFIC_SOURCES = ("short video", "paid feed", "KOL", "search", "fans")
 
-ACCIDENT_WEEKS_FROM_END = 5  # the export of this week's Wednesday went wrong
-ACCIDENT_SHARE = {"duplicates": 0.30, "unparsable_amount": 0.12, "missing_customer": 0.10, "future_time": 0.08}
+ACCIDENT_WEEKS_FROM_END = 7  # the export of this week's Wednesday went wrong
+ACCIDENT_SHARE = {"duplicates": 0.35, "unparsable_amount": 0.16, "missing_customer": 0.12, "future_time": 0.10}
 ACCIDENT_EVENTS = ("expo_v2", "add2cart", "test")
 SPRING_FESTIVAL_FACTOR = 0.6  # two days before New Year's Day to four days after it
