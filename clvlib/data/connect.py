@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -49,12 +51,12 @@ class Shop:
         connection: duckdb.DuckDBPyConnection,
         config: Config,
         source: str,
-        scratch: tempfile.TemporaryDirectory[str] | None = None,
+        scratch: Path,
     ) -> None:
         self.config = config
         self.source = source
         self._engine = DuckDBEngine(connection)
-        self._scratch = scratch  # lives as long as the shop; removed with it
+        self._finish = weakref.finalize(self, _clear, connection, scratch)
         there = {str(row[0]) for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
         self.tables = tuple(name for name in (*CONTRACT, "refunds") if name in there)
 
@@ -206,10 +208,22 @@ class Shop:
         return prints
 
     def close(self) -> None:
-        """Close the connection and remove temporary files."""
-        self._engine.connection.close()
-        if self._scratch is not None:
-            self._scratch.cleanup()
+        """Close the connection and remove temporary files; this also happens when the shop is forgotten."""
+        self._finish()
+
+
+def _clear(connection: duckdb.DuckDBPyConnection, scratch: Path) -> None:
+    connection.close()
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scratch(connection: duckdb.DuckDBPyConnection, memory_limit: str | None) -> Path:
+    """Make a folder for what does not fit into memory, and tell DuckDB."""
+    folder = Path(tempfile.mkdtemp(prefix="clvlib-"))
+    connection.execute(f"SET temp_directory = {literal(str(folder / 'spill'))}")
+    if memory_limit:
+        connection.execute(f"SET memory_limit = {literal(memory_limit)}")
+    return folder
 
 
 def connect(
@@ -315,13 +329,10 @@ def _from_path(
 
 
 def _prepared(origin: Source, config: Config, source: str, store: str | Path | None, memory_limit: str | None) -> Shop:
-    scratch = tempfile.TemporaryDirectory(prefix="clvlib-", ignore_cleanup_errors=True)
     connection = duckdb.connect(":memory:" if store is None else str(store))
+    scratch = _scratch(connection, memory_limit)
     try:
-        connection.execute(f"SET temp_directory = {literal(str(Path(scratch.name) / 'spill'))}")
-        if memory_limit:
-            connection.execute(f"SET memory_limit = {literal(memory_limit)}")
-        origin.attach(connection, Path(scratch.name))
+        origin.attach(connection, scratch)
         count = 0
 
         def parts(table: str) -> list[tuple[TableConfig, RawPart]]:
@@ -337,8 +348,7 @@ def _prepared(origin: Source, config: Config, source: str, store: str | Path | N
         if store is not None:
             _seal(connection, config, source)
     except BaseException as error:
-        connection.close()
-        scratch.cleanup()
+        _clear(connection, scratch)
         if store is not None:
             Path(store).unlink(missing_ok=True)
         if isinstance(error, duckdb.Error) and not isinstance(error, ClvError):
@@ -383,9 +393,6 @@ def _open_store(path: Path, memory_limit: str | None) -> Shop | None:
     if kept["version"] != _STORE_VERSION:
         connection.close()
         raise DataError(f"{path.name}: was made by another version of clvlib; connect to its source again")
-    scratch = tempfile.TemporaryDirectory(prefix="clvlib-", ignore_cleanup_errors=True)
-    connection.execute(f"SET temp_directory = {literal(str(Path(scratch.name) / 'spill'))}")
-    if memory_limit:
-        connection.execute(f"SET memory_limit = {literal(memory_limit)}")
+    scratch = _scratch(connection, memory_limit)
     config = _with_as_of(parse_config(kept["config"], path.name), kept["as_of"])
     return Shop(connection, config, kept["source"], scratch)

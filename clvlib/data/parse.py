@@ -40,9 +40,10 @@ _OFFSET = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 # A number as text: a currency sign goes, thousands separators go where they stand in groups of three, and anything
 # else is refused, so that neither "1,5" nor "1.234,5" is taken for another number.
 MACROS = (
-    f"CREATE OR REPLACE TEMP MACRO clv_trim(x) AS trim(CAST(x AS VARCHAR), {literal(_BLANKS)})",
-    f"CREATE OR REPLACE TEMP MACRO clv_text(x) AS "
-    f"CASE WHEN lower(clv_trim(x)) IN {literal(_MISSING)} THEN NULL ELSE clv_trim(x) END",
+    # Trimming by a set of characters is slow and nearly never needed, so plain ASCII is let through first.
+    "CREATE OR REPLACE TEMP MACRO clv_trim(x) AS CASE WHEN regexp_full_match(CAST(x AS VARCHAR), '[!-~]*') "
+    f"THEN CAST(x AS VARCHAR) ELSE trim(CAST(x AS VARCHAR), {literal(_BLANKS)}) END",
+    f"CREATE OR REPLACE TEMP MACRO clv_given(x) AS CASE WHEN lower(x) IN {literal(_MISSING)} THEN NULL ELSE x END",
     "CREATE OR REPLACE TEMP MACRO clv_bare(x) AS regexp_replace(x, '^([+-]?)[¥￥$€£]\\s*', '\\1')",
     f"CREATE OR REPLACE TEMP MACRO clv_number(x) AS CASE "
     f"WHEN regexp_full_match(clv_bare(x), {literal(_PLAIN)}) THEN clv_bare(x) "
@@ -68,15 +69,18 @@ class Parsed:
     ----------
     column : Column
         What it is to be.
-    value : str
-        The expression for it, NULL where it cannot be read.
+    text : str
+        The source value as trimmed text, where it is read as text; else the source value. To be named ``_t_<column>``.
     given : str
-        A condition: the source says something there.
+        That, NULL where it only says that nothing is there. To be named ``_g_<column>``, beside ``_t_<column>``.
+    value : str
+        The value, NULL where it cannot be read, from ``_g_<column>``.
     """
 
     column: Column
-    value: str
+    text: str
     given: str
+    value: str
 
 
 def _family(source_type: str) -> str:
@@ -107,26 +111,30 @@ def parsed(column: Column, source: str, source_type: str, config: TableConfig, z
     family = _family(source_type)
     if family == "other":
         raise DataError(f"{where}.{column.name}: the source column is a {source_type}, which cannot be read")
-    text = f"clv_text({source})"
-    given = f"{text} IS NOT NULL" if family in {"text", "float"} else f"({source}) IS NOT NULL"
+    given = f"_g_{column.name}"
     if column.kind in {"id", "text"}:
-        value = _as_text(column, source, family, config, text)
+        value = _as_text(column, given, family, config)
     elif column.kind in {"time", "date"}:
-        value = _as_time(column, source, family, config, zone, where)
+        value = _as_time(column, given, family, config, zone, where)
     elif column.kind == "flag":
-        value = _as_flag(text)
+        value = _as_flag(given)
     else:
-        value = _as_number(column, source, family, config, text)
-    return Parsed(column, value, given)
+        value = _as_number(column, given, family, config)
+    text = f"_t_{column.name}"
+    if family == "text":
+        return Parsed(column, f"clv_trim({source})", f"clv_given({text})", value)
+    if family == "float":
+        return Parsed(column, source, f"CASE WHEN NOT isnan({text}) THEN {text} END", value)
+    return Parsed(column, source, text, value)
 
 
-def _as_text(column: Column, source: str, family: str, config: TableConfig, text: str) -> str:
-    value = text
+def _as_text(column: Column, given: str, family: str, config: TableConfig) -> str:
+    value = f"CAST({given} AS VARCHAR)"
     if family == "float" and column.kind == "id":
         # A whole number that a missing neighbour turned into a float; beyond 2^53 its digits are already lost.
         value = (
-            f"CASE WHEN isfinite({source}) AND {source} = floor({source}) AND abs({source}) < 9007199254740992 "
-            f"THEN CAST(CAST({source} AS BIGINT) AS VARCHAR) END"
+            f"CASE WHEN isfinite({given}) AND {given} = floor({given}) AND abs({given}) < 9007199254740992 "
+            f"THEN CAST(CAST({given} AS BIGINT) AS VARCHAR) END"
         )
     names = config.values.get(column.name)
     if names:
@@ -135,12 +143,12 @@ def _as_text(column: Column, source: str, family: str, config: TableConfig, text
     return value
 
 
-def _as_number(column: Column, source: str, family: str, config: TableConfig, text: str) -> str:
+def _as_number(column: Column, given: str, family: str, config: TableConfig) -> str:
+    digits = given
     if family == "text":
-        body = f"clv_comma({text})" if config.decimal == "," else text
-        digits = f"clv_number({body})"
-    else:
-        digits = f"CASE WHEN isfinite(CAST({source} AS DOUBLE)) THEN {source} END" if family == "float" else source
+        digits = f"clv_number({f'clv_comma({given})' if config.decimal == ',' else given})"
+    elif family == "float":
+        digits = f"CASE WHEN isfinite({given}) THEN {given} END"
     scale = config.scale.get(column.name)
     if column.kind == "integer":
         number = f"TRY_CAST({digits} AS DOUBLE)"
@@ -150,23 +158,24 @@ def _as_number(column: Column, source: str, family: str, config: TableConfig, te
     return f"TRY_CAST({value} * {scale} AS {SQL_TYPES[column.kind]})" if scale is not None else value
 
 
-def _as_flag(text: str) -> str:
-    word = f"lower({text})"
+def _as_flag(given: str) -> str:
+    word = f"lower(CAST({given} AS VARCHAR))"
     return (
         f"CASE WHEN {word} IN ('1', '1.0', 'true', 't', 'yes', 'y', '是') THEN TRUE "
         f"WHEN {word} IN ('0', '0.0', 'false', 'f', 'no', 'n', '否') THEN FALSE END"
     )
 
 
-def _as_time(column: Column, source: str, family: str, config: TableConfig, zone: str, where: str) -> str:
+def _as_time(column: Column, given: str, family: str, config: TableConfig, zone: str, where: str) -> str:
     formats = config.formats.get(column.name)
     place = literal(zone)
     if family in {"timestamp", "date"}:
-        value = f"CAST({source} AS TIMESTAMP)"
+        value = f"CAST({given} AS TIMESTAMP)"
     elif family == "instant":
-        value = f"timezone({place}, {source})"
+        value = f"timezone({place}, {given})"
     elif formats in {"epoch_s", "epoch_ms"}:
-        seconds = f"TRY_CAST(clv_number(clv_text({source})) AS DOUBLE)" + (" / 1000" if formats == "epoch_ms" else "")
+        number = f"clv_number({given})" if family == "text" else given
+        seconds = f"TRY_CAST({number} AS DOUBLE)" + (" / 1000" if formats == "epoch_ms" else "")
         value = f"timezone({place}, to_timestamp(CASE WHEN {seconds} BETWEEN 0 AND 253402300799 THEN {seconds} END))"
     elif family != "text" and formats is None:
         raise DataError(
@@ -180,8 +189,8 @@ def _as_time(column: Column, source: str, family: str, config: TableConfig, zone
                 f"{where}.{column.name}: the format {formats!r} is neither strptime nor epoch_s, epoch_ms"
             )
         listed = "[" + ", ".join(literal(p) for p in patterns) + "]"
-        read = f"try_strptime(clv_text({source}), {listed})"
+        read = f"try_strptime(CAST({given} AS VARCHAR), {listed})"
         value = f"timezone({place}, {read})" if all("%z" in p for p in patterns) else f"CAST({read} AS TIMESTAMP)"
     else:
-        value = f"clv_time(clv_text({source}), {place})"
+        value = f"clv_time({given}, {place})"
     return f"CAST({value} AS {SQL_TYPES[column.kind]})"

@@ -199,8 +199,8 @@ def _checks(item: Parsed, source: str, *, is_time: bool, end: dt.date) -> list[_
     example = "NULL" if column.kind == "id" else f"left(CAST({source} AS VARCHAR), 40)"
     conditions: list[tuple[str, str]] = []
     if column.required:
-        conditions.append((f"NOT {given}", "missing"))
-    conditions.append((f"{given} AND {value} IS NULL", _NOT_A[column.kind]))
+        conditions.append((f"{given} IS NULL", "missing"))
+    conditions.append((f"{given} IS NOT NULL AND {value} IS NULL", _NOT_A[column.kind]))
     if column.kind in {"time", "date"}:
         conditions.append((f"{value} < DATE {literal(EARLIEST)}", f"before {EARLIEST[:4]}"))
     if is_time:
@@ -229,9 +229,12 @@ def _selection(job: _Job, number: int) -> str:
     values = []
     for column in job.present:
         bad = [c.condition for c in checks.get(column.name, []) if not column.required]
-        value = f"_v_{column.name}" if column.name in items else "NULL"
-        values.append(f"CASE WHEN {' OR '.join(bad)} THEN NULL ELSE {value} END" if bad else value)
-    inner = ", ".join(f"{i.value} AS _v_{name}, {i.given} AS _g_{name}" for name, i in items.items())
+        kept = f"_v_{column.name}" if column.name in items else "NULL"
+        values.append(f"CASE WHEN {' OR '.join(bad)} THEN NULL ELSE {kept} END" if bad else kept)
+    # One level each for text, what is given and the value, so that no expression is computed twice.
+    text = ", ".join(f"{item.text} AS _t_{name}" for name, item in items.items())
+    given = ", ".join(f"{item.given} AS _g_{name}" for name, item in items.items())
+    value = ", ".join(f"{item.value} AS _v_{name}" for name, item in items.items())
     raw_columns = ", ".join(identifier(name) for name in part.columns)
     raw = ", ".join(f"{literal(name)}: CAST({identifier(name)} AS VARCHAR)" for name in part.columns)
     keep = f"WHERE ({config.where})" if config.where else ""
@@ -239,7 +242,7 @@ def _selection(job: _Job, number: int) -> str:
         f"SELECT {', '.join(values)}, {number}, _row, hash({raw_columns}), {reason} AS _why, "
         f"nullif(concat_ws('|', {aside}), '') AS _set, {example}, "
         f"CASE WHEN _why IS NOT NULL OR _set IS NOT NULL THEN CAST(to_json({{{raw}}}) AS VARCHAR) END "
-        f"FROM (SELECT *, {inner} FROM {part.relation} {keep})"
+        f"FROM (SELECT *, {value} FROM (SELECT *, {given} FROM (SELECT *, {text} FROM {part.relation} {keep})))"
     )
 
 
@@ -343,6 +346,8 @@ def _references(job: _Job, column: Column) -> None:
 
 def _negative(job: _Job, names: set[str]) -> None:
     """Let a negative amount be a refund where the configuration says so or its order is there; else it is wrong."""
+    if not job.number("SELECT count(*) FROM _stage WHERE _reason IS NULL AND amount < 0"):
+        return
     rules = dict.fromkeys(config.refunds for config, _ in job.parts if config.refunds)
     refund = [f"coalesce(({rule}), FALSE)" for rule in rules]
     if "order_id" in names:

@@ -1,0 +1,346 @@
+"""Files of every kind come in as they are, or are refused with a sentence; never misread."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+
+import clvlib as clv
+from clvlib.errors import ConfigError, DataError, EmptyDataError, MissingColumnError, MissingTableError, ParameterError
+
+HEAD = "customer_id,ordered_at,amount\n"
+
+
+def folder(path: Path, **files: str | bytes) -> Path:
+    for name, content in files.items():
+        file = path / name.replace("__", ".")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def rows(shop: clv.Shop, columns: str = "customer_id, CAST(ordered_at AS VARCHAR) AS t, amount") -> list[tuple]:
+    return list(shop.query(f"SELECT {columns} FROM orders ORDER BY ALL").itertuples(index=False, name=None))
+
+
+def reasons(shop: clv.Shop) -> dict[str, int]:
+    frame = shop.quality().reasons
+    return dict(zip(frame["reason"], frame["rows"], strict=True))
+
+
+# What people's files look like
+
+
+def test_ids_stay_text(tmp_path: Path) -> None:
+    ids = ["007", "1234567890123456789", "98765432109876543210987", "0x1F", "1e5", "İ-客户"]
+    lines = "".join(f"{i},2026-01-0{n + 1},1\n" for n, i in enumerate(ids))
+    shop = clv.connect(folder(tmp_path, orders__csv=HEAD + lines))
+    assert {r[0] for r in rows(shop)} == set(ids)
+
+
+def test_ids_from_parquet_integers_and_floats(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "customer_id": [17850.0, float("nan"), 3.5, 2.0**60],  # a whole float, nothing, no id, digits lost
+            "ordered_at": pd.Timestamp("2026-01-05"),
+            "amount": [1.5, 1.0, 1.0, 1.0],
+            "order_id": [9007199254740993, 2, 3, 4],  # an integer beyond what a float can hold
+        }
+    )
+    frame.to_parquet(tmp_path / "orders.parquet")
+    shop = clv.connect(tmp_path)
+    assert rows(shop, "customer_id, order_id, amount") == [("17850", "9007199254740993", 1.5)]
+    assert reasons(shop) == {"customer_id: not an id": 2, "customer_id: missing": 1}
+
+
+@pytest.mark.parametrize("word", ["", " ", "nan", "NULL", "None", "N/A", "\u3000", "undefined"])
+def test_a_word_for_nothing_is_no_customer(tmp_path: Path, word: str) -> None:
+    shop = clv.connect(folder(tmp_path, orders__csv=HEAD + f"a,2026-01-05,1\n{word},2026-01-05,2\n"))
+    assert reasons(shop) == {"customer_id: missing": 1}
+
+
+def test_byte_order_mark_semicolons_quotes_and_gzip(tmp_path: Path) -> None:
+    text = '\ufeffcustomer_id;ordered_at;amount\n"a;b";2026-01-05 20:15;"1,234.50"\n'
+    (tmp_path / "orders.csv.gz").write_bytes(gzip.compress(text.encode()))
+    assert rows(clv.connect(tmp_path)) == [("a;b", "2026-01-05 20:15:00", 1234.5)]
+
+
+CHINESE = "客户编号,下单时间 ,金额\n张三,2026-01-05 20:15:00,12.5\n李四,2026-01-06 21:00:00,8\n"
+CHINESE_TOML = """
+[tables.orders.columns]
+customer_id = "客户编号"
+ordered_at = "下单时间"
+amount = "金额"
+"""
+
+
+def test_gb18030_is_read_when_stated_and_refused_with_the_hint_when_not(tmp_path: Path) -> None:
+    folder(tmp_path, orders__csv=CHINESE.encode("gb18030"), clvlib__toml=CHINESE_TOML)
+    with pytest.raises(DataError, match='it could be gb18030.*encoding = "gb18030"'):
+        clv.connect(tmp_path)
+    folder(tmp_path, clvlib__toml=CHINESE_TOML.replace("[tables", '[tables.orders]\nencoding = "gb18030"\n[tables'))
+    assert rows(clv.connect(tmp_path))[0] == ("张三", "2026-01-05 20:15:00", 12.5)
+
+
+def test_a_wrong_encoding_is_refused_at_the_byte(tmp_path: Path) -> None:
+    toml = '[tables.orders]\nencoding = "gb18030"\n'
+    folder(tmp_path, orders__csv=HEAD.encode() + b"a\xff\xff,2026-01-05,1\n", clvlib__toml=toml)
+    with pytest.raises(DataError, match="byte 32 is not gb18030"):
+        clv.connect(tmp_path)
+    with pytest.raises(ConfigError, match="no encoding is called 'klingon'"):
+        clv.connect(folder(tmp_path, clvlib__toml=toml.replace("gb18030", "klingon")))
+
+
+def test_one_line_that_is_not_utf8_goes_to_quarantine(tmp_path: Path) -> None:
+    # Far enough into the file that the look at its beginning does not see it.
+    good = b"".join(b"c%06d,2026-01-05,1\n" % i for i in range(70_000))
+    shop = clv.connect(folder(tmp_path, orders__csv=HEAD.encode() + good + b"\xe5\xbc\xa0\xff,2026-01-05,1\n"))
+    assert reasons(shop) == {"row: not UTF-8": 1}
+    assert shop.quarantine()["row"].tolist() == [70_001]
+
+
+def test_day_first_dates_are_refused_until_the_format_is_stated(tmp_path: Path) -> None:
+    folder(tmp_path, orders__csv=HEAD + "a,03/02/2026,1\nb,14/02/2026,2\n")
+    with pytest.raises(EmptyDataError, match=r"ordered_at: not a time in 2 \(such as '03/02/2026'\).*formats"):
+        clv.connect(tmp_path)
+    folder(tmp_path, clvlib__toml='[tables.orders.formats]\nordered_at = "%d/%m/%Y"\n')
+    assert [r[1][:10] for r in rows(clv.connect(tmp_path))] == ["2026-02-03", "2026-02-14"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shanghai"),
+    [
+        ("2026-01-05", "2026-01-05 00:00:00"),
+        ("2026/1/5 9:05", "2026-01-05 09:05:00"),
+        ("2026-01-05T09:05:01.250", "2026-01-05 09:05:01.25"),
+        ("2026-01-04T20:00:00Z", "2026-01-05 04:00:00"),
+        ("2026-01-05 04:00:00+08:00", "2026-01-05 04:00:00"),
+        ("2026-01-04 15:00:00 -0500", "2026-01-05 04:00:00"),
+    ],
+)
+def test_times(tmp_path: Path, text: str, shanghai: str) -> None:
+    assert rows(clv.connect(folder(tmp_path, orders__csv=HEAD + f"a,{text},1\n")))[0][1] == shanghai
+
+
+@pytest.mark.parametrize(
+    "text", ["20260105", "2026-02-30", "2026-1", "infinity", "epoch", "1767571200", "05-01-2026", "2026-01-05 25:00"]
+)
+def test_what_is_no_time_is_never_guessed(tmp_path: Path, text: str) -> None:
+    shop = clv.connect(folder(tmp_path, orders__csv=HEAD + f"a,2026-01-05,1\nb,{text},1\n"))
+    assert reasons(shop) == {"ordered_at: not a time": 1}
+
+
+def test_epochs_and_instants_become_shop_time(tmp_path: Path) -> None:
+    toml = '[tables.orders.formats]\nordered_at = "epoch_s"\n'
+    folder(tmp_path, orders__csv=HEAD + "a,1767571200,1\n", clvlib__toml=toml)
+    assert rows(clv.connect(tmp_path))[0][1] == "2026-01-05 08:00:00"  # midnight UTC
+    frame = pd.DataFrame({"customer_id": "a", "ordered_at": [1767571200], "amount": 1.0})
+    with pytest.raises(DataError, match="epoch_s"):
+        clv.connect({"orders": frame})
+    frame["ordered_at"] = pd.to_datetime(frame["ordered_at"], unit="s", utc=True)
+    assert rows(clv.connect({"orders": frame}))[0][1] == "2026-01-05 08:00:00"
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("12", 12.0), ("+1,234,567.25", 1234567.25), ("¥12.50", 12.5), ("1e3", 1000.0), (".5", 0.5), (" 7 ", 7.0)],
+)
+def test_amounts(tmp_path: Path, text: str, amount: float) -> None:
+    assert rows(clv.connect(folder(tmp_path, orders__csv=HEAD + f'a,2026-01-05,"{text}"\n')))[0][2] == amount
+
+
+@pytest.mark.parametrize("text", ["1,5", "1.234,50", "12 3", "1,23,456", "inf", "0x1F", "--1", "1e40", "twelve", "(5)"])
+def test_what_is_no_amount_is_never_guessed(tmp_path: Path, text: str) -> None:
+    shop = clv.connect(folder(tmp_path, orders__csv=HEAD + f'a,2026-01-05,1\nb,2026-01-05,"{text}"\n'))
+    assert reasons(shop) == {"amount: not a number": 1}
+    assert shop.quality().reasons["example"].tolist() == [text]
+
+
+def test_decimal_commas_and_cents_when_stated(tmp_path: Path) -> None:
+    text = 'customer_id;ordered_at;amount\na;2026-01-05;"1.234,50"\nb;2026-01-05;7,5\nc;2026-01-05;1,234.50\n'
+    folder(tmp_path, orders__csv=text, clvlib__toml='[tables.orders]\ndecimal = ","\n')
+    shop = clv.connect(tmp_path)
+    assert [r[2] for r in rows(shop)] == [1234.5, 7.5]
+    assert reasons(shop) == {"amount: not a number": 1}
+    folder(tmp_path, orders__csv=HEAD + "a,2026-01-05,1250\n", clvlib__toml="[tables.orders.scale]\namount = 0.01\n")
+    assert rows(clv.connect(tmp_path))[0][2] == 12.5
+
+
+def test_broken_lines_are_counted_with_their_row(tmp_path: Path) -> None:
+    text = (
+        HEAD
+        + 'a,2026-01-01,1\nb,2026-01-02\n"c\nd",2026-01-03,3\ne,2026-01-04,4,9\nf,2026-01-05,x\ng,2026-01-06,6\nh,"20'
+    )
+    shop = clv.connect(folder(tmp_path, orders__csv=text))
+    assert [r[0] for r in rows(shop)] == ["a", "c\nd", "g"]
+    found = shop.quarantine()
+    assert list(zip(found["row"], found["reason"], strict=True)) == [
+        (2, "row: too few columns"),
+        (4, "row: too many columns"),
+        (5, "amount: not a number"),
+        (7, "row: a quote is not closed"),
+    ]
+    quality = shop.quality()
+    assert quality.table[["rows_read", "rows_kept", "rows_quarantined"]].iloc[0].tolist() == [7, 3, 4]
+    assert not quality.ok
+    assert any("last line has no line end" in note for note in quality.notes)
+
+
+def test_a_wrong_type_in_one_row_of_many(tmp_path: Path) -> None:
+    lines = [f"c{i % 5000},2026-01-05,{i % 90}.5" for i in range(300_000)]
+    lines[123_456] = "c1,2026-01-05,n/v"
+    shop = clv.connect(folder(tmp_path, orders__csv=HEAD + "\n".join(lines) + "\n"))
+    assert shop.quality().sentences() == [
+        "orders: amount: not a number: 1 of 300,000 rows, first at row 123,457 of orders.csv ('n/v'); "
+        "the rows were quarantined"
+    ]
+
+
+# Folders, databases, configurations
+
+
+def test_many_files_of_both_kinds_are_one_table(tmp_path: Path) -> None:
+    folder(tmp_path, **{"orders-1__csv": HEAD + "a,2026-01-05,1\n", "orders/x__csv": HEAD + "b,2026-01-06,2\n"})
+    frame = pd.DataFrame({"customer_id": ["c"], "ordered_at": pd.Timestamp("2026-01-07"), "amount": [3.0]})
+    frame.to_parquet(tmp_path / "orders.parquet")
+    assert [r[0] for r in rows(clv.connect(tmp_path))] == ["a", "b", "c"]
+
+
+def test_files_that_disagree(tmp_path: Path) -> None:
+    more = "customer_id,ordered_at,amount,channel\nb,2026-01-06,2,Weibo\n"
+    folder(tmp_path, **{"orders-1__csv": HEAD + "a,2026-01-05,1\n", "orders-2__csv": more})
+    shop = clv.connect(tmp_path)
+    assert rows(shop, "customer_id, coalesce(channel, '-')") == [("a", "-"), ("b", "Weibo")]
+    assert any("orders-1.csv: lacks channel" in note for note in shop.quality().notes)
+    folder(tmp_path, **{"orders-3__csv": "customer_id,ordered_at,Amuont\nc,2026-01-06,2\n"})
+    with pytest.raises(MissingColumnError, match=r"orders-3.csv has no column 'amount'.*amount = \"Amuont\""):
+        clv.connect(tmp_path)
+
+
+def test_header_names_are_matched_without_case_or_blanks_but_never_doubly(tmp_path: Path) -> None:
+    shop = clv.connect(folder(tmp_path, orders__csv=" Customer_ID ,Ordered_At,AMOUNT \na,2026-01-05,1\n"))
+    assert rows(shop)[0][0] == "a"
+    with pytest.raises(DataError, match="names amount twice"):
+        clv.connect(folder(tmp_path, orders__csv="customer_id,ordered_at,amount,amount\na,2026-01-05,1,2\n"))
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "words"),
+    [
+        ({}, EmptyDataError, "no table of the contract"),
+        ({"orders__csv": ""}, DataError, "the file is empty"),
+        ({"orders__csv": HEAD}, EmptyDataError, "a header and no row"),
+        ({"orders__csv": "a,b\n1,2\n"}, MissingColumnError, "no column 'customer_id'; it has a, b"),
+        ({"orders__csv": HEAD + "a,b,c\n"}, EmptyDataError, "none of the 1 rows passes"),
+        ({"orders__parquet": "not parquet"}, DataError, "cannot be read as Parquet"),
+        ({"orders__csv__gz": "not gzip"}, DataError, "cannot be read"),
+        ({"clvlib__toml": "x ="}, ConfigError, "not TOML"),
+        ({"clvlib__toml": "timezone = 'Mars/Olympus'"}, ConfigError, "no time zone"),
+        ({"clvlib__toml": "currrency = 'CNY'"}, ConfigError, "did you mean currency"),
+        ({"clvlib__toml": "sample = 'yes'"}, ConfigError, "wrong type"),
+        ({"clvlib__toml": "[tables.order]"}, ConfigError, "did you mean orders"),
+        ({"clvlib__toml": "[tables.orders.columns]\nammount = 'x'"}, ConfigError, "did you mean amount"),
+        ({"clvlib__toml": "[tables.orders]\nfiles = 'nothing*.csv'"}, DataError, "no file matches"),
+        ({"clvlib__toml": "[tables.orders]\nduplicates = 'drop'"}, ConfigError, "may be 'quarantine' or 'keep'"),
+        ({"clvlib__toml": "source = 'elsewhere'"}, ConfigError, "no such folder"),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_a_sentence(
+    tmp_path: Path, files: dict[str, str], error: type[Exception], words: str
+) -> None:
+    source = folder(tmp_path, **files)
+    with pytest.raises(error, match=words):
+        clv.connect(source / "clvlib.toml" if words == "no such folder" else source)
+
+
+def test_a_rule_that_is_no_sql(tmp_path: Path) -> None:
+    toml = '[tables.orders]\nwhere = "amount >"\n'
+    with pytest.raises(ConfigError, match="cannot be carried out"):
+        clv.connect(folder(tmp_path, orders__csv=HEAD + "a,2026-01-05,1\n", clvlib__toml=toml))
+    toml = '[tables.orders.columns]\namount = { sql = "price * 2" }\n'
+    with pytest.raises(ConfigError, match="cannot be read as configured"):
+        clv.connect(folder(tmp_path, clvlib__toml=toml))
+
+
+def test_sources_that_are_not_there() -> None:
+    with pytest.raises(DataError, match="no such folder or file"):
+        clv.connect("no/such/place")
+    with pytest.raises(ConfigError, match="only folders, files and DuckDB"):
+        clv.connect("postgresql://localhost/shop")
+    with pytest.raises(DataError, match="no table 'order'"):
+        clv.connect({"order": pd.DataFrame()})
+    with pytest.raises(ConfigError, match="mappings that ship are"):
+        clv.connect({"orders": pd.DataFrame()}, mapping="shopify")
+
+
+def test_a_database_and_a_store(tmp_path: Path) -> None:
+    path = tmp_path / "own.duckdb"
+    with duckdb.connect(str(path)) as own:
+        own.execute(
+            "CREATE TABLE orders AS SELECT 'a' AS customer_id, TIMESTAMP '2026-01-05' AS ordered_at, 5 AS amount"
+        )
+        own.execute("INSERT INTO orders VALUES ('b', TIMESTAMP '2026-01-06', -1)")
+    shop = clv.connect(path, store=tmp_path / "store.duckdb", as_of="2026-02-01")
+    before = shop.quality(), shop.fingerprint(), rows(shop)
+    shop.close()
+    again, twice = clv.connect(tmp_path / "store.duckdb"), clv.connect(tmp_path / "store.duckdb")
+    for opened in (again, twice):
+        assert rows(opened) == before[2]
+        assert opened.fingerprint() == before[1]
+        pd.testing.assert_frame_equal(opened.quality().reasons, before[0].reasons)
+        assert str(opened.data_until) == "2026-02-01"
+    with pytest.raises(ParameterError, match="was checked before"):
+        clv.connect(tmp_path / "store.duckdb", as_of="2026-01-01")
+    assert rows(clv.connect(path)) == [("a", "2026-01-05 00:00:00", 5.0)]  # the user's own file is untouched
+
+
+def test_a_failed_store_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(EmptyDataError):
+        clv.connect(folder(tmp_path / "in", orders__csv=HEAD), store=tmp_path / "store.duckdb")
+    assert not (tmp_path / "store.duckdb").exists()
+
+
+def test_a_shop_of_events_alone(tmp_path: Path) -> None:
+    shop = clv.connect(folder(tmp_path, events__csv="person_id,occurred_at,event\na,2026-01-05,click\n"))
+    assert shop.tables == ("events",)
+    assert not shop.quality().ok
+    assert str(shop.date_range[0]) == "2026-01-05"
+    with pytest.raises(MissingTableError, match="no table 'orders'; it has events"):
+        shop.customer_summary()
+
+
+def test_an_optional_table_without_rows_counts_as_absent(tmp_path: Path) -> None:
+    shop = clv.connect(
+        folder(tmp_path, orders__csv=HEAD + "a,2026-01-05,1\n", events__csv="person_id,occurred_at,event\n")
+    )
+    assert not shop.has("events")
+    assert "events: has no row; it is left out" in shop.quality().notes
+
+
+def test_it_spills_instead_of_failing(tmp_path: Path) -> None:
+    # 3 million orders need far more than 200 MB once parsed and checked for copies.
+    duckdb.sql(
+        "COPY (SELECT 'customer number ' || (i % 400000) AS customer_id, 'order number ' || i AS order_id, "
+        "TIMESTAMP '2026-01-01' + (i % 4000000) * INTERVAL 1 SECOND AS ordered_at, i % 97 + 0.5 AS amount "
+        f"FROM range(3000000) AS t(i)) TO '{tmp_path / 'orders.parquet'}'"
+    )
+    shop = clv.connect(tmp_path, memory_limit="200MB")
+    summary = shop.customer_summary("2026-03-01")
+    assert len(summary) == 400_000
+    assert shop.quality().table["rows_kept"].tolist() == [3_000_000]
+
+
+def test_weeks_of_the_data(tmp_path: Path) -> None:
+    text = HEAD + "a,2026-01-05,1\na,2026-01-27,1\n"  # a Monday, a Tuesday
+    shop = clv.connect(folder(tmp_path, orders__csv=text), as_of="2026-01-27")
+    assert shop.week().label == "2026-W04"
+    assert shop.week("2026-W05").label == "2026-W05"
+    for wrong in ("2026-W01", "2026-W06"):
+        with pytest.raises(ParameterError, match="lies outside the data, which run from 2026-01-05 to 2026-01-27"):
+            shop.week(wrong)
+    with pytest.raises(ParameterError, match="no complete week"):
+        clv.connect(tmp_path, as_of="2026-01-06").week()
