@@ -264,7 +264,7 @@ def connect(
 
     Examples
     --------
-    >>> orders = pd.DataFrame({"customer_id": ["007", "007", "8"], "amount": ["12.50", "1,000", "n/a"],
+    >>> orders = pd.DataFrame({"customer_id": ["007", "007", "8"], "amount": ["12.50", "1,000", "9 yuan"],
     ...                        "ordered_at": ["2026-01-05", "2026-01-19 20:15", "2026-01-06"]})
     >>> shop = connect({"orders": orders})
     >>> shop.customer_summary("2026-02-01")
@@ -272,7 +272,7 @@ def connect(
     customer_id
     007                  1      2.0  3.857143          1000.0
     >>> print(shop.quality().sentences()[0])
-    orders: amount: not a number: 1 of 3 rows, first at row 3 of orders ('n/a'); the rows were quarantined
+    orders: amount: not a number: 1 of 3 rows, first at row 3 of orders ('9 yuan'); the rows were quarantined
     """
     if not isinstance(source, Mapping):
         text = str(source)

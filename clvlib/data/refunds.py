@@ -28,7 +28,7 @@ def net_orders(connection: duckdb.DuckDBPyConnection, columns: list[str], *, cou
     count_zero : bool
         Whether an order whose amount is zero from the start is a purchase.
     """
-    refunded = "coalesce(least(refunded_amount, amount), 0)" if "refunded_amount" in columns else "0"
+    refunded = "least(coalesce(refunded_amount, 0), amount)" if "refunded_amount" in columns else "0"
     paid = "paid_at IS NOT NULL" if "paid_at" in columns else "TRUE"
     order_id = "order_id" if "order_id" in columns else "NULL"
     product_id = "coalesce(product_id, '')" if "product_id" in columns else "''"

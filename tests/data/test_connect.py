@@ -80,7 +80,7 @@ amount = "金额"
 
 def test_gb18030_is_read_when_stated_and_refused_with_the_hint_when_not(tmp_path: Path) -> None:
     folder(tmp_path, orders__csv=CHINESE.encode("gb18030"), clvlib__toml=CHINESE_TOML)
-    with pytest.raises(DataError, match='it could be gb18030.*encoding = "gb18030"'):
+    with pytest.raises(DataError, match=r'it could be gb18030.*encoding = "gb18030"'):
         clv.connect(tmp_path)
     folder(tmp_path, clvlib__toml=CHINESE_TOML.replace("[tables", '[tables.orders]\nencoding = "gb18030"\n[tables'))
     assert rows(clv.connect(tmp_path))[0] == ("张三", "2026-01-05 20:15:00", 12.5)
