@@ -194,6 +194,11 @@ def _check_time_column(events: Table) -> None:
     raise ParameterError(f"{events.name}.occurred_at has the type {kind}; {advice} first")
 
 
+def _text(name: str) -> str:
+    """Quote an event name for SQL that :meth:`Table.query` will format."""
+    return literal(name).replace("{", "{{").replace("}", "}}")
+
+
 def _usable(query: Query) -> str:
     return " AND ".join([*(f"{identifier(c)} IS NOT NULL" for c in query.unit), "isfinite(occurred_at)"])
 
@@ -231,7 +236,7 @@ def _bounds(query: Query, used: pd.DataFrame) -> tuple[int, int]:
 
 def _start_condition(query: Query) -> str:
     since, until = query.starts
-    conditions = [f"CAST(event AS VARCHAR) = {literal(query.steps[0])}", _usable(query)]
+    conditions = [f"CAST(event AS VARCHAR) = {_text(query.steps[0])}", _usable(query)]
     conditions += [] if since is None else [f"occurred_at >= {_timestamp(since)}"]
     conditions += [] if until is None else [f"occurred_at < {_timestamp(until)}"]
     conditions += [] if query.cut is None else [f"occurred_at < {_timestamp(query.cut)}"]
@@ -289,7 +294,7 @@ def _arrays(events: Table, sql: str, names: Sequence[str]) -> list[NDArray[Any]]
 def _sql(query: Query, frame: _Frame, part: int, parts: int) -> str:
     """One row per event that can matter: the step and the key; units that never start are left out by the join."""
     unit = [identifier(c) for c in query.unit]
-    cases = " ".join(f"WHEN {literal(s)} THEN {k}" for k, s in enumerate(query.steps))
+    cases = " ".join(f"WHEN {_text(s)} THEN {k}" for k, s in enumerate(query.steps))
     labels = [f"b{i}" for i in range(len(query.by))]
     division = f" AND hash({', '.join(unit)}) % {parts} = {part}" if parts > 1 else ""
     each = query.attribution == "each" and labels

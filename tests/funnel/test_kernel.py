@@ -114,7 +114,7 @@ def test_a_chain_is_a_chain(rows, window):
 
 @given(
     rows=st.lists(
-        st.tuples(st.sampled_from("pqrs"), st.integers(0, 9), st.sampled_from("abc"), st.sampled_from(["x", "y", None])),
+        st.tuples(st.sampled_from("pqr"), st.integers(0, 9), st.sampled_from("abc"), st.sampled_from(["x", "y", None])),
         min_size=1, max_size=60,
     ),
     window=st.integers(1, 6),
@@ -278,8 +278,8 @@ def test_one_step_is_a_count():
 
 def test_ids_are_text_and_nothing_is_lost_on_the_way():
     ids = ["0000000000000000001", "1", "9007199254740993", "9007199254740992", "小明", "x'; DROP"]
-    events = log([(i, 0, "a") for i in ids] + [(ids[2], 1, "b'c")])
-    assert funnel(events, ["a", "b'c"], "1D").table["people"].tolist() == [6, 1]
+    events = log([(i, 0, "a") for i in ids] + [(ids[2], 1, "b'{c}")])
+    assert funnel(events, ["a", "b'{c}"], "1D").table["people"].tolist() == [6, 1]
 
 
 def test_microseconds_over_many_years_still_fit():

@@ -1,0 +1,195 @@
+"""Figures of the funnel; each has a twin that returns the frame that is drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from clvlib.funnel.change import Change
+from clvlib.funnel.kernel import FunnelResult
+from clvlib.funnel.threshold import Threshold
+from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, new_axes, percent_axis, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "change_data",
+    "funnel_data",
+    "plot_change",
+    "plot_funnel",
+    "plot_segments",
+    "plot_trend",
+    "segments_data",
+    "trend_data",
+]
+
+
+def funnel_data(result: FunnelResult) -> pd.DataFrame:
+    """Return what :func:`plot_funnel` draws: per step people, total conversion with limits, step rate with limits."""
+    columns = ["step", "people", "from_first", "first_lower", "first_upper", "from_previous", "lower", "upper"]
+    return result.total[columns]
+
+
+def plot_funnel(result: FunnelResult, ax: Axes | None = None, title: str = "") -> Axes:
+    """Draw the share of the first step's people that reaches each step, with intervals, and the step rates between.
+
+    Parameters
+    ----------
+    result : FunnelResult
+        Its total is drawn.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure without.
+    title : str
+        The figure's claim.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    data = funnel_data(result).fillna({"from_first": 0.0, "first_lower": 0.0, "first_upper": 0.0})
+    with styled():
+        ax = ax or new_axes(height=0.7 + 0.62 * len(data))
+        y = np.arange(len(data))
+        ax.barh(y, data["from_first"], color=ACCENT, height=0.62)
+        errors = [data["from_first"] - data["first_lower"], data["first_upper"] - data["from_first"]]
+        ax.errorbar(data["from_first"], y, xerr=np.clip(errors, 0, None), fmt="none", ecolor=INK, capsize=3, lw=1.2)
+        previous = ""
+        for k, row in enumerate(data.to_dict("records")):
+            text = f"{row['people']:,}"
+            if k and not np.isnan(row["from_previous"]):
+                text += f"   {row['from_previous']:.1%} of {previous} ({row['lower']:.1%} to {row['upper']:.1%})"
+            at, color = (0.01, "white") if row["first_upper"] > 0.55 else (row["first_upper"] + 0.012, INK)
+            ax.text(at, k, text, va="center", color=color, fontsize=9.5)
+            previous = row["step"]
+        ax.set_yticks(y, data["step"])
+        ax.invert_yaxis()
+        ax.set_xlim(0, 1)
+        ax.set_xlabel(f"share of {data['step'].iloc[0]}, {result.unit}s, within {result.window}")
+        ax.grid(axis="y", visible=False)
+        ax.set_title(title)
+    return percent_axis(ax, "x")
+
+
+def trend_data(rates: pd.DataFrame, minimum: float) -> pd.DataFrame:
+    """Return what :func:`plot_trend` draws: a trend with ``below``, whether the whole interval is below ``minimum``."""
+    return rates.assign(below=rates["upper"].lt(minimum))
+
+
+def plot_trend(rates: pd.DataFrame, minimum: float, ax: Axes | None = None, title: str = "", label: str = "") -> Axes:
+    """Draw a step's rate over the weeks with its interval, against the threshold.
+
+    Parameters
+    ----------
+    rates : pandas.DataFrame
+        As :func:`clvlib.funnel.weekly.trend` returns it.
+    minimum : float
+        The threshold.
+    ax, title
+        As for :func:`plot_funnel`.
+    label : str
+        What the rate is of.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    data = trend_data(rates, minimum)
+    with styled():
+        ax = ax or new_axes(height=3.4)
+        x = np.arange(len(data))
+        ax.fill_between(x, data["lower"], data["upper"], color=ACCENT, alpha=0.18, lw=0)
+        ax.plot(x, data["rate"], color=ACCENT, marker="o")
+        below = data["below"].to_numpy()
+        ax.plot(x[below], data["rate"][below], color=WARN, marker="o", linestyle="none")
+        ax.axhline(minimum, color=WARN, lw=1.3, ls="--")
+        ax.text(0, minimum, f" threshold {minimum:.0%}", color=WARN, va="bottom", ha="left", fontsize=9.5)
+        ax.set_xticks(x, [str(w)[-3:] if "W" in str(w) else str(w) for w in data.index])
+        ax.set_ylim(0, max(minimum, data["upper"].max() if data["upper"].notna().any() else 0) * 1.2)
+        ax.set_ylabel(label)
+        ax.set_title(title)
+    return percent_axis(ax)
+
+
+def segments_data(verdict: Threshold, rows: int = 10) -> pd.DataFrame:
+    """Return what :func:`plot_segments` draws: the segments that lose most people, worst first."""
+    return verdict.table.head(rows)
+
+
+def plot_segments(verdict: Threshold, ax: Axes | None = None, title: str = "", rows: int = 10) -> Axes:
+    """Draw the rates of the segments that lose most people against the threshold.
+
+    Parameters
+    ----------
+    verdict : Threshold
+        With segments.
+    ax, title
+        As for :func:`plot_funnel`.
+    rows : int
+        How many segments.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    data = segments_data(verdict, rows)
+    colors = {"fail": WARN, "pass": PALETTE[2], "undecided": MUTED}
+    with styled():
+        ax = ax or new_axes(height=1.2 + 0.34 * len(data))
+        for k, row in enumerate(data.to_dict("records")):
+            ax.plot([row["lower"], row["upper"]], [k, k], color=colors[row["verdict"]], lw=2)
+            ax.plot([row["rate"]], [k], color=colors[row["verdict"]], marker="o")
+        ax.axvline(verdict.minimum, color=WARN, lw=1.3, ls="--")
+        names = [f"{segment} ({people:,})" for segment, people in zip(data["segment"], data["before"], strict=True)]
+        ax.set_yticks(np.arange(len(data)), names)
+        ax.invert_yaxis()
+        ax.set_xlim(left=0)
+        ax.set_xlabel(f"rate of {verdict.step}; red fails {verdict.minimum:.0%}, grey is undecided, green passes")
+        ax.grid(axis="y", visible=False)
+        ax.set_title(title)
+    return percent_axis(ax, "x")
+
+
+def change_data(result: Change, dimension: str = "", rows: int = 10) -> pd.DataFrame:
+    """Return what :func:`plot_change` draws: the largest effects on the rate, of one dimension."""
+    chosen = dimension or result.dimension or str(result.table["dimension"].iloc[0])
+    data = result.table[result.table["dimension"].eq(chosen)]
+    size = data["rate_effect"].abs() + data["mix_effect"].abs()
+    return data.loc[size.sort_values(ascending=False, kind="stable").index].head(rows)
+
+
+def plot_change(result: Change, ax: Axes | None = None, title: str = "", dimension: str = "", rows: int = 10) -> Axes:
+    """Draw what each segment's rate and share contributed to the change, in percentage points.
+
+    Parameters
+    ----------
+    result : Change
+        What to draw.
+    ax, title
+        As for :func:`plot_funnel`.
+    dimension : str
+        Whose segments; the one that stands out by default.
+    rows : int
+        How many segments.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    data = change_data(result, dimension, rows)
+    with styled():
+        ax = ax or new_axes(height=1.4 + 0.36 * len(data))
+        y = np.arange(len(data))
+        ax.barh(y - 0.19, 100 * data["rate_effect"], height=0.36, color=ACCENT, label="rate within the segment")
+        ax.barh(y + 0.19, 100 * data["mix_effect"], height=0.36, color=PALETTE[1], label="mix of traffic")
+        ax.axvline(0, color=MUTED, lw=1)
+        names = [f"{s}  ◂" if s == result.segment else s for s in data["segment"]]
+        ax.set_yticks(y, names)
+        ax.invert_yaxis()
+        ax.set_xlabel(f"contribution to the change of {result.step}, percentage points")
+        ax.grid(axis="y", visible=False)
+        ax.legend(loc="best")
+        ax.set_title(title)
+    return ax

@@ -1,0 +1,104 @@
+"""The same funnel week after week, each week seen at the same age, and by several columns at once (F2, F3)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clvlib.data.calendar import Week
+from clvlib.data.engine import Table, as_table
+from clvlib.errors import ThinDataWarning
+from clvlib.funnel.kernel import FunnelResult, funnel
+from clvlib.funnel.threshold import step_counts
+from clvlib.stats.proportions import proportion_interval
+
+__all__ = ["trend", "week_funnels"]
+
+
+def week_funnels(
+    events: Table | pd.DataFrame,
+    steps: Sequence[str],
+    week: Week,
+    by: Sequence[str | Sequence[str]] = (),
+    window: str | pd.Timedelta = "7D",
+    **options: Any,
+) -> list[FunnelResult]:
+    """Return the funnel of the people who start in a week, once for each element of ``by``, as seen at the week's end.
+
+    A start late in the week has had less time than one early in it. That is the same in every week, so weeks compare;
+    a single week's rate is what has happened so far, a lower bound of what will.
+
+    Parameters
+    ----------
+    events, steps, window
+        As for :func:`clvlib.funnel.kernel.funnel`.
+    week : Week
+        ISO week of the first step, and of what has been observed.
+    by : sequence
+        Columns, or lists of columns: ``["platform", ["platform", "category"]]`` gives two funnels. None gives one
+        without segments.
+    **options
+        For :func:`~clvlib.funnel.kernel.funnel`.
+
+    Returns
+    -------
+    list of FunnelResult
+    """
+    table = as_table(events, "events")
+    options = {"starts": (week.start, week.end), "as_of": week.as_of, "open_windows": "so far", **options}
+    return [funnel(table, steps, window, columns, **options) for columns in (by or [()])]
+
+
+def trend(
+    events: Table | pd.DataFrame,
+    steps: Sequence[str],
+    step: str,
+    week: Week,
+    weeks: int = 12,
+    window: str | pd.Timedelta = "7D",
+    **options: Any,
+) -> pd.DataFrame:
+    """Return a step's rate in each of the last weeks, each as seen at its own end.
+
+    Parameters
+    ----------
+    events, steps, window, **options
+        As for :func:`week_funnels`.
+    step : str
+        Any step but the first; its rate is among those who made the step before.
+    week : Week
+        The last week.
+    weeks : int
+        How many.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``week`` (labels), columns ``before``, ``people``, ``rate``, ``lower``, ``upper`` (Wilson); in a week in
+        which nobody made the step before, the rate is missing.
+
+    Warns
+    -----
+    ThinDataWarning
+        Some weeks have nobody.
+    """
+    table = as_table(events, "events")
+    labels = [week.shift(k) for k in range(1 - weeks, 1)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ThinDataWarning)
+        found = [week_funnels(table, steps, each, (), window, **options)[0] for each in labels]
+    counts = pd.concat([step_counts(each, step, total=True) for each in found])[["before", "people"]]
+    counts.index = pd.Index([str(each) for each in labels], name="week")
+    empty = counts["before"].eq(0)
+    if empty.any():
+        text = f"in {empty.sum()} of {weeks} weeks nobody made the step before {step!r}; their rates are missing"
+        warnings.warn(text, ThinDataWarning, stacklevel=2)
+    rates = pd.DataFrame(np.nan, counts.index, ["rate", "lower", "upper"])
+    level = found[0].level
+    if not empty.all():
+        rates[~empty] = proportion_interval(counts["people"][~empty], counts["before"][~empty], level).to_numpy()
+    return counts.join(rates)
