@@ -321,27 +321,45 @@ def _newcombe_p_value(counts: Counts, null: float) -> Floats:
         lower, upper = _newcombe(counts, z)
         return np.where(above, lower - null, null - upper)
 
-    z = _crossing(excess, 0.0, np.zeros_like(x1), np.full_like(x1, 40.0))
+    z = _crossing(excess, 0.0, np.full_like(x1, 1e-12), np.full_like(x1, 40.0))
     return np.where(x1 / n1 - x2 / n2 == null, 1.0, _two_sided(z))
 
 
 def _crossing(function: Score, target: float, inside: Floats, outside: Floats) -> Floats:
-    """Where a monotone ``function`` passes ``target`` between ``inside`` and ``outside``, by bisection to the last bit.
+    """Where a monotone ``function`` passes ``target`` between ``inside`` and ``outside``, as Chandrupatla (1997) does.
 
-    At ``inside`` the function lies on the near side of the target. Where even ``outside`` does, ``outside`` it is.
+    Where it does not pass it even at ``outside``, ``outside`` it is. Bisection until the function is smooth enough for
+    inverse quadratic steps; infinite values, which a score has at the ends, are no obstacle.
     """
-    inside, outside = inside.copy(), outside.copy()
-    sign = np.sign(target) if target else -1.0
-    for _ in range(64):
-        middle = (inside + outside) / 2
-        near = sign * function(middle) < sign * target
-        inside, outside = np.where(near, middle, inside), np.where(near, outside, middle)
-    return outside
+    a, b = outside.astype(float), inside.astype(float)
+    fa, fb = function(a) - target, function(b) - target
+    never = np.sign(fa) == np.sign(fb)
+    t = np.full_like(a, 0.5)
+    best = np.where(np.abs(fa) < np.abs(fb), a, b)
+    for _ in range(100):
+        x = a + t * (b - a)
+        fx = function(x) - target
+        same = np.sign(fx) == np.sign(fa)
+        c, fc = np.where(same, a, b), np.where(same, fa, fb)
+        b, fb = np.where(same, b, a), np.where(same, fb, fa)
+        a, fa = x, fx
+        best = np.where(np.abs(fa) < np.abs(fb), a, b)
+        with np.errstate(all="ignore"):
+            limit = (2 * np.finfo(float).eps * np.abs(best) + 1e-18) / np.abs(b - c)
+            done = never | (limit > 0.5) | (fa == 0) | (fb == 0)
+            if done.all():
+                break
+            xi, phi = (a - b) / (c - b), (fa - fb) / (fc - fb)
+            step = fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
+            smooth = (phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi) & np.isfinite(step)
+        # what is found already stays where it is
+        t = np.where(done, 0.0, np.clip(np.where(smooth, step, 0.5), limit, 1 - limit))
+    return np.where(never, outside, best)
 
 
 def _standardised(distance: Floats, variance: Floats) -> Floats:
     """``distance / sqrt(variance)``; without variance a hypothesis fits perfectly (0) or not at all (inf)."""
-    z = np.where(distance == 0, 0.0, np.copysign(np.inf, distance))
+    z = np.where(np.abs(distance) < 1e-15, 0.0, np.copysign(np.inf, distance))  # less than 1 - p can resolve is nothing
     return np.divide(distance, np.sqrt(variance), out=z, where=variance > 0)
 
 

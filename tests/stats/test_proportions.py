@@ -109,7 +109,7 @@ def test_constrained_estimate_at_rates_of_one_in_a_million(c: tuple[int, ...], d
     assert _constrained_p2(arrays, np.array([delta]))[0] == pytest.approx(float(truth), rel=1e-6, abs=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(counts, st.sampled_from(METHODS), st.sampled_from([0.8, 0.95, 0.999]), st.floats(-0.9, 0.9))
 def test_interval_and_p_value_are_one_test(c: tuple[int, ...], method: str, level: float, null: float) -> None:
     effect = proportion_difference(*c, level=level, method=method, null=null)
@@ -122,7 +122,7 @@ def test_interval_and_p_value_are_one_test(c: tuple[int, ...], method: str, leve
             assert at.p_value == pytest.approx(1 - level, rel=1e-5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(counts, st.sampled_from(METHODS[:2]), st.sampled_from([0.8, 0.95, 0.999]))
 def test_ratio_and_difference_give_one_verdict(c: tuple[int, ...], method: str, level: float) -> None:
     assume(c[0] + c[2] > 0)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clvlib.stats.sequential import confidence_sequence
+from clvlib.stats.sequential import anytime_alpha, anytime_p_value, confidence_sequence
 
 
 def test_known_figure() -> None:
@@ -35,5 +35,20 @@ def test_a_hundred_looks_reject_at_most_five_percent() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="positive and finite"):
         confidence_sequence(0, 0, 10, 10)
+    with pytest.raises(ValueError, match="must be positive"):
+        anytime_alpha(0.05, 0, 10)
+    with pytest.raises(ValueError, match="alpha lies between"):
+        anytime_alpha(1.5, 10, 10)
+    with pytest.raises(ValueError, match="p-value lies between"):
+        anytime_p_value(1.5, 10, 10)
+
+
+@given(st.floats(1e-12, 1), st.floats(1e-4, 0.5), st.integers(10, 10**6), st.integers(100, 10**6))
+def test_an_ordinary_p_value_below_its_level_is_an_anytime_p_value_below_alpha(
+    p: float, alpha: float, n: int, tuned: int
+) -> None:
+    level = anytime_alpha(alpha, n, tuned)
+    if abs(p / max(level, 1e-300) - 1) > 1e-6:
+        assert (p < level) == (anytime_p_value(p, n, tuned) < alpha)
