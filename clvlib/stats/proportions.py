@@ -322,7 +322,7 @@ def _newcombe_p_value(counts: Counts, null: float) -> Floats:
         return np.where(above, lower - null, null - upper)
 
     z = _crossing(excess, 0.0, np.full_like(x1, 1e-12), np.full_like(x1, 40.0))
-    return np.where(x1 / n1 - x2 / n2 == null, 1.0, _two_sided(z))
+    return np.where(np.abs(x1 / n1 - x2 / n2 - null) < 1e-12, 1.0, _two_sided(z))
 
 
 def _crossing(function: Score, target: float, inside: Floats, outside: Floats) -> Floats:
