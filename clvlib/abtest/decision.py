@@ -8,7 +8,7 @@ import pandas as pd
 
 from clvlib.abtest.gate import FAIL
 
-__all__ = ["DO_NOT_SHIP", "INVALID", "KEEP_RUNNING", "SHIP", "Decision", "Rule", "amount", "decide"]
+__all__ = ["DO_NOT_SHIP", "INVALID", "KEEP_RUNNING", "SHIP", "Decision", "Rule", "amount", "decide", "finding"]
 
 SHIP, DO_NOT_SHIP, KEEP_RUNNING, INVALID = "ship", "do not ship", "keep running", "invalid"
 
@@ -88,15 +88,15 @@ def decide(primary: pd.DataFrame, gate: pd.DataFrame, rule: Rule) -> Decision:
     best = _best(primary)
     if rule.open_until is not None and not rule.any_time:
         until = f"windows are open until {rule.open_until:%Y-%m-%d %H:%M}, and the test is decided once, after that"
-        return Decision(KEEP_RUNNING, "", f"Keep running: {until}. So far {_finding(best, rule.control)}.")
+        return Decision(KEEP_RUNNING, "", f"Keep running: {until}. So far {finding(best, rule.control)}.")
     better = primary[primary["verdict"] == "better"]
     if len(better):
         best = _best(better)
-        return Decision(SHIP, str(best["arm"]), f"Ship {best['arm']}: {_finding(best, rule.control)}.")
+        return Decision(SHIP, str(best["arm"]), f"Ship {best['arm']}: {finding(best, rule.control)}.")
     if _short(primary, rule).all() or rule.open_until is None:
         arms = " or ".join(primary["arm"].astype(str))
         return Decision(DO_NOT_SHIP, "", f"Do not ship {arms}: {_why_not(best, rule)}.")
-    return Decision(KEEP_RUNNING, "", f"Keep running: {_finding(best, rule.control)}{_reach(best, rule)}.")
+    return Decision(KEEP_RUNNING, "", f"Keep running: {finding(best, rule.control)}{_reach(best, rule)}.")
 
 
 def amount(value: float, unit: str, *, sign: bool = False) -> str:
@@ -126,7 +126,8 @@ def _short(primary: pd.DataFrame, rule: Rule) -> pd.Series:
     return worse if rule.minimum_effect is None else worse | (primary["upper"] < rule.minimum_effect)
 
 
-def _finding(row: pd.Series, control: str) -> str:
+def finding(row: pd.Series, control: str) -> str:
+    """Say in words what one row of an experiment's table shows against the control."""
     unit, metric = str(row["unit"]), f"{row['arm']}'s {row['metric']}"
     if row["verdict"] == "better":
         claim = f"{metric} is {amount(row['difference'], unit)} above {control}'s"
@@ -149,9 +150,9 @@ def _reach(row: pd.Series, rule: Rule) -> str:
 
 
 def _why_not(row: pd.Series, rule: Rule) -> str:
-    finding = _finding(row, rule.control)
+    found = finding(row, rule.control)
     if row["verdict"] == "worse":
-        return finding
+        return found
     if rule.minimum_effect is not None and row["upper"] < rule.minimum_effect:
-        return f"{finding}, less than the {amount(rule.minimum_effect, str(row['unit']))} worth having"
-    return f"the test is over and {finding}{_reach(row, rule)}"
+        return f"{found}, less than the {amount(rule.minimum_effect, str(row['unit']))} worth having"
+    return f"the test is over and {found}{_reach(row, rule)}"

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clvlib.abtest.decision import Decision, Rule, decide
+from clvlib.abtest.decision import Decision, Rule, decide, finding
 from clvlib.abtest.gate import check
 from clvlib.abtest.metrics import METRICS, Metric, Row
+from clvlib.data.connect import Shop
 from clvlib.data.engine import DuckDBEngine, Table, as_table, identifier, literal
 from clvlib.errors import DataError, EmptyDataError, ParameterError
 from clvlib.result import Result
@@ -53,6 +54,8 @@ class ExperimentResult(Result):
         The arm to ship, if any.
     sentence : str
         The verdict and its reason, for the report.
+    power : float
+        At which the smallest detectable difference is stated.
     """
 
     gate: pd.DataFrame = field(repr=False)
@@ -62,16 +65,41 @@ class ExperimentResult(Result):
     verdict: str
     arm: str
     sentence: str
+    power: float
 
     @property
     def primary(self) -> pd.DataFrame:
         """The treatment arms' rows of the primary metric."""
         return self.effects(self.metric)
 
-    def effects(self, metric: str) -> pd.DataFrame:
-        """Return the treatment arms' rows of ``metric``."""
-        rows = self.table
-        return rows[(rows["metric"] == metric) & (rows["arm"] != self.control)].reset_index(drop=True)
+    @property
+    def best(self) -> pd.Series:
+        """The row of the arm that does best by the primary metric, shipped or not."""
+        return self.primary.iloc[int(self.primary["difference"].to_numpy().argmax())]
+
+    def rows(self, metric: str = "") -> pd.DataFrame:
+        """Return every arm's row of ``metric``, the primary one when left out.
+
+        Raises
+        ------
+        ParameterError
+            The experiment has no such metric.
+        """
+        name = metric or self.metric
+        rows = self.table[self.table["metric"] == name]
+        if rows.empty:
+            raise ParameterError(f"metric: {name!r} is none of {', '.join(self.table['metric'].unique())}")
+        return rows.reset_index(drop=True)
+
+    def effects(self, metric: str = "") -> pd.DataFrame:
+        """Return the treatment arms' rows of ``metric``, the primary one when left out."""
+        rows = self.rows(metric)
+        return rows[rows["arm"] != self.control].reset_index(drop=True)
+
+    def finding(self, metric: str = "") -> str:
+        """Say in words what ``metric`` showed in each treatment arm, with interval and p-value."""
+        found = [finding(row, self.control) for _, row in self.effects(metric).iterrows()]
+        return "; ".join(found) + "."
 
 
 @dataclass(frozen=True)
@@ -184,6 +212,16 @@ class Experiment:
         cells = people.query(self._sql(people, purchases, _end(as_of)), orders=purchases)
         return self.judge(cells)
 
+    def of(self, shop: Shop, as_of: str | dt.date | None = None) -> ExperimentResult:
+        """Analyse the experiment as a shop recorded it; see :meth:`analyse`.
+
+        Raises
+        ------
+        MissingTableError
+            The shop has no assignments, or no orders.
+        """
+        return self.analyse(shop.table("assignments"), shop.table("orders"), as_of=as_of)
+
     def judge(self, cells: pd.DataFrame) -> ExperimentResult:
         """Decide from aggregates, wherever they came from.
 
@@ -226,6 +264,7 @@ class Experiment:
             verdict=decision.verdict,
             arm=decision.arm,
             sentence=decision.sentence,
+            power=self.power,
         )
 
     # --- the question to the engine ----------------------------------------------------------------------------------

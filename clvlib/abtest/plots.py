@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from clvlib.abtest.decision import amount
 from clvlib.abtest.experiment import ExperimentResult
 from clvlib.errors import ParameterError
-from clvlib.plotting import ACCENT, INK, MUTED, WARN, new_axes, percent_axis, styled
+from clvlib.plotting import ACCENT, INK, MUTED, WARN, count_axis, new_axes, percent_axis, styled
+from clvlib.stats.sampling import detectable_difference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["forest_frame", "forest_plot", "rate_frame", "rate_plot"]
+__all__ = ["detectable_frame", "detectable_plot", "forest_frame", "forest_plot", "rate_plot"]
 
 _COLOURS = {"better": ACCENT, "worse": WARN, "not told apart": MUTED, "control": INK}
 
@@ -84,36 +87,8 @@ def forest_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def rate_frame(result: ExperimentResult, metric: str = "") -> pd.DataFrame:
-    """Value of a metric in every arm, with its interval.
-
-    Parameters
-    ----------
-    result : ExperimentResult
-        What was found.
-    metric : str
-        Which; the primary one when left out.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``arm``, ``n``, ``value``, ``value_lower``, ``value_upper``, ``verdict``.
-
-    Raises
-    ------
-    ParameterError
-        The experiment has no such metric.
-    """
-    name = metric or result.metric
-    rows = result.table[result.table["metric"] == name]
-    if rows.empty:
-        known = ", ".join(result.table["metric"].unique())
-        raise ParameterError(f"metric: {name!r} is none of {known}")
-    return rows[["arm", "n", "value", "value_lower", "value_upper", "verdict"]].reset_index(drop=True)
-
-
 def rate_plot(result: ExperimentResult, metric: str = "", ax: Axes | None = None) -> Axes:
-    """Draw the values of :func:`rate_frame`, an interval per arm.
+    """Draw every arm's value per person with its interval; the frame is ``result.rows(metric)``.
 
     Parameters
     ----------
@@ -123,18 +98,97 @@ def rate_plot(result: ExperimentResult, metric: str = "", ax: Axes | None = None
         Which; the primary one when left out.
     ax : matplotlib Axes, optional
         Where to draw; a new figure when left out.
+
+    Raises
+    ------
+    ParameterError
+        The experiment has no such metric.
     """
-    name = metric or result.metric
-    frame = rate_frame(result, name)
-    unit = str(result.table.loc[result.table["metric"] == name, "unit"].iloc[0])
+    frame = result.rows(metric)
+    name, share = frame["metric"].iloc[0], frame["unit"].iloc[0] == "share"
     with styled():
         ax = new_axes(height=1.5 + 0.5 * len(frame)) if ax is None else ax
-        labels = [f"{arm} ({n:,})" for arm, n in zip(frame["arm"], frame["n"], strict=True)]
+        labels = [f"{arm} ({n:,} people)" for arm, n in zip(frame["arm"], frame["n"], strict=True)]
         _intervals(ax, frame["verdict"], frame[["value", "value_lower", "value_upper"]], labels)
-        ax.set_xlabel(f"{name} per person" if unit != "share" else f"{name}, share of people")
-        if unit == "share":
+        ax.set_xlabel(f"{name}, share of people" if share else f"{name} per person")
+        ax.set_title(_claim(result.effects(metric), result.control))
+        if share:
             percent_axis(ax, "x", decimals=1)
     return ax
+
+
+def detectable_frame(result: ExperimentResult, sizes: Sequence[int] = ()) -> pd.DataFrame:
+    """Smallest difference that arms of a given size find, at the control's value and spread as seen.
+
+    Parameters
+    ----------
+    result : ExperimentResult
+        What was found; its primary metric counts.
+    sizes : sequence of int, optional
+        People per arm; from a quarter to eight times those of this experiment when left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``people_per_arm``, ``detectable``; sizes at which nothing could be found are left out.
+    """
+    row = result.best
+    here = 2 / (1 / row["n"] + 1 / row["control_n"])  # the equal arms that err as much
+    people = np.asarray(sizes, dtype=float) if len(sizes) else here * np.geomspace(0.25, 8, 41)
+    if row["unit"] == "share":
+        rows = result.rows()
+        control = float(rows.loc[rows["arm"] == result.control, "value"].iloc[0])
+        alpha = 1 - float(row["level"])
+        values = [detectable_difference(control, n, n, result.power, alpha) for n in people]
+    else:
+        values = list(row["detectable"] * np.sqrt(here / people))
+    frame = pd.DataFrame({"people_per_arm": people.round().astype(int), "detectable": values})
+    return frame.iloc[np.flatnonzero(np.isfinite(values))].reset_index(drop=True)
+
+
+def detectable_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
+    """Draw :func:`detectable_frame`, with this experiment's place on the curve.
+
+    Parameters
+    ----------
+    result : ExperimentResult
+        What was found.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure when left out.
+
+    Raises
+    ------
+    ParameterError
+        So few people can find nothing.
+    """
+    frame, row = detectable_frame(result), result.best
+    if not np.isfinite(row["detectable"]):
+        raise ParameterError(f"experiment {result.name!r}: so few people find no difference, however large")
+    here = 2 / (1 / row["n"] + 1 / row["control_n"])
+    reach = amount(float(row["detectable"]), str(row["unit"]))
+    with styled():
+        ax = new_axes(height=3.4) if ax is None else ax
+        ax.plot(frame["people_per_arm"].to_numpy(), frame["detectable"].to_numpy(), color=ACCENT)
+        ax.plot([here], [row["detectable"]], "o", color=WARN)
+        note = f"{here:,.0f} an arm: {reach}"
+        ax.annotate(note, (here, row["detectable"]), (8, 8), textcoords="offset points").set_color(WARN)
+        ax.set_ylim(0, None)
+        ax.set_xlabel("people per arm whose window is over")
+        ax.set_ylabel("smallest difference found")
+        ax.set_title(f"With a chance of {result.power:.0%} so many people find {reach} or more")
+        count_axis(ax, "x")
+        if row["unit"] == "share":
+            percent_axis(ax, decimals=1)
+    return ax
+
+
+def _claim(effects: pd.DataFrame, control: str) -> str:
+    """Title that says what the figure shows."""
+    row = effects.iloc[int(effects["difference"].to_numpy().argmax())]
+    if row["verdict"] == "not told apart":
+        return f"No arm's {row['metric']} can be told above {control}'s"
+    size = amount(abs(float(row["difference"])), str(row["unit"]))
+    return f"{row['arm']}'s {row['metric']} is {size} {'above' if row['verdict'] == 'better' else 'below'} {control}'s"
 
 
 def _intervals(ax: Axes, verdicts: pd.Series, values: pd.DataFrame, labels: list[str]) -> None:

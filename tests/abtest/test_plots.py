@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from clvlib.abtest.experiment import Experiment
-from clvlib.abtest.plots import forest_frame, forest_plot, rate_frame, rate_plot
+from clvlib.abtest.plots import detectable_frame, detectable_plot, forest_frame, forest_plot, rate_plot
 from clvlib.errors import ParameterError, ThinDataWarning
 from tests.abtest.test_experiment import cells
 
@@ -22,13 +22,33 @@ def test_forest_plot_draws_what_its_frame_says() -> None:
 
 def test_rate_plot_draws_every_arm() -> None:
     result = Experiment("script").judge(cells({"A": (2000, 200), "B": (2000, 264)}))
-    frame = rate_frame(result, "revenue")
-    assert frame["arm"].tolist() == ["A", "B"]
     ax = rate_plot(result, "revenue")
     assert ax.get_xlabel() == "revenue per person"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["A (2,000 people)", "B (2,000 people)"]
     assert rate_plot(result, ax=ax) is ax
+    assert ax.get_title(loc="left") == "B's conversion is 3.20 points above A's"
+    worse = Experiment("script").judge(cells({"A": (2000, 264), "B": (2000, 200)}))
+    assert rate_plot(worse).get_title(loc="left") == "B's conversion is 3.20 points below A's"
+    same = Experiment("script").judge(cells({"A": (2000, 264), "B": (2000, 260)}))
+    assert rate_plot(same).get_title(loc="left") == "No arm's conversion can be told above A's"
     with pytest.raises(ParameterError, match="'clicks' is none of conversion, revenue"):
-        rate_frame(result, "clicks")
+        rate_plot(result, "clicks")
+
+
+def test_the_curve_of_detectable_differences_passes_through_this_experiment() -> None:
+    for metric in ("conversion", "revenue"):
+        result = Experiment("script", metric=metric).judge(cells({"A": (2000, 200), "B": (2000, 264)}))
+        at, twice, four = detectable_frame(result, [2000, 4000, 8000])["detectable"]
+        assert at == pytest.approx(result.best["detectable"])
+        assert at > twice > four == pytest.approx(at / 2, rel=0.05)
+        assert "2,000 an arm" in detectable_plot(result).texts[0].get_text()
+    assert detectable_frame(result)["people_per_arm"].iloc[[0, -1]].tolist() == [500, 16_000]
+
+
+def test_too_few_to_find_anything() -> None:
+    result = Experiment("script", min_per_arm=1).judge(cells({"A": (2, 1), "B": (2, 1)}))
+    with pytest.raises(ParameterError, match="however large"):
+        detectable_plot(result)
 
 
 def test_nothing_to_draw() -> None:
