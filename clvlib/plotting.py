@@ -52,7 +52,7 @@ _SETTINGS: dict[str, Any] = {
     "figure.figsize": (7.2, 4.0),
     "figure.dpi": 100,
     "figure.facecolor": "white",
-    "figure.constrained_layout.use": True,
+    "figure.autolayout": True,  # the one layout that the figures of seaborn agree with
     "savefig.facecolor": "white",
     "axes.facecolor": "white",
     "axes.edgecolor": MUTED,

@@ -18,6 +18,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
 import pandas as pd
 
 from clvlib.data.calendar import Week
@@ -208,7 +209,7 @@ class Chapter:
         Raises
         ------
         ParameterError
-            The name, unit or direction is not known, or the interval does not hold the value.
+            The name, unit or direction is not known, or the interval is the wrong way round.
         """
         _checked_name(name, "kpi")
         if unit not in UNITS:
@@ -221,7 +222,9 @@ class Chapter:
         payload |= {"level": level, "week": self.week.label, "currency": self._currency, "why": why}
         text = show(value, unit, self._currency)
         span = why if is_absent(value) else ""
-        if not (is_absent(value) or is_absent(lower) or is_absent(upper)):
+        if figures["lower"] is not None and figures["upper"] is not None and not is_absent(value):
+            if figures["lower"] > figures["upper"]:
+                raise ParameterError(f"kpi {name}: the interval from {lower} to {upper} is the wrong way round")
             bounds = f"{show(lower, unit, self._currency)} to {show(upper, unit, self._currency)}"
             span = f"{100 * level:g}% interval {bounds}"
         html = f'<p class="clv-kpi"><span>{escape(label)}</span> <strong>{escape(text)}</strong>'
@@ -339,19 +342,12 @@ class Chapter:
 
 def _figure_of(drawn: Any, name: str) -> Any:
     """Return the figure behind axes, an array or a list of axes, a seaborn grid or a figure."""
-    while not hasattr(drawn, "savefig") or hasattr(drawn, "figure"):
-        parent = getattr(drawn, "figure", None)
-        if parent is drawn:
-            break
-        if parent is not None:
-            drawn = parent
-        elif hasattr(drawn, "__getitem__") and len(drawn):
-            drawn = drawn[0]
-        else:
-            raise ParameterError(
-                f"figure {name}: expected Axes or a Figure of matplotlib, found {type(drawn).__name__}"
-            )
-    return drawn
+    figure = np.ravel(drawn)[0] if isinstance(drawn, (list, tuple, np.ndarray)) and np.size(drawn) else drawn
+    while getattr(figure, "figure", figure) not in {figure, None}:
+        figure = figure.figure
+    if not hasattr(figure, "savefig"):
+        raise ParameterError(f"figure {name}: expected Axes or a Figure of matplotlib, found {type(drawn).__name__}")
+    return figure
 
 
 def _png(figure: Any) -> tuple[str, int, int]:

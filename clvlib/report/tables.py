@@ -75,7 +75,7 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
     for i in range(frame.shape[1]):
         if _needs_text(frame.iloc[:, i]):
             text = [None if pd.isna(value) else str(value) for value in frame.iloc[:, i]]
-            frame.isetitem(i, pd.Series(text, index=frame.index, dtype="str"))
+            frame.isetitem(i, pd.array(text, dtype="str"))
     return frame
 
 

@@ -1,0 +1,220 @@
+"""What a chapter shows, in a notebook and outside of one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+import clvlib as clv
+from clvlib.errors import EmptyDataError, ParameterError, ThinDataWarning
+from clvlib.report import chapter as module
+from clvlib.report.chapter import ALERT, HEADER, KPI, MISSING, TABLE, Chapter
+
+from .books import shop_folder
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Any]:
+    opened = clv.connect(shop_folder(tmp_path / "shop"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict, dict]]:
+    """What was displayed, as media types and metadata, as if in a notebook."""
+    seen: list[tuple[dict, dict]] = []
+
+    def display(bundle: dict, *, raw: bool, metadata: dict) -> None:
+        assert raw
+        seen.append((bundle, metadata))
+
+    import IPython.display
+
+    monkeypatch.setattr(IPython.display, "display", display)
+    monkeypatch.setattr(module, "_in_notebook", lambda: True)
+    with warnings.catch_warnings():
+        yield seen
+    plt.close("all")
+
+
+@pytest.fixture
+def chapter(shop: Any, shown: list, tmp_path: Path) -> Chapter:
+    made = Chapter("03_clv", shop, week="2026-W27", output=tmp_path / "tables")
+    shown.clear()
+    return made
+
+
+def test_import_is_cheap():
+    heavy = "{'papermill', 'nbclient', 'IPython', 'matplotlib', 'jinja2', 'pydantic'}"
+    code = (
+        f"import sys, clvlib.report.chapter; found = {heavy} & set(sys.modules); sys.exit(str(found) if found else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_opens_with_week_and_sample_mark(shop, shown):
+    made = Chapter("03_clv", shop)
+    assert made.week.label == "2026-W28"  # 2026-07-06 to 07-12, the last week of the data
+    bundle, _ = shown[0]
+    assert "Sample data: a made-up shop" in bundle["text/plain"]
+    assert "Mini &lt;shop&gt;, week 2026-W28" in bundle["text/html"]
+    assert bundle[HEADER] == {"chapter": "03_clv", "week": "2026-W28", "sample": True}
+
+
+@pytest.mark.parametrize(
+    ("week", "says"), [("2026-W60", "weeks 01 to 53"), ("soon", "ISO week"), ("2030-W01", "outside")]
+)
+def test_impossible_weeks(shop, week: str, says: str):
+    with pytest.raises(ParameterError, match=says):
+        Chapter("03_clv", shop, week=week)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", ".hidden", "收入"])
+def test_names_that_are_no_file_names(chapter, name: str):
+    for call in (
+        lambda: chapter.kpi(name, 1),
+        lambda: chapter.table(name, pd.DataFrame()),
+        lambda: chapter.figure(name, plt.gca(), "x"),
+    ):
+        with pytest.raises(ParameterError, match="a name here is made of letters"):
+            call()
+
+
+def test_kpi(chapter, shown):
+    chapter.kpi("revenue", 1234567.891, 1.2e6, 1.3e6, unit="money", better="higher")
+    bundle, _ = shown[0]
+    assert bundle["text/plain"] == "Revenue: ¥1,234,568 (95% interval ¥1,200,000 to ¥1,300,000)"
+    assert bundle[KPI] == {
+        "chapter": "03_clv", "name": "revenue", "label": "Revenue", "value": 1234567.9, "lower": 1200000,
+        "upper": 1300000, "unit": "money", "better": "higher", "level": 0.95, "week": "2026-W27", "currency": "CNY",
+        "why": "",
+    }  # fmt: skip
+
+
+def test_kpi_without_a_number(chapter, shown):
+    chapter.kpi("return_rate", float("nan"), float("nan"), float("nan"), unit="share", why="nothing was <returned>")
+    bundle, _ = shown[0]
+    assert bundle["text/plain"] == "Return rate: — (nothing was <returned>)"
+    assert "nothing was &lt;returned&gt;" in bundle["text/html"]
+    assert bundle[KPI]["value"] is None
+    assert bundle[KPI]["lower"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"unit": "mony"}, "unit 'mony'"),
+        ({"better": "up"}, "better"),
+        ({"lower": 2.0, "upper": 1.0}, "wrong way round"),
+    ],
+)
+def test_kpi_that_cannot_be(chapter, options: dict, says: str):
+    with pytest.raises(ParameterError, match=says):
+        chapter.kpi("x", 1.0, **options)
+
+
+def test_table_shows_some_and_saves_all(chapter, shown, tmp_path: Path):
+    frame = pd.DataFrame({"product": [f"<p{i}>" for i in range(30)], "revenue": [1000.123456] * 30})
+    chapter.table("best", frame, "Best & worst", rows=5, formats={"revenue": "money"})
+    bundle, _ = shown[0]
+    assert bundle["text/html"].count("<tr>") == 6
+    assert "&lt;p0&gt;" in bundle["text/html"]
+    assert "25 more rows in best.csv" in bundle["text/plain"]
+    assert "¥1,000" in bundle["text/plain"]
+    assert bundle[TABLE]["rows"] == 30
+    saved = pd.read_parquet(tmp_path / "tables" / "03_clv" / "best.parquet")
+    assert len(saved) == 30
+    assert saved["revenue"][0] == 1000.123456
+
+
+def test_table_without_rows_or_output(shop, shown):
+    made = Chapter("03_clv", shop)
+    made.table("none", pd.DataFrame({"a": []}))
+    assert shown[-1][0]["text/plain"] == "a\nNo rows."
+    with pytest.raises(ParameterError, match="no column b; it has a"):
+        made.table("none", pd.DataFrame({"a": []}), formats={"b": "share"})
+
+
+@pytest.mark.parametrize("what", ["axes", "figure", "array", "grid"])
+def test_figure(chapter, shown, what: str):
+    import seaborn as sns
+
+    fig, axes = plt.subplots(2, 2)
+    drawn = {"axes": axes[0, 0], "figure": fig, "array": axes}.get(what)
+    if drawn is None:
+        drawn = sns.relplot(x=[1, 2], y=[3, 4])
+    chapter.figure("line", drawn, alt="A line that rises")
+    bundle, meta = shown[0]
+    assert bundle["text/plain"] == "A line that rises"
+    assert meta["image/png"]["alt"] == "A line that rises"
+    assert 300 < meta["image/png"]["width"] < 900
+    assert plt.get_fignums() == ([] if what != "grid" else [fig.number])
+
+
+def test_figures_are_the_same_bytes_each_time(chapter, shown):
+    for _ in range(2):
+        _, ax = plt.subplots()
+        ax.plot([1, 2])
+        chapter.figure("line", ax, alt="A line")
+    assert shown[0][0]["image/png"] == shown[1][0]["image/png"]
+
+
+def test_figure_needs_words_and_a_figure(chapter):
+    with pytest.raises(ParameterError, match="alt is empty"):
+        chapter.figure("line", plt.gca(), alt=" ")
+    with pytest.raises(ParameterError, match="found str"):
+        chapter.figure("line", "picture", alt="x")
+
+
+def test_absent_tables_are_said_once(chapter, shown):
+    assert chapter.has("orders", section="V1")
+    assert shown == []
+    assert not chapter.has("orders", "events", "spend", section="A5 <Sources>")
+    bundle, _ = shown[0]
+    assert bundle["text/plain"] == "A5 <Sources> is left out: this shop has no table events, spend."
+    assert "A5 &lt;Sources&gt;" in bundle["text/html"]
+    assert bundle[MISSING]["tables"] == ["events", "spend"]
+
+
+def test_section_leaves_out_what_the_data_cannot_carry(chapter, shown):
+    with chapter.section("V1 Value"):
+        raise EmptyDataError("no customer bought twice")
+    assert shown[0][0]["text/plain"] == "V1 Value is left out: no customer bought twice."
+    with chapter.section("V1 Value"):
+        chapter.shop.table("events")
+    assert "events" in shown[1][0][MISSING]["reason"]
+    with pytest.raises(ZeroDivisionError), chapter.section("V1 Value"):
+        _ = 1 / 0
+
+
+def test_alert(chapter, shown):
+    chapter.alert("click to cart below 12%", "9% on <douyin>", segment="douyin", severity="high")
+    bundle, _ = shown[0]
+    assert bundle["text/plain"] == "▲ high alert, click to cart below 12% [douyin]: 9% on <douyin>"
+    assert "&lt;douyin&gt;" in bundle["text/html"]
+    assert bundle[ALERT]["severity"] == "high"
+    with pytest.raises(ParameterError, match="severity"):
+        chapter.alert("x", "y", severity="urgent")
+
+
+def test_our_warnings_reach_the_reader(chapter, shown):
+    warnings.warn("only 3 customers <bought> twice", ThinDataWarning, stacklevel=1)
+    assert shown[0][0]["text/plain"] == "Note: only 3 customers <bought> twice"
+    assert "&lt;bought&gt;" in shown[0][0]["text/html"]
+
+
+def test_outside_a_notebook_it_prints(shop, capsys: pytest.CaptureFixture[str]):
+    made = Chapter("03_clv", shop)
+    made.kpi("buyers", 12345, unit="count")
+    made.say("Most <came> back.")
+    assert capsys.readouterr().out.splitlines()[-2:] == ["Buyers: 12,345", "Most <came> back."]
