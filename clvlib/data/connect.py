@@ -111,7 +111,7 @@ class Shop:
 
     def quality(self) -> Quality:
         """Return what the checks found: rows kept and quarantined, why, and sums that reconcile."""
-        return read_quality(self._engine)
+        return read_quality(self._engine, self.data_until)
 
     def quarantine(self, table: str | None = None) -> pd.DataFrame:
         """Return the rows set aside: table, file, row, reason, example, amount and the row as it was read."""
@@ -163,7 +163,8 @@ class Shop:
         """
         if self.has("orders"):
             return self._days("orders", "ordered_at")
-        self.table("events")
+        if not self.has("events"):
+            raise MissingTableError(f"this shop has neither orders nor events; it has {', '.join(self.tables)}")
         return self._days("events", "occurred_at")
 
     @cached_property

@@ -312,17 +312,18 @@ def _judge(job: _Job, seen: list[str]) -> None:
 
 
 def _duplicates(job: _Job) -> None:
+    key = ", ".join(job.table.key)
     keyed = " AND ".join(f"{name} IS NOT NULL" for name in job.table.key)
+    # Most rows are ruled out by the hash alone; the key beside it keeps two rows of equal hash apart.
     job.run(
         "UPDATE _stage SET _reason = 'row: an exact copy of another' FROM ("
         "  SELECT _file AS f, _row AS r FROM ("
-        "    SELECT _file, _row, row_number() OVER (PARTITION BY _hash ORDER BY _file, _row) AS i FROM _stage"
+        f"    SELECT _file, _row, row_number() OVER (PARTITION BY _hash, {key} ORDER BY _file, _row) AS i FROM _stage"
         f"    WHERE _reason IS NULL AND {keyed} AND _hash IN ("
         f"      SELECT _hash FROM _stage WHERE _reason IS NULL AND {keyed} GROUP BY _hash HAVING count(*) > 1)"
         "  ) WHERE i > 1) AS d WHERE _file = d.f AND _row = d.r"
     )
     if job.table.unique:
-        key = ", ".join(job.table.key)
         job.run(
             f"UPDATE _stage SET _reason = '{job.table.key[0]}: occurs before, with other values' FROM ("
             "  SELECT _file AS f, _row AS r FROM ("

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -23,7 +24,8 @@ class Quality(Result):
         There is an order table, no row was quarantined and no value set aside.
     table : pandas.DataFrame
         A row per table: table, files, rows_read, rows_kept, rows_quarantined, rows_left_out (by the configuration's
-        ``where``), amount_read, amount_kept, amount_quarantined (sum of the table's amounts), first, last.
+        ``where``), amount_read, amount_kept, amount_quarantined (sum of the table's amounts), first, last,
+        days_behind (how many days its last row lies before the last day of the data).
     reasons : pandas.DataFrame
         A row per reason: table, what (row or value), reason, rows, share, file, first_row, example.
     notes : tuple of str
@@ -48,8 +50,15 @@ class Quality(Result):
         return said
 
 
-def read_quality(engine: Engine) -> Quality:
+def read_quality(engine: Engine, until: dt.date) -> Quality:
     """Read the records of the checks and reconcile them.
+
+    Parameters
+    ----------
+    engine : Engine
+        Where the records lie.
+    until : datetime.date
+        The last day that the data speak of.
 
     Raises
     ------
@@ -57,6 +66,7 @@ def read_quality(engine: Engine) -> Quality:
         Rows or sums do not add up: read is not kept and quarantined. That would be a fault of ours.
     """
     table = engine.query('SELECT * FROM _quality ORDER BY "table" <> \'orders\', "table"')
+    table["days_behind"] = (pd.Timestamp(until) - table["last"].dt.normalize()).dt.days.astype("Int64")
     reasons = engine.query('SELECT * FROM _reasons ORDER BY "table", what, "rows" DESC, reason')
     notes = engine.query("SELECT \"table\" || ': ' || note AS note FROM _notes ORDER BY 1")["note"]
     wrong = engine.query(

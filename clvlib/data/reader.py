@@ -176,7 +176,7 @@ def _text(path: Path, config: TableConfig, scratch: Path, number: int) -> RawPar
     _check_utf8(source, head)
     text = codecs.getincrementaldecoder("utf-8-sig")("replace").decode(head, final=False)
     delimiter = config.delimiter or _delimiter(text.splitlines()[0])
-    names = list(config.header) or _names(path, csv.reader(io.StringIO(text), delimiter=delimiter))
+    names = list(config.header) or _names(path, csv.reader(io.StringIO(text, newline=None), delimiter=delimiter))
     columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names) + "}"
     rejects = f"_rejects_{number}"
     scan = (

@@ -69,6 +69,14 @@ def test_byte_order_mark_semicolons_quotes_and_gzip(tmp_path: Path) -> None:
     assert rows(clv.connect(tmp_path)) == [("a;b", "2026-01-05 20:15:00", 1234.5)]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_of_every_machine(tmp_path: Path, end: str) -> None:
+    text = HEAD + "a,2026-01-05,1\nb,2026-01-06,2\n"
+    shop = clv.connect(folder(tmp_path, orders__csv=text.replace("\n", end)))
+    assert [r[0] for r in rows(shop)] == ["a", "b"]
+    assert shop.quality().ok
+
+
 CHINESE = "客户编号,下单时间 ,金额\n张三,2026-01-05 20:15:00,12.5\n李四,2026-01-06 21:00:00,8\n"
 CHINESE_TOML = """
 [tables.orders.columns]

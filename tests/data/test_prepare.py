@@ -102,6 +102,12 @@ def test_unknown_references(tmp_path) -> None:
     assert "orders.customer_id: not in customers" not in reasons(kept)
 
 
+def test_freshness(tmp_path) -> None:
+    events = pd.DataFrame({"person_id": ["a"], "occurred_at": ["2026-02-20 10:00"], "event": ["click"]})
+    shop = shop_of(tmp_path, "customer_id,ordered_at,amount\na,2026-02-28 09:00,1\n", events=events)
+    assert shop.quality().table.set_index("table")["days_behind"].to_dict() == {"orders": 1, "events": 9}
+
+
 def test_where_leaves_out_and_counts(tmp_path) -> None:
     text = "customer_id,ordered_at,amount,status\na,2026-01-05,1,ok\nb,2026-01-05,1,test\nc,2026-01-05,1,\n"
     table = shop_of(tmp_path, text, "[tables.orders]\nwhere = \"status <> 'test'\"\n").quality().table
