@@ -144,7 +144,7 @@ def execute(notebook: Notebook, values: Mapping[str, Any], timeout: float, start
             kernel_manager_class=Kernel,
             shutdown_kernel="immediate",
             record_timing=False,
-            timeout_func=lambda _: max(1, round(timeout - (time.monotonic() - started))),
+            timeout_func=lambda _: max(0.05, timeout - (time.monotonic() - started)),
             resources={"metadata": {"path": str(notebook.path.resolve().parent)}},
         )
     except Exception as error:  # noqa: BLE001 - a kernel can die of anything; one chapter must not take the others along

@@ -1,0 +1,310 @@
+"""Whole runs on a small shop with small notebooks: what goes well, and everything that can go wrong."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+import pytest
+
+from clvlib.errors import ClvError, ParameterError, ReportError
+from clvlib.report import runner
+from clvlib.report.execute import Kernel, execute
+from clvlib.report.parameters import read_notebook
+from clvlib.report.runner import Report, run, run_weeks, select
+
+from .books import FIGURES, OPEN, notebook, shop_folder
+
+KILL = "import os, signal, time\nos.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(60)"
+
+
+class Ran:
+    """One run whose outcome several tests look at."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source = shop_folder(folder / "shop")
+        self.books = folder / "notebooks"
+        notebook(self.books, "01_good", [OPEN, "## What <b>sold</b>?", FIGURES], title="Who buys")
+        notebook(self.books, "02_bad", [OPEN, "## First", "chapter.say('so far')", "## Second", "1 / 0"])
+        notebook(self.books, "03_killed", [OPEN, KILL])
+        parameters = 'week: str = ""\nlabel: str = ""\nlevel: float = 0.9'
+        notebook(self.books, "04_other", ["print(repr((week, label, level)))"], parameters=parameters)
+        self.before = {path.name: path.read_bytes() for path in self.books.iterdir()}
+        self.lines: list[str] = []
+        given = {"label": "直播间 'A' \\n", "04.level": 0.1 + 0.2}
+        self.report = run(
+            self.source, out=folder / "reports", folder=self.books, parameters=given, tell=self.lines.append
+        )
+        self.folder = self.report.folder
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+    def node(self, name: str) -> Any:
+        return nbformat.read(self.folder / f"{name}.ipynb", as_version=4)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    return Ran(tmp_path_factory.mktemp("run"))
+
+
+def test_outcome(ran: Ran):
+    table = ran.report.table.set_index("chapter")
+    assert ran.report.exit_code == 1
+    assert table["status"].to_dict() == {"01_good": "ok", "02_bad": "failed", "03_killed": "failed", "04_other": "ok"}
+    assert table.loc["02_bad", "error"] == "ZeroDivisionError: division by zero"
+    assert table.loc["03_killed", "error"] == "its kernel died (out of memory, or killed from outside)"
+    assert table.loc["01_good", ["kpis", "alerts"]].tolist() == [2, 1]
+    assert ran.folder.name == "2026-W28"
+
+
+def test_status(ran: Ran):
+    status = ran.json("status.json")
+    assert (status["week"], status["status"], status["exit_code"]) == ("2026-W28", "partial", 1)
+    assert [c["status"] for c in status["chapters"]] == ["ok", "failed", "failed", "ok"]
+    assert status["seconds"] > 0
+
+
+def test_manifest(ran: Ran):
+    manifest = ran.json("manifest.json")
+    assert manifest["tables"]["orders"]["rows"] == 126  # 6 weeks, 7 days, 3 orders; one more is in quarantine
+    assert re.fullmatch(r"[0-9a-f]{16}", manifest["tables"]["orders"]["hash"])
+    assert manifest["notebooks"]["04_other"]["parameters"] == {
+        "week": "2026-W28", "label": "直播间 'A' \\n", "level": 0.1 + 0.2,
+    }  # fmt: skip
+    assert manifest["sample"] is True
+    assert manifest["versions"]["pandas"] == pd.__version__
+
+
+def test_values_arrive_exactly(ran: Ran):
+    output = next(c for c in ran.node("04_other").cells if c.get("outputs")).outputs[0]
+    assert output.text == repr(("2026-W28", "直播间 'A' \\n", 0.1 + 0.2)) + "\n"
+    injected = next(c for c in ran.node("04_other").cells if "injected-parameters" in c.metadata.get("tags", []))
+    assert "label: str = \"直播间 'A' " in injected.source
+
+
+def test_sources_never_change(ran: Ran):
+    assert {path.name: path.read_bytes() for path in ran.books.iterdir()} == ran.before
+
+
+def test_everything_is_there_and_nothing_else(ran: Ran):
+    found = sorted(str(p.relative_to(ran.folder)) for p in ran.folder.rglob("*") if p.is_file())
+    assert found == [
+        "01_good.ipynb", "02_bad.ipynb", "03_killed.ipynb", "04_other.ipynb", "index.html", "manifest.json",
+        "status.json", "tables/01_good/best.csv", "tables/01_good/best.parquet",
+    ]  # fmt: skip
+    assert sorted(p.name for p in ran.folder.parent.iterdir()) == [".2026-W28.lock", "2026-W28"]
+
+
+def test_published_notebooks_can_be_run_again_where_they_lie(ran: Ran):
+    injected = next(c for c in ran.node("01_good").cells if "injected-parameters" in c.metadata.get("tags", []))
+    space: dict[str, Any] = {}
+    exec(injected.source, space)  # noqa: S102
+    assert (ran.folder / space["source"]).resolve() == ran.source.resolve()
+    assert space["output"] == "tables"
+    text = (ran.folder / "01_good.ipynb").read_text(encoding="utf-8")
+    assert "staging" not in text
+    assert str(ran.source.parent) not in text
+
+
+def test_page_has_the_good_and_a_red_card_for_the_bad(ran: Ran):
+    page = (ran.folder / "index.html").read_text(encoding="utf-8")
+    assert "This chapter failed:</strong> ZeroDivisionError: division by zero" in page
+    assert "its kernel died" in page
+    assert "so far" in page
+    assert "¥1.235M" in page
+
+
+def test_lines_for_a_log(ran: Ran):
+    assert ran.lines[0].startswith("tables of Mini <shop> checked")
+    assert any(line.startswith("  02_bad: ZeroDivisionError") for line in ran.lines)
+
+
+def test_kernels_are_gone(ran: Ran):
+    assert not Kernel.live
+
+
+def _quick(folder: Path, *cells: str, **options: Any) -> Report:
+    """A run of one notebook."""
+    if not (folder / "shop").exists():
+        shop_folder(folder / "shop")
+    notebook(folder / "books", "01_a", [*cells], parameters=options.pop("cell", 'week: str = ""'))
+    return run(folder / "shop", out=folder / "reports", folder=folder / "books", **options)
+
+
+def test_same_inputs_same_bytes(tmp_path: Path):
+    shop_folder(tmp_path / "shop")
+    notebook(tmp_path / "books", "01_a", [OPEN, FIGURES])
+    written = []
+    for _ in range(2):
+        folder = run(tmp_path / "shop", out=tmp_path / "reports", folder=tmp_path / "books").folder
+        files = [
+            p for p in folder.rglob("*") if p.is_file() and p.name != "status.json"
+        ]  # which says when and how long
+        written.append({p.name: re.sub(rb'clvlib.code"?:? "?[0-9a-f]{16}', b"", p.read_bytes()) for p in files})
+    assert len(written[0]) == 5
+    assert written[0] == written[1]
+
+
+def test_nothing_succeeded_and_the_old_report_stands(tmp_path: Path):
+    good = _quick(tmp_path, "print('good')")
+    assert good.exit_code == 0
+    bad = _quick(tmp_path, "from clvlib.errors import EmptyDataError\nraise EmptyDataError('no customer bought twice')")
+    assert bad.exit_code == 2
+    assert bad.folder.name == "2026-W28.failed"
+    assert bad.table["error"].tolist() == ["no customer bought twice"]
+    assert json.loads((bad.folder / "status.json").read_text(encoding="utf-8"))["status"] == "failed"
+    assert "good" in (good.folder / "01_a.ipynb").read_text(encoding="utf-8")
+
+
+def test_a_notebook_that_never_ends(tmp_path: Path):
+    started = time.monotonic()
+    report = _quick(tmp_path, "import time\ntime.sleep(300)", timeout=2)
+    assert report.table["error"].tolist() == ["it was stopped after 2 seconds"]
+    assert time.monotonic() - started < 30
+
+
+def test_the_time_limit_is_for_all_cells_together(tmp_path: Path):
+    book = read_notebook(notebook(tmp_path, "01_a", ["import time"] + ["time.sleep(0.8)"] * 8))
+    assert execute(book, {}, timeout=3).error == "it was stopped after 3 seconds"
+
+
+def test_a_kernel_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from jupyter_client.kernelspec import KernelSpec
+
+    spec = KernelSpec(argv=["/bin/false", "{connection_file}"], language="python", display_name="broken")
+    monkeypatch.setattr(Kernel, "kernel_spec", property(lambda _: spec))
+    error = execute(read_notebook(notebook(tmp_path, "01_a", ["1"])), {}, timeout=20).error
+    assert error.startswith("RuntimeError: Kernel died before replying")
+
+
+def test_kernels_are_quiet_and_ignore_the_users_setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("print('hello'); planted = 1", encoding="utf-8")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    code = "import warnings\nwarnings.warn('noise')\nprint('planted' in globals())"
+    node = execute(read_notebook(notebook(tmp_path, "01_a", [code])), {}, timeout=30).node
+    outputs = node.cells[-1].outputs
+    assert [(o.name, o.text) for o in outputs] == [("stdout", "False\n")]
+
+
+# ---- before any kernel starts
+
+
+@pytest.fixture
+def no_kernel(monkeypatch: pytest.MonkeyPatch):
+    def never(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a kernel was started")
+
+    monkeypatch.setattr(runner, "execute", never)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"parameters": {"horizn": 1}}, ParameterError, "no notebook of this run has a parameter 'horizn'"),
+        ({"parameters": {"week": "x"}}, ParameterError, "'week' is set by the report itself"),
+        ({"week": "2026-W54"}, ParameterError, "weeks 01 to 53"),
+        ({"week": "next"}, ParameterError, "is not an ISO week"),
+        ({"week": "2027-W01"}, ParameterError, "outside the data"),
+        ({"week": "2026-W20"}, ParameterError, "outside the data"),
+        ({"notebooks": ["07"]}, ParameterError, "no notebook is called '07'; there are 01_a"),
+        ({"notebooks": ["01_b"]}, ParameterError, "did you mean 01_a"),
+        ({"jobs": 0}, ParameterError, "must be positive"),
+    ],
+)
+def test_bad_input_is_refused_at_once(tmp_path: Path, no_kernel, options: dict, error: type[ClvError], says: str):
+    with pytest.raises(error, match=says):
+        _quick(tmp_path, "1", **options)
+    assert not list((tmp_path / "reports").glob("2*"))
+
+
+def test_sources_that_cannot_be_used(tmp_path: Path, no_kernel):
+    notebook(tmp_path / "books", "01_a", ["1"])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "header").mkdir()
+    (tmp_path / "header" / "orders.csv").write_text("customer_id,ordered_at,amount\n", encoding="utf-8")
+    (tmp_path / "column").mkdir()
+    (tmp_path / "column" / "orders.csv").write_text("customer_id,amount\na,1\n", encoding="utf-8")
+    for name, says in [("nowhere", "no such"), ("empty", "."), ("header", "."), ("column", "ordered_at")]:
+        with pytest.raises(ClvError, match=says):
+            run(tmp_path / name, out=tmp_path / "reports", folder=tmp_path / "books")
+
+
+def test_no_notebooks(tmp_path: Path):
+    with pytest.raises(ReportError, match="no notebook lies here"):
+        select(folder=tmp_path)
+
+
+def test_a_week_that_the_data_do_not_fill(tmp_path: Path):
+    shop_folder(tmp_path / "shop", weeks=6)
+    orders = (tmp_path / "shop" / "orders.csv").read_text(encoding="utf-8").splitlines()
+    kept = [line for line in orders if "2026-07-1" not in line and "2026-06-1" not in line and "2026-06-2" not in line]
+    (tmp_path / "shop" / "orders.csv").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    report = _quick(tmp_path, "1", week="2026-W28")  # orders end on Thursday 9 July
+    page = (report.folder / "index.html").read_text(encoding="utf-8")
+    assert "The data end on 9 July 2026, before this week does" in page
+    assert _quick(tmp_path, "1").week == "2026-W27"
+    assert _quick(tmp_path, "1", week="2026-W25").exit_code == 0  # 15 to 21 June, without a single order
+
+
+# ---- while writing
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    good = _quick(tmp_path, "print('good')")
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runner, "_dump", full)
+    with pytest.raises(ReportError, match="cannot write the report of 2026-W28: No space left on device"):
+        _quick(tmp_path, "print('new')")
+    assert "good" in (good.folder / "01_a.ipynb").read_text(encoding="utf-8")
+    assert not list((tmp_path / "reports").glob(".staging*"))
+
+
+def test_a_file_where_the_reports_go(tmp_path: Path, no_kernel):
+    (tmp_path / "reports").write_text("", encoding="utf-8")
+    with pytest.raises(ReportError, match=r"cannot write into the folder .*reports: File exists"):
+        _quick(tmp_path, "1")
+
+
+def test_stopped_from_the_keyboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(futures: Any) -> Any:
+        time.sleep(2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "as_completed", interrupted)
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        _quick(tmp_path, "import time\ntime.sleep(300)")
+    assert time.monotonic() - started < 30
+    assert not list((tmp_path / "reports").glob(".staging*"))
+
+
+def test_several_weeks_from_one_reading(tmp_path: Path):
+    shop_folder(tmp_path / "shop")
+    notebook(tmp_path / "books", "01_a", ["print(week)"], parameters='week: str = ""')
+    lines: list[str] = []
+    weeks = ["2026-W26", "2026-W27"]
+    made = list(run_weeks(tmp_path / "shop", weeks, tmp_path / "reports", folder=tmp_path / "books", tell=lines.append))
+    assert [report.week for report in made] == weeks
+    assert sum(line.startswith("tables of") for line in lines) == 1
+
+
+def test_a_store_that_was_prepared_before(tmp_path: Path):
+    import clvlib as clv
+
+    clv.connect(shop_folder(tmp_path / "shop"), store=tmp_path / "shop.duckdb").close()
+    notebook(tmp_path / "books", "01_a", [OPEN])
+    report = run(tmp_path / "shop.duckdb", out=tmp_path / "reports", folder=tmp_path / "books")
+    assert report.exit_code == 0
