@@ -96,6 +96,19 @@ class ExperimentResult(Result):
         rows = self.rows(metric)
         return rows[rows["arm"] != self.control].reset_index(drop=True)
 
+    def decision(self, metric: str = "") -> pd.DataFrame:
+        """Return the columns of :meth:`rows` that a reader needs to follow the decision."""
+        columns = ["arm", "n", "total", "value", "value_lower", "value_upper"]
+        return self.rows(metric)[[*columns, "difference", "lower", "upper", "p_adjusted", "verdict"]]
+
+    def formats(self, metric: str = "") -> dict[str, str]:
+        """Return the unit of each column of :meth:`decision`, as the report names units."""
+        share = self.rows(metric)["unit"].iloc[0] == "share"
+        total, value, change = ("count", "share", "points") if share else ("money",) * 3
+        units = {"n": "count", "total": total, "p_adjusted": ".2g"}
+        units |= dict.fromkeys(("value", "value_lower", "value_upper"), value)
+        return units | dict.fromkeys(("difference", "lower", "upper"), change)
+
     def finding(self, metric: str = "") -> str:
         """Say in words what ``metric`` showed in each treatment arm, with interval and p-value."""
         found = [finding(row, self.control) for _, row in self.effects(metric).iterrows()]

@@ -170,12 +170,11 @@ def detectable_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
         ax = new_axes(height=3.4) if ax is None else ax
         ax.plot(frame["people_per_arm"].to_numpy(), frame["detectable"].to_numpy(), color=ACCENT)
         ax.plot([here], [row["detectable"]], "o", color=WARN)
-        note = f"{here:,.0f} an arm: {reach}"
-        ax.annotate(note, (here, row["detectable"]), (8, 8), textcoords="offset points").set_color(WARN)
+        ax.annotate("this experiment", (here, row["detectable"]), (8, 8), textcoords="offset points").set_color(WARN)
         ax.set_ylim(0, None)
         ax.set_xlabel("people per arm whose window is over")
         ax.set_ylabel("smallest difference found")
-        ax.set_title(f"With a chance of {result.power:.0%} so many people find {reach} or more")
+        ax.set_title(f"{here:,.0f} people per arm find {reach} with a chance of {result.power:.0%}")
         count_axis(ax, "x")
         if row["unit"] == "share":
             percent_axis(ax, decimals=1)

@@ -41,7 +41,7 @@ def test_the_curve_of_detectable_differences_passes_through_this_experiment() ->
         at, twice, four = detectable_frame(result, [2000, 4000, 8000])["detectable"]
         assert at == pytest.approx(result.best["detectable"])
         assert at > twice > four == pytest.approx(at / 2, rel=0.05)
-        assert "2,000 an arm" in detectable_plot(result).texts[0].get_text()
+        assert detectable_plot(result).get_title(loc="left").startswith("2,000 people per arm find")
     assert detectable_frame(result)["people_per_arm"].iloc[[0, -1]].tolist() == [500, 16_000]
 
 
