@@ -96,7 +96,7 @@ def _check(args: argparse.Namespace) -> int:
     empty = [c for c in quality.table.columns if c != "table" and quality.table[c].isna().all()]
     exact = {column: ",.2f" for column in quality.table.columns if column.startswith("amount")}
     heads, cells, numeric = frame_cells(quality.table.drop(columns=empty), exact, "")
-    print(text_table([head.replace("_", " ") for head in heads], cells, numeric))
+    print(text_table(heads, cells, numeric))
     for line in [*quality.notes, *quality.sentences()]:
         print(f"\n{line}")
     print("\nThe contract is kept." if quality.ok else "\nThe contract is broken: see above.")
@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("folder", type=Path)
     sample.add_argument("--customers", type=int, default=3000, help="(default: %(default)s)")
     sample.add_argument("--weeks", type=int, default=40, help="(default: %(default)s)")
-    sample.add_argument("--seed", type=int, default=1, help="(default: %(default)s)")
+    sample.add_argument("--seed", type=int, default=47, help="(default: %(default)s)")
     return parser
 
 

@@ -106,7 +106,7 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
         case "count":
             text = _short(number, 0 if number == round(number) or abs(number) >= 100 else 1, short=short)
         case "share":
-            text = f"{100 * number:.1f}%"
+            text = f"{100 * number:.1f}%" if abs(number) >= 0.0005 or number == 0 else f"{100 * number:.1g}%"
         case "points":
             text = f"{100 * number:+.1f} pp"
         case "ratio" | "score" | "number":
@@ -179,6 +179,7 @@ def html_table(heads: list[str], rows: list[list[str]], numeric: list[bool], cap
             for cell, right in zip(cells, numeric, strict=True)
         )
 
+    heads = [head.replace("_", " ") for head in heads]
     label = escape(caption or "table")
     body = "".join(f"<tr>{row(cells, 'td')}</tr>\n" for cells in rows)
     title = f"<caption>{escape(caption)}</caption>\n" if caption else ""
@@ -191,6 +192,7 @@ def html_table(heads: list[str], rows: list[list[str]], numeric: list[bool], cap
 
 def text_table(heads: list[str], rows: list[list[str]], numeric: list[bool], caption: str = "", note: str = "") -> str:
     """Write the same table as aligned plain text."""
+    heads = [head.replace("_", " ") for head in heads]
     columns = list(zip(heads, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
 

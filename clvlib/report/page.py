@@ -96,7 +96,6 @@ def _alerts(harvests: Mapping[str, Harvest], titles: Mapping[str, str]) -> list[
 
 def _frame(frame: pd.DataFrame, caption: str, currency: str, formats: Mapping[str, str] | None = None) -> Markup:
     heads, rows, numeric = frame_cells(frame.reset_index(drop=True), dict(formats or {}), currency)
-    heads = [head.replace("_", " ") for head in heads]
     return Markup(html_table(heads, rows, numeric, caption))  # noqa: S704 - html_table escapes every cell
 
 
@@ -110,7 +109,7 @@ def _quality(facts: Facts) -> dict[str, Any]:
     summary += f" ({show(aside / read, 'share')})." if read and aside else "."
     if out:
         summary += f" {out:,} more were left out, as the shop's configuration asks."
-    main = table[[c for c in table.columns if c not in {"files", "first", "last"}]]
+    main = table.drop(columns=["files", "first", "last", *([] if out else ["rows_left_out"])], errors="ignore")
     caption = "Each row that was read is either kept or set aside (quarantined)"
     return {
         "summary": summary,
@@ -125,11 +124,10 @@ def _provenance(manifest: Mapping[str, Any]) -> dict[str, Any]:
     tables = [{"table": name, **values} for name, values in manifest["tables"].items()]
     columns = list(dict.fromkeys(itertools.chain.from_iterable(tables)))
     rows = [["" if is_absent(t.get(c)) else str(t.get(c)) for c in columns] for t in tables]
-    heads = [column.replace("_", " ") for column in columns]
     books = [[name, book["sha256"][:16], _listed(book["parameters"])] for name, book in manifest["notebooks"].items()]
     caption = "Tables as they were read"
     return {
-        "tables": Markup(html_table(heads, rows, [False] * len(heads), caption)),  # noqa: S704 - escaped there
+        "tables": Markup(html_table(columns, rows, [False] * len(columns), caption)),  # noqa: S704 - escaped there
         "books": Markup(  # noqa: S704 - escaped there
             html_table(["notebook", "hash", "parameters"], books, [False] * 3, "Notebooks")
         ),

@@ -1,0 +1,271 @@
+"""The page: one file, nothing outside it, no script, readable by people and by screen readers."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from clvlib.data.calendar import Week
+from clvlib.report.cells import chapter_page, within
+from clvlib.report.chapter import ALERT, KPI, MISSING
+from clvlib.report.execute import Execution
+from clvlib.report.facts import Facts
+from clvlib.report.harvest import harvest
+from clvlib.report.page import LIMIT, days, render
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"0" * 60).decode()
+EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)>"
+CSS = (Path(__file__).parents[2] / "clvlib" / "report" / "page.css").read_text(encoding="utf-8")
+
+
+def shown(data: dict[str, Any], metadata: dict[str, Any] | None = None) -> Any:
+    return new_output("display_data", data=data, metadata=metadata or {})
+
+
+def book(*cells: Any) -> Any:
+    node = new_notebook()
+    for i, cell in enumerate(cells):
+        if isinstance(cell, str):
+            node.cells.append(new_markdown_cell(cell))
+        else:
+            node.cells.append(new_code_cell(f"print('{i} <b>')", outputs=cell, execution_count=i + 1))
+    return node
+
+
+def facts(**changes: Any) -> Facts:
+    quality = pd.DataFrame(
+        {"table": ["orders"], "rows_read": [100], "rows_kept": [98], "rows_quarantined": [2], "rows_left_out": [0]}
+    )
+    reasons = pd.DataFrame(
+        {"table": ["orders"], "reason": [f"amount: {EVIL}"], "rows": [2], "first_row": [5], "example": ["13800001111"]}
+    )
+    day = dt.date(2026, 11, 15)
+    values: dict[str, Any] = {
+        "name": f"Shop {EVIL}", "currency": "CNY", "timezone": "Asia/Shanghai", "language": "en", "sample": True,
+        "first": dt.date(2026, 1, 1), "last": day, "until": day, "quality": quality, "reasons": reasons,
+        "notes": ("a note <b>",), "fingerprint": {"orders": {"rows": 98, "hash": "ab12"}},
+    }  # fmt: skip
+    return Facts(**(values | changes))
+
+
+def kpi(name: str, value: float | None, **changes: Any) -> Any:
+    payload = {
+        "chapter": "01_a", "name": name, "label": f"{name} <i>", "value": value, "lower": None, "upper": None,
+        "unit": "money", "better": "higher", "level": 0.95, "week": "2026-W46", "currency": "CNY", "why": "",
+    }  # fmt: skip
+    return shown({"text/plain": name, KPI: payload | changes})
+
+
+def alert(text: str, severity: str) -> Any:
+    payload = {"chapter": "01_x", "rule": text, "text": text, "segment": text, "severity": severity}
+    return shown({"text/plain": "!", ALERT: payload})
+
+
+def page(*books: Any, error: str = "", **changes: Any) -> str:
+    runs = [Execution(f"0{i}_x", node, error, EVIL if error else "", 1.0) for i, node in enumerate(books, 1)]
+    notebooks = {run.name: {"sha256": "f" * 64, "parameters": {"level": 0.9, "source": "/home/me"}} for run in runs}
+    manifest = {"tables": {"orders": {"rows": 98, "hash": "ab12"}}, "notebooks": notebooks, "versions": {"python": "3"}}
+    return render(facts(**changes), Week("2026-W46"), runs, {run.name: harvest(run.node) for run in runs}, manifest)
+
+
+class Outline(HTMLParser):
+    """Headings, pictures, links, anchors and tags of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.levels: list[int] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.pictures: list[dict[str, str | None]] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if re.fullmatch(r"h[1-6]", tag):
+            self.levels.append(int(tag[1]))
+        if tag == "img":
+            self.pictures.append(values)
+        if values.get("href"):
+            self.links.append(str(values["href"]))
+        if values.get("id"):
+            self.ids.append(str(values["id"]))
+
+
+@pytest.fixture(scope="module")
+def full() -> str:
+    first = book(
+        f"# Who buys {EVIL}",
+        "Text with a [link](https://example.org/x), ![picture](https://example.org/y.png) and <b>html</b>\n\n"
+        "| a | b |\n|---|---|\n| 1 | 2 |",
+        "## One",
+        [kpi("revenue", 1234567.8, lower=1.2e6, upper=1.3e6), kpi("returns", None, why="none <yet>")],
+        "#### Deep",
+        [shown({"image/png": PNG, "text/plain": "x"}, {"image/png": {"alt": 'A "line"', "width": 500, "height": 300}})],
+        [shown({"text/plain": EVIL}), shown({"text/html": f"<p onclick='x()'>a {EVIL}</p>", "text/plain": "a"})],
+        [shown({"text/html": "<style>p {}</style><table></table>", "text/plain": "the plain twin"})],
+        [alert(EVIL, "low"), alert("r", "high")],
+        [shown({"text/plain": "-", MISSING: {"chapter": "01_x", "section": "A1 <x>", "reason": "no table"}})],
+        [new_output("stream", name="stdout", text="x" * 10_000_000), new_output("stream", name="stderr", text="noise")],
+    )  # fmt: skip
+    return page(first, book("# Two", "### Straight to three", "## Back"))
+
+
+def test_nothing_outside_and_no_script(full: str):
+    outline = Outline(full)
+    assert not {"script", "iframe", "object", "embed", "link", "form"} & set(outline.tags)
+    assert all(link.startswith("#") for link in outline.links)
+    assert not re.search(r"(https?:)?//[a-z]", re.sub(r'content="default-src[^"]*"', "", full))
+    assert not [
+        a for a in outline.attributes if a[1].startswith("on") or (a[1] == "src" and not str(a[2]).startswith("data:"))
+    ]
+    assert "@import" not in CSS
+    assert "url(" not in CSS
+
+
+def test_text_stays_text(full: str):
+    assert EVIL not in full
+    assert "&lt;script&gt;" in full
+    assert full.count("<img") == 1
+    assert "none &lt;yet&gt;" in full
+
+
+def test_anchors_lead_somewhere(full: str):
+    outline = Outline(full)
+    assert {link[1:] for link in outline.links} <= set(outline.ids)
+    assert len(outline.ids) == len(set(outline.ids))
+
+
+def test_headings_in_order(full: str):
+    levels = Outline(full).levels
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_pictures_have_words(full: str):
+    assert [p["alt"] for p in Outline(full).pictures] == ['A "line"']
+
+
+def test_figures_and_alerts(full: str):
+    assert "¥1.235M" in full
+    assert "¥1.2M to ¥1.3M" in full
+    assert full.index('severity">high') < full.index('severity">low')
+    assert "A1 &lt;x&gt;: no table" in full
+    assert not re.search(r"\bnan\b|\bNone\b|\binf\b", full)
+
+
+def test_quality_reconciles_and_hides_examples(full: str):
+    assert "100 rows were read: 98 kept, 2 set aside because they break the data contract (2.0%)." in full
+    assert "13800001111" not in full
+    assert "a note &lt;b&gt;" in full
+
+
+def test_sample_is_said_and_silence_otherwise(full: str):
+    assert "This shop is made up" in full
+    assert "This shop is made up" not in page(book("# A"), sample=False)
+
+
+def test_paths_stay_at_home(full: str):
+    assert "/home/me" not in full
+
+
+def test_long_output_is_cut(full: str):
+    assert "9,996,000 more letters" in full
+    assert "noise" not in full
+    assert len(full.encode()) < 100_000
+
+
+def test_unstyled_html_falls_back_to_text(full: str):
+    assert "the plain twin" in full
+    assert "p {}" not in full
+
+
+def test_red_card():
+    html = page(book("# A", [shown({"text/plain": "so far"})]), error=f"it broke {EVIL}")
+    assert "This chapter failed:</strong> it broke &lt;script" in html
+    assert "1 of 1 failed" in html
+    assert EVIL not in html
+    assert "so far" in html
+
+
+def test_a_page_without_anything():
+    html = page(new_notebook())
+    assert "No chapter stated a key figure." in html
+    assert "No threshold was crossed." in html
+
+
+def test_the_page_stays_below_its_limit():
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"0" * 300_000).decode()
+    big = [shown({"image/png": picture, "text/plain": "x"}, {"image/png": {"alt": f"Figure {i}"}}) for i in range(12)]
+    html = page(book("# A", [*big, shown({"image/png": PNG, "text/plain": "x"}, {"image/png": {"alt": "Small"}})]))
+    assert len(html.encode()) <= LIMIT
+    assert "Left out to keep this page small: Figure" in html
+    assert 'alt="Small"' in html
+    assert html.count("<img") >= 4
+
+
+def test_pictures_that_are_none():
+    chapter = chapter_page("01_x", book([shown({"image/png": base64.b64encode(b"<script>").decode()})]))
+    assert [p.kind for p in chapter.parts] == ["code"]
+    chapter = chapter_page("01_x", book([shown({"image/png": '"><script>'})]))
+    assert [p.kind for p in chapter.parts] == ["code"]
+    within([chapter], 0)
+
+
+def test_interval_levels_are_said():
+    html = page(book([kpi("a", 1.0, lower=0.0, upper=2.0, level=0.9), kpi("b", 1.0, lower=0.0, upper=2.0)]))
+    assert "Interval (95% unless marked)" in html
+    assert "<small>(90%)</small>" in html
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "text"),
+    [
+        ((2026, 11, 9), (2026, 11, 15), "9 to 15 November 2026"),
+        ((2026, 9, 28), (2026, 10, 4), "28 September to 4 October 2026"),
+        ((2020, 12, 28), (2021, 1, 3), "28 December 2020 to 3 January 2021"),
+    ],
+)
+def test_days(first: tuple[int, int, int], last: tuple[int, int, int], text: str):
+    assert days(dt.date(*first), dt.date(*last)) == text
+
+
+def _colours(block: str) -> dict[str, str]:
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["light", "dark"])
+def test_contrast_is_wcag_aa(which: int):
+    blocks = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)
+    colours = _colours(blocks[0]) | (_colours(blocks[1]) if which else {})
+    pairs = [(ink, back) for ink in ("ink", "soft", "accent") for back in ("paper", "wash")]
+    pairs += [("bad", "paper"), ("bad", "wash"), ("bad", "bad-wash"), ("ink", "bad-wash"), ("ink", "warn-wash")]
+    pairs += [
+        ("warn", "warn-wash"),
+        ("low", "wash"),
+        ("accent", "bad-wash"),
+        ("accent", "warn-wash"),
+        ("soft", "bad-wash"),
+    ]
+    for ink, back in pairs:
+        bright = sorted((_luminance(colours[ink]), _luminance(colours[back])))
+        assert (bright[1] + 0.05) / (bright[0] + 0.05) >= 4.5, (ink, back)
