@@ -1,0 +1,196 @@
+"""Customer summaries, checked once and reduced to their distinct histories.
+
+Every model works on :class:`Cells`: the distinct rows of the columns that it needs, how many customers share each, and
+the way back to the customers. Cost then grows with the number of distinct histories, not of customers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clvlib.errors import DataError, EmptyDataError, MissingColumnError, ParameterError
+
+__all__ = ["PERIODS_PER_YEAR", "Cells", "periods_per_year", "unit_of"]
+
+Array = NDArray[np.float64]
+
+PERIODS_PER_YEAR = {"h": 8766.0, "D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
+
+_COUNTS = {"frequency"}
+_SLACK = 1e-9  # recency may exceed T by rounding
+
+
+def unit_of(summary: pd.DataFrame) -> str:
+    """Return the time unit that a summary carries in ``attrs["clvlib"]["unit"]``; empty when it carries none."""
+    return str(summary.attrs.get("clvlib", {}).get("unit", ""))
+
+
+def periods_per_year(unit: str) -> float:
+    """Return how many time units one year has.
+
+    Raises
+    ------
+    ParameterError
+        When the unit is unknown or empty.
+
+    Examples
+    --------
+    >>> round(periods_per_year("W"), 2)
+    52.18
+    """
+    if unit not in PERIODS_PER_YEAR:
+        raise ParameterError(
+            f"the time unit {unit!r} is not known; use one of {', '.join(PERIODS_PER_YEAR)}, in the summary's "
+            "attrs['clvlib']['unit'] or as an argument"
+        )
+    return PERIODS_PER_YEAR[unit]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Distinct histories.
+
+    Attributes
+    ----------
+    columns : mapping of str to array
+        The distinct values, one array per column, all of one length.
+    weight : array
+        How many customers share each history.
+    index : pandas.Index
+        The rows of the summary.
+    inverse : array of int
+        For each row of the summary, the position of its history.
+    rows : array
+        How many customers each row of the summary stands for (1 unless the summary has a column ``n``).
+    """
+
+    columns: Mapping[str, Array]
+    weight: Array
+    index: pd.Index
+    inverse: NDArray[np.intp]
+    rows: Array
+
+    def __getitem__(self, name: str) -> Array:
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    @property
+    def customers(self) -> float:
+        """Number of customers behind the histories."""
+        return float(self.weight.sum())
+
+    def expand(self, values: Array) -> Array:
+        """Return one value per row of the summary from one value per history."""
+        return values[self.inverse]
+
+    def take(self, where: NDArray[np.intp] | slice) -> Cells:
+        """Return some of the histories, without the way back to the customers."""
+        chosen = {name: values[where] for name, values in self.columns.items()}
+        weight = self.weight[where]
+        return Cells(chosen, weight, pd.RangeIndex(len(weight)), np.arange(len(weight)), weight)
+
+    def blocks(self, size: int = 1 << 15) -> Iterator[Cells]:
+        """Yield the histories in blocks that fit the processor's cache."""
+        if len(self) <= size:
+            yield self
+            return
+        for first in range(0, len(self), size):
+            yield self.take(slice(first, first + size))
+
+    @classmethod
+    def of(cls, **columns: float | Array | Sequence[float]) -> Cells:
+        """Return histories from plain arrays or numbers, one customer each, unchecked."""
+        arrays = np.broadcast_arrays(*[np.atleast_1d(np.asarray(values, dtype=float)) for values in columns.values()])
+        ones = np.ones(len(arrays[0]))
+        named = dict(zip(columns, arrays, strict=True))
+        return cls(named, ones, pd.RangeIndex(len(ones)), np.arange(len(ones)), ones)
+
+    @classmethod
+    def read(cls, summary: pd.DataFrame, names: Sequence[str]) -> Cells:
+        """Check a summary and reduce it to its distinct histories, in an order that its rows do not decide.
+
+        Parameters
+        ----------
+        summary : pandas.DataFrame
+            Index customer_id; the columns ``names``, and optionally ``n``, the customers that a row stands for.
+        names : sequence of str
+            The columns that matter.
+
+        Raises
+        ------
+        MissingColumnError, EmptyDataError, DataError
+            When a column is absent, no customer is there, or a value cannot be (the message names the first).
+        """
+        _check_frame(summary, names)
+        values = {name: _numbers(summary, name) for name in names}
+        rows = _numbers(summary, "n") if "n" in summary else np.ones(len(summary))
+        _check_values(values, summary.index)
+        if not rows.sum() > 0:
+            raise EmptyDataError("the summary's column n adds up to no customer at all")
+        first, inverse = _distinct(list(values.values()))
+        weight = np.bincount(inverse, weights=rows, minlength=len(first)).astype(float)
+        return cls({name: v[first] for name, v in values.items()}, weight, summary.index, inverse, rows)
+
+
+def _distinct(arrays: list[Array]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the first row of each distinct combination, in sorted order, and the combination of every row."""
+    codes = np.zeros(len(arrays[0]), dtype=np.int64)
+    for values in arrays:
+        code, levels = pd.factorize(values)
+        codes, _ = pd.factorize(codes * len(levels) + code)
+    found, first = np.unique(codes, return_index=True)
+    order = np.lexsort([values[first] for values in reversed(arrays)])
+    rank = np.empty(len(found), dtype=np.intp)
+    rank[order] = np.arange(len(found))
+    return first[order], rank[codes]
+
+
+def _check_frame(summary: pd.DataFrame, names: Sequence[str]) -> None:
+    if not isinstance(summary, pd.DataFrame):
+        raise ParameterError(f"a customer summary is a DataFrame; found {type(summary).__name__}")
+    absent = [name for name in names if name not in summary]
+    if absent:
+        raise MissingColumnError(
+            f"the summary lacks {', '.join(absent)}; it has {', '.join(map(str, summary.columns))}. "
+            "shop.customer_summary() makes one that fits"
+        )
+    if not len(summary):
+        raise EmptyDataError("the summary has no customer; is as_of before the first order?")
+
+
+def _numbers(summary: pd.DataFrame, name: str) -> Array:
+    try:
+        values = summary[name].to_numpy(dtype=float, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"summary.{name} is not numeric: {error}") from error
+    _refuse(~np.isfinite(values), values, name, summary.index, "not finite numbers")
+    _refuse(values < 0, values, name, summary.index, "negative")
+    return values
+
+
+def _check_values(values: dict[str, Array], index: pd.Index) -> None:
+    for name in _COUNTS & values.keys():
+        _refuse(values[name] != np.floor(values[name]), values[name], name, index, "not whole numbers")
+    if "recency" in values and "T" in values:
+        recency, T = values["recency"], values["T"]
+        _refuse(recency > T * (1 + _SLACK) + _SLACK, recency, "recency", index, "later than T, the end of observation")
+        values["recency"] = np.minimum(recency, T)
+    if "recency" in values and "frequency" in values:
+        lone = (values["frequency"] == 0) & (values["recency"] > 0)
+        _refuse(lone, values["recency"], "recency", index, "above 0 although there was no repeat purchase")
+
+
+def _refuse(bad: NDArray[np.bool_], values: Array, name: str, index: pd.Index, why: str) -> None:
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise DataError(
+            f"summary.{name}: {int(bad.sum()):,} of {len(values):,} rows are {why}, first {values[at]:g} "
+            f"for customer {index[at]!r}; set them aside or mend them before fitting"
+        )

@@ -1,0 +1,166 @@
+"""Gamma-Gamma: what a customer spends per purchase, shrunk towards what customers spend."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from clvlib.clv.cells import Cells
+from clvlib.clv.models.base import Border, Estimator, normal_quantile
+from clvlib.clv.models.purchases import Uncertainty, combine
+from clvlib.clv.optimise import Derivatives
+from clvlib.clv.special import rising_slope
+from clvlib.errors import EmptyDataError, ThinDataWarning
+
+__all__ = ["GammaGammaModel"]
+
+Array = NDArray[np.float64]
+
+
+class GammaGammaModel(Estimator):
+    """Gamma-Gamma model of spend (Fader, Hardie & Lee 2005, RFM and CLV; Fader & Hardie 2013, note 025).
+
+    A purchase of a customer is worth Gamma(p, ν), ν varies between customers as Gamma(q, γ). Spend is taken to be
+    independent of how often the customer buys.
+
+    Only repeat buyers with a positive ``monetary_value`` (the mean of their repeat purchases) take part in the fit;
+    predictions are for everybody. Parameters are learned by ``fit``: p, q, gamma (in the currency).
+
+    Attributes
+    ----------
+    mean_spend_ : float
+        Mean of the fitted customers' averages; it stands in where q ≤ 1 and the model has no mean.
+
+    Examples
+    --------
+    >>> model = GammaGammaModel.with_parameters({"p": 6.25, "q": 3.74, "gamma": 15.44})
+    >>> people = pd.DataFrame({"frequency": [2, 0], "monetary_value": [22.35, 0.0]}, index=["1", "3"])
+    >>> model.expected_spend(people).round(1).to_dict()
+    {'1': 24.7, '3': 35.2}
+    """
+
+    _names = ("p", "q", "gamma")
+    _columns = ("frequency", "monetary_value")
+    _borders = (
+        Border({"p": 1, "gamma": -1}, "each customer spends the same every time; the observed mean suffices"),
+        Border({"p": 1}, "each customer spends the same every time; the observed mean suffices"),
+        Border({"q": 1, "gamma": 1}, "all customers spend alike; one gamma distribution of spend suffices"),
+        Border({"q": 1}, "all customers spend alike; one gamma distribution of spend suffices"),
+        Border({"p": 1, "q": 1}, "everybody spends the same amount every time; a constant suffices"),
+        Border({"p": 1, "q": 1, "gamma": 1}, "everybody spends the same amount every time; a constant suffices"),
+    )
+    mean_spend_: float
+
+    def _usable(self, cells: Cells) -> Cells:
+        usable = np.flatnonzero((cells["frequency"] > 0) & (cells["monetary_value"] > 0) & (cells.weight > 0))
+        if not len(usable):
+            raise EmptyDataError("spend is learned from repeat buyers with a monetary_value above 0, and there is none")
+        chosen = cells.take(usable)
+        self.mean_spend_ = float(chosen.weight @ chosen["monetary_value"]) / chosen.customers
+        return chosen
+
+    def _log_likelihood(self, p: Array, cells: Cells) -> Array:
+        # note 025, eq. 1a; customers without a repeat purchase or without spend say nothing
+        shape, q, gamma = p
+        x, m = cells["frequency"], cells["monetary_value"]
+        telling = (x > 0) & (m > 0)
+        x, m = np.where(telling, x, 1.0), np.where(telling, m, 1.0)
+        px, spent = shape * x, x * m
+        value = -special.betaln(px, q) - q * np.log1p(spent / gamma) - px * np.log1p(gamma / spent) - np.log(m)
+        return np.where(telling, value, 0.0)
+
+    def _derivatives(self, p: Array, cells: Cells) -> Derivatives:
+        shape, q, gamma = p
+        x, m, w = cells["frequency"], cells["monetary_value"], cells.weight
+        px, spent = shape * x, x * m
+        whole = 1 / (gamma + spent)
+        first = x * (rising_slope(px, q) - np.log1p(gamma / spent))
+        second = rising_slope(q, px) - np.log1p(spent / gamma)
+        third = q * spent * whole / gamma - px * whole
+        pp = w @ (x**2 * rising_slope(px, q, 2))
+        pq = w @ (x * special.polygamma(1, px + q))
+        pg = -w @ (x * whole)
+        qq = w @ rising_slope(q, px, 2)
+        qg = w @ (spent * whole / gamma)
+        gg = w @ (px * whole**2 - q * spent * whole / gamma * (whole + 1 / gamma))
+        hessian = np.array([[pp, pq, pg], [pq, qq, qg], [pg, qg, gg]])
+        return float(w @ self._log_likelihood(p, cells)), np.stack([first, second, third]) @ w, hessian
+
+    def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:
+        mean = float(cells.weight @ cells["monetary_value"]) / cells.customers
+        return [(4.0, 4.0, 0.75 * mean), (1.0, 2.0, mean), (20.0, 10.0, 0.45 * mean)]
+
+    def _mean(self, p: Array, x: Array, m: Array) -> Array:
+        """Return E[spend | history]; +∞ where the model has no mean."""
+        shape, q, gamma = p
+        freedom = shape * x + q - 1
+        return np.where(freedom > 0, shape * (gamma + x * m) / np.where(freedom > 0, freedom, 1.0), np.inf)
+
+    def _finite(self, mean: Array) -> Array:
+        """Put the observed mean where the model has none, and say so."""
+        lacking = ~np.isfinite(mean)
+        if lacking.any():
+            stand_in = getattr(self, "mean_spend_", None)
+            if stand_in is None:
+                raise EmptyDataError("with q ≤ 1 and no fitted customers this model has no mean spend to fall back on")
+            warnings.warn(
+                f"q = {self.params_['q']:.3g}: spend has such a heavy tail that its mean does not exist for customers "
+                f"without enough repeat purchases; the observed mean {stand_in:.4g} stands in for them",
+                ThinDataWarning,
+                stacklevel=4,
+            )
+            return np.where(lacking, stand_in, mean)
+        return mean
+
+    def expected_spend(
+        self, summary: pd.DataFrame, interval: float | None = None, uncertainty: Uncertainty = "both"
+    ) -> pd.Series | pd.DataFrame:
+        """Return the mean spend per purchase that each customer is expected to show (note 025, eq. 5).
+
+        Parameters
+        ----------
+        summary : pandas.DataFrame
+            frequency and monetary_value by customer_id; customers without repeat purchase get the population mean.
+        interval : float, optional
+            Level of an interval for the customer's own mean.
+        uncertainty : {"both", "parameters", "customer"}
+            Whether it holds the uncertainty of the parameters, that about the customer given them, or both.
+
+        Returns
+        -------
+        pandas.Series or pandas.DataFrame
+            In the currency; with ``interval`` columns mean, lower, upper.
+
+        Warns
+        -----
+        ThinDataWarning
+            Where the model has no mean (q ≤ 1) and the observed one stands in.
+        """
+        cells = self._read(summary)
+        x, m = cells["frequency"], cells["monetary_value"]
+        mean = self._finite(self._mean(self._p(), x, m))
+        if interval is None:
+            return self._series(cells, mean, "expected_spend")
+        own = known = (mean, mean)
+        if uncertainty != "customer":
+            width = normal_quantile(interval) * self._spread(x, m)
+            known = (mean * np.exp(-width), mean * np.exp(width))
+        if uncertainty != "parameters":
+            shape, q, gamma = self._p()
+            rate = shape * (gamma + x * m)
+            low, high = (1 - interval) / 2, (1 + interval) / 2
+            own = tuple(rate / special.gammaincinv(q + shape * x, level) for level in (high, low))
+        lower, upper = combine(mean, (own[0], own[1]), known)
+        limits = {"mean": mean, "lower": lower, "upper": upper}
+        return pd.DataFrame({name: cells.expand(value) for name, value in limits.items()}, index=cells.index)
+
+    def _spread(self, x: Array, m: Array) -> Array:
+        """Return the standard deviation of log expected spend over the estimates' distribution."""
+        values = np.stack([self._mean(p, x, m) for p in self._points()])
+        values = np.where(np.isfinite(values), values, getattr(self, "mean_spend_", 1.0))
+        return np.asarray(np.log(np.maximum(values, 1e-300)).std(axis=0))

@@ -1,0 +1,375 @@
+"""What every purchase model has in common: predictions with intervals, discounting, simulation.
+
+A model provides four forms, each given a history: P(alive), the expected number of purchases in a coming span, the
+probability of at least n purchases in it, and a way to draw it. A new customer is the history (0, 0, 0).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import special, stats
+
+from clvlib.clv.cells import Cells
+from clvlib.clv.models.base import Estimator, normal_quantile
+from clvlib.clv.special import gauss_legendre
+from clvlib.errors import ParameterError
+
+__all__ = ["PurchaseModel", "Uncertainty", "combine"]
+
+Array = NDArray[np.float64]
+Uncertainty = Literal["both", "parameters", "customer"]
+
+_NODES = 48  # Gauss–Legendre points of a discounting integral
+_EXACT = 24  # counts up to here stand alone in a distribution's grid, larger ones share bins
+_BLOCK = 4096
+
+
+class PurchaseModel(Estimator):
+    """Base of the models of purchasing and dropout."""
+
+    _columns = ("frequency", "recency", "T")
+
+    # ---- what a model file provides, all for parameters p and one value per history
+
+    @abstractmethod
+    def _alive(self, p: Array, cells: Cells) -> Array:
+        """Return P(alive at T)."""
+
+    @abstractmethod
+    def _expected(self, p: Array, cells: Cells, horizon: Array) -> Array:
+        """Return E[X(T, T + horizon)]."""
+
+    @abstractmethod
+    def _tail(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+        """Return P(X(T, T + horizon) ≥ n) for n ≥ 1; n has the histories on its last axis."""
+
+    @abstractmethod
+    def _draw(self, p: Array, cells: Cells, horizon: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return for one random customer of each history the coming purchases, and the time of the last since T."""
+
+    def _pace(self, p: Array, cells: Cells) -> Array:
+        """Return the time scale on which expectations change, for integrals over time."""
+        return float(p[1]) + cells["T"]
+
+    # ---- predictions
+
+    def probability_alive(self, summary: pd.DataFrame, interval: float | None = None) -> pd.Series | pd.DataFrame:
+        """Return P(alive at T | history) per customer.
+
+        Parameters
+        ----------
+        summary : pandas.DataFrame
+            frequency, recency, T by customer_id, in the model's time unit.
+        interval : float, optional
+            Level of an interval for the uncertainty of the parameters.
+
+        Returns
+        -------
+        pandas.Series or pandas.DataFrame
+            Probabilities; with ``interval`` columns mean, lower, upper.
+        """
+        cells = self._read(summary)
+        mean = self._alive(self._p(), cells)
+        if interval is None:
+            return self._series(cells, mean, "probability_alive")
+        width = normal_quantile(interval) * self._spread(lambda p: _logit(self._alive(p, cells)))
+        centre = _logit(mean)
+        certain = mean >= 1
+        lower = np.where(certain, 1.0, special.expit(centre - width))
+        return self._frame(cells, mean, lower, np.where(certain, 1.0, special.expit(centre + width)))
+
+    def expected_purchases(
+        self,
+        summary: pd.DataFrame,
+        horizon: float,
+        interval: float | None = None,
+        uncertainty: Uncertainty = "both",
+    ) -> pd.Series | pd.DataFrame:
+        """Return the purchases that each customer is expected to make within the horizon.
+
+        Parameters
+        ----------
+        summary : pandas.DataFrame
+            frequency, recency, T by customer_id, in the model's time unit.
+        horizon : float
+            Span after T, in the model's time unit.
+        interval : float, optional
+            Level, e.g. 0.9.
+        uncertainty : {"both", "parameters", "customer"}
+            What the interval holds: where the expectation lies given that parameters were estimated ("parameters"),
+            how many purchases the customer may make by chance ("customer"), or where the number of purchases will lie
+            ("both": the two distances from the mean combined as the root of their squares).
+
+        Returns
+        -------
+        pandas.Series or pandas.DataFrame
+            Expected purchases; with ``interval`` columns mean, lower, upper.
+        """
+        _check_horizon(horizon)
+        cells = self._read(summary)
+        mean = self._expected_cells(self._p(), cells, horizon)
+        if interval is None:
+            return self._series(cells, mean, "expected_purchases")
+        limits = self._limits(cells, horizon, mean, interval, uncertainty)
+        return self._frame(cells, mean, *limits)
+
+    def _limits(
+        self, cells: Cells, horizon: float, mean: Array, interval: float, uncertainty: Uncertainty
+    ) -> tuple[Array, Array]:
+        z = normal_quantile(interval)
+        own = known = (mean, mean)
+        if uncertainty in {"both", "parameters"}:
+            spread = self._spread(lambda p: _log(self._expected_cells(p, cells, horizon)))
+            known = (mean * np.exp(-z * spread), mean * np.exp(z * spread))
+        if uncertainty in {"both", "customer"}:
+            own = (
+                self._quantile(cells, horizon, (1 - interval) / 2),
+                self._quantile(cells, horizon, (1 + interval) / 2),
+            )
+        elif uncertainty != "parameters":
+            raise ParameterError(f"uncertainty is 'both', 'parameters' or 'customer'; found {uncertainty!r}")
+        return combine(mean, own, known)
+
+    def total_purchases(
+        self, summary: pd.DataFrame, horizon: float, interval: float = 0.9, uncertainty: Uncertainty = "both"
+    ) -> pd.Series:
+        """Return the purchases that all customers together are expected to make: mean, lower, upper.
+
+        Parameters are as in :meth:`expected_purchases`. Chance evens out between customers, the uncertainty of the
+        parameters does not.
+        """
+        _check_horizon(horizon)
+        cells = self._read(summary)
+        p = self._p()
+        mean = float(cells.weight @ self._expected_cells(p, cells, horizon))
+        variance, spread = 0.0, 0.0
+        if uncertainty != "parameters":
+            variance = float(cells.weight @ self._variance(p, cells, horizon))
+        if uncertainty != "customer":
+            totals = [cells.weight @ self._expected_cells(q, cells, horizon) for q in self._points()]
+            spread = float(np.std(_log(np.array(totals))))
+        return total_interval(mean, variance, spread, interval)
+
+    def expected_purchases_new(self, t: ArrayLike) -> float | Array:
+        """Return E[X(t)], the repeat purchases of a new customer within t of the first purchase.
+
+        Parameters
+        ----------
+        t : float or array
+            In the model's time unit.
+
+        Returns
+        -------
+        float or array
+            In the shape of ``t``.
+        """
+        p = self._p()
+        time = np.asarray(t, dtype=float)
+        if not (np.isfinite(time).all() and (time >= 0).all()):
+            raise ParameterError("t is a span of time: finite and not negative")
+        flat = time.ravel()
+        values = self._expected(p, _newcomers(len(flat)), flat).reshape(time.shape)
+        return float(values) if values.ndim == 0 else values
+
+    def count_probability(self, summary: pd.DataFrame, horizon: float, n: int) -> pd.Series:
+        """Return P(X(T, T + horizon) = n | history) per customer."""
+        _check_horizon(horizon)
+        if n < 0 or n != int(n):
+            raise ParameterError(f"n is a number of purchases; found {n}")
+        cells = self._read(summary)
+        return self._series(cells, self._tail_from(cells, horizon, n) - self._tail_from(cells, horizon, n + 1), "n")
+
+    def count_probability_new(self, t: float, n: int) -> float:
+        """Return P(X(t) = n) of a new customer."""
+        cells = _newcomers(1)
+        return float((self._tail_from(cells, t, n) - self._tail_from(cells, t, n + 1))[0])
+
+    def discounted_expected_purchases(
+        self, summary: pd.DataFrame, rate: float, horizon: float | None = None
+    ) -> pd.Series:
+        """Return the present value of one unit per coming purchase, per customer.
+
+        Parameters
+        ----------
+        summary : pandas.DataFrame
+            frequency, recency, T by customer_id, in the model's time unit.
+        rate : float
+            Continuously compounded discount rate per time unit.
+        horizon : float, optional
+            Span that counts (DECT); None: all the future (DERT; Fader, Hardie & Lee 2005), which needs a rate above 0.
+
+        Returns
+        -------
+        pandas.Series
+            Discounted expected purchases.
+        """
+        cells = self._read(summary)
+        return self._series(cells, self._discounted(self._p(), cells, rate, horizon), "discounted_expected_purchases")
+
+    def _discounted(self, p: Array, cells: Cells, rate: float, horizon: float | None) -> Array:
+        """Return ∫ e^(−δt) dE(t) = e^(−δH) E(H) + δ ∫ e^(−δt) E(t) dt, over t = c (e^y − 1) by Gauss–Legendre."""
+        if horizon is not None:
+            _check_horizon(horizon)
+        if not np.isfinite(rate) or rate < 0 or (rate == 0 and horizon is None):
+            raise ParameterError(f"the discount rate is positive (0 only with a horizon); found {rate}")
+        end = min(np.inf if horizon is None else horizon, 45.0 / rate if rate > 0 else np.inf)
+        whole = self._expected_cells(p, cells, end)
+        if rate == 0 or end == 0:
+            return whole
+        pace = self._pace(p, cells)
+        span = np.log1p(end / pace)
+        total = np.exp(-rate * end) * whole
+        for node, weight in zip(*gauss_legendre(_NODES), strict=True):
+            t = pace * np.expm1(node * span)
+            density = rate * np.exp(-rate * t) * (t + pace) * span * weight
+            total = total + density * self._expected(p, cells, t)
+        return np.asarray(total)
+
+    # ---- simulation
+
+    def simulate(self, n: int, T: ArrayLike, seed: int | np.random.Generator) -> pd.DataFrame:
+        """Draw new customers from the model.
+
+        Parameters
+        ----------
+        n : int
+            Customers.
+        T : float or array of n
+            How long each was observed after the first purchase.
+        seed : int or numpy.random.Generator
+
+        Returns
+        -------
+        pandas.DataFrame
+            frequency, recency, T by customer_id ("0", "1", ...), in the model's unit.
+        """
+        p = self._p()
+        span = np.broadcast_to(np.asarray(T, dtype=float), (n,)).copy()
+        count, last = self._draw(p, _newcomers(n), span, np.random.default_rng(seed))
+        index = pd.Index([str(i) for i in range(n)], name="customer_id")
+        frame = pd.DataFrame({"frequency": count, "recency": last, "T": span}, index=index)
+        frame.attrs["clvlib"] = {"unit": self.unit_}
+        return frame
+
+    def simulate_future(self, summary: pd.DataFrame, horizon: float, seed: int | np.random.Generator) -> pd.Series:
+        """Draw the purchases that each customer makes within the horizon, given the history."""
+        cells = Cells.of(**{name: self._read(summary).expand(self._read(summary)[name]) for name in self._columns})
+        count, _ = self._draw(self._p(), cells, np.full(len(cells), float(horizon)), np.random.default_rng(seed))
+        return pd.Series(count, index=summary.index, name="purchases")
+
+    # ---- the machinery behind them
+
+    def _expected_cells(self, p: Array, cells: Cells, horizon: float) -> Array:
+        return self._expected(p, cells, np.full(len(cells), float(horizon)))
+
+    def _spread(self, function: Callable[[Array], Array]) -> Array:
+        """Return the standard deviation of a function of the parameters over their estimates' distribution."""
+        values = np.stack([function(p) for p in self._points()])
+        return np.asarray(values.std(axis=0))
+
+    def _tail_from(self, cells: Cells, horizon: float, n: int) -> Array:
+        return self._tail(self._p(), cells, horizon, np.full(len(cells), float(n))) if n > 0 else np.ones(len(cells))
+
+    def _quantile(self, cells: Cells, horizon: float, probability: float) -> Array:
+        """Return the smallest n with P(X ≤ n) ≥ probability, by doubling and bisection on the histories in doubt."""
+        p = self._p()
+        low, high = (
+            np.full(len(cells), -1.0),
+            np.zeros(len(cells)),
+        )  # P(X ≤ low) < probability ≤ P(X ≤ high), once found
+        todo = np.arange(len(cells))
+        while len(todo):
+            over = self._tail(p, cells.take(todo), horizon, high[todo] + 1) > 1 - probability
+            todo = todo[over]
+            low[todo], high[todo] = high[todo], 2 * high[todo] + 1
+        todo = np.flatnonzero(high - low > 1)
+        while len(todo):
+            middle = np.floor((low[todo] + high[todo]) / 2)
+            over = self._tail(p, cells.take(todo), horizon, middle + 1) > 1 - probability
+            low[todo[over]], high[todo[~over]] = middle[over], middle[~over]
+            todo = todo[high[todo] - low[todo] > 1]
+        return high
+
+    def _count_grid(self, p: Array, cells: Cells, horizon: float) -> tuple[Array, Array]:
+        """Return purchase counts n ≥ 1 (large ones share bins) and their probabilities, shapes (J, 1) and (J, m)."""
+        top = float(self._quantile(cells, horizon, 1 - 1e-7).max())
+        steps = np.arange(1.0, _EXACT + 1)
+        if top > _EXACT:
+            wide = np.ceil(np.geomspace(_EXACT + 1, top + 2, int(np.log(top / _EXACT) / 0.12) + 2))
+            steps = np.unique(np.concatenate([steps, wide]))
+        else:
+            steps = np.arange(1.0, max(top, 1.0) + 1)
+        tail = self._tail(p, cells, horizon, steps[:, None] * np.ones(len(cells)))
+        probability = np.maximum(tail - np.vstack([tail[1:], np.zeros(len(cells))]), 0.0)
+        middle = np.append((steps[:-1] + steps[1:] - 1) / 2, steps[-1])
+        return middle[:, None], probability
+
+    def _variance(self, p: Array, cells: Cells, horizon: float) -> Array:
+        """Return Var[X(T, T + horizon)] of one customer of each history."""
+        result = np.empty(len(cells))
+        for where in self._alike(p, cells, horizon):
+            n, probability = self._count_grid(p, cells.take(where), horizon)
+            first, second = (n * probability).sum(axis=0), (n**2 * probability).sum(axis=0)
+            result[where] = np.maximum(second - first**2, 0.0)
+        return result
+
+    def _alike(self, p: Array, cells: Cells, horizon: float) -> list[NDArray[np.intp]]:
+        """Return blocks of histories with similar expectations, so that they share a grid of counts."""
+        order = np.argsort(self._expected_cells(p, cells, horizon), kind="stable")
+        return [order[first : first + _BLOCK] for first in range(0, len(order), _BLOCK)]
+
+    @staticmethod
+    def _frame(cells: Cells, mean: Array, lower: Array, upper: Array) -> pd.DataFrame:
+        return pd.DataFrame(
+            {"mean": cells.expand(mean), "lower": cells.expand(lower), "upper": cells.expand(upper)}, index=cells.index
+        )
+
+
+def combine(mean: Array, own: tuple[Array, Array], known: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Combine two intervals around one mean: distances add as squares (Zou & Donner 2008); never under 0."""
+    lower = mean - np.hypot(mean - own[0], mean - known[0])
+    upper = mean + np.hypot(own[1] - mean, known[1] - mean)
+    return np.clip(lower, 0.0, mean), np.maximum(upper, mean)
+
+
+def total_interval(mean: float, variance: float, spread: float, interval: float) -> pd.Series:
+    """Return mean, lower, upper of a total from its chance variance and the log-spread from the parameters.
+
+    The total is positive and skewed to the right when customers are few, so a gamma distribution with its two moments
+    gives the limits.
+    """
+    total_variance = variance + (mean * spread) ** 2
+    if mean <= 0 or total_variance <= 0:
+        return pd.Series({"mean": mean, "lower": mean, "upper": mean})
+    deviation = float(np.sqrt(total_variance))
+    shape = (mean / deviation) ** 2
+    if shape < 1e-2:  # nearly all mass at 0, where the gamma's quantiles say nothing
+        upper = mean + normal_quantile(interval) * deviation
+        return pd.Series({"mean": mean, "lower": 0.0, "upper": upper})
+    levels = np.array([(1 - interval) / 2, (1 + interval) / 2])
+    lower, upper = np.asarray(stats.gamma.ppf(levels, shape, scale=mean / shape))
+    return pd.Series({"mean": mean, "lower": float(lower), "upper": float(upper)})
+
+
+def _newcomers(n: int) -> Cells:
+    return Cells.of(frequency=np.zeros(n), recency=0.0, T=0.0)
+
+
+def _check_horizon(horizon: float) -> None:
+    if not np.isfinite(horizon) or horizon < 0:
+        raise ParameterError(f"the horizon is a finite span of time, not negative; found {horizon}")
+
+
+def _log(values: Array) -> Array:
+    return np.log(np.maximum(values, 1e-300))
+
+
+def _logit(values: Array) -> Array:
+    inside = np.clip(values, 1e-300, 1 - 1e-16)
+    return np.asarray(np.log(inside) - np.log1p(-inside))

@@ -1,0 +1,80 @@
+"""Special functions in the stable forms that the models need, where the textbook differences would cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+__all__ = ["gauss_legendre", "log_rising", "rising_slope"]
+
+Array = NDArray[np.float64]
+
+_STIRLING = 32.0  # from here on the series below are exact to double precision
+_LOG_GAMMA = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)  # of z^-1, z^-3, ...
+_DIGAMMA = (-1 / 12, 1 / 120, -1 / 252, 1 / 240, -1 / 132)  # of z^-2, z^-4, ...
+_TRIGAMMA = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66)  # of z^-3, z^-5, ...
+
+
+def _series(coefficients: tuple[float, ...], z: Array, first: int) -> Array:
+    inverse = 1.0 / (z * z)
+    total = np.zeros_like(z)
+    for coefficient in reversed(coefficients):
+        total = total * inverse + coefficient
+    return total * z**-first
+
+
+def _split(z: Array, x: Array, small: Callable[[Array, Array], Array], large: Callable[[Array, Array], Array]) -> Array:
+    z, x = np.broadcast_arrays(np.asarray(z, dtype=float), np.asarray(x, dtype=float))
+    result = np.empty(z.shape)
+    big = z >= _STIRLING
+    result[big] = large(z[big], x[big])
+    result[~big] = small(z[~big], x[~big])
+    return result
+
+
+def log_rising(z: Array | float, x: Array | float) -> Array:
+    """Return ln Γ(z + x) − ln Γ(z), also where z is so large that the two cancel.
+
+    Parameters
+    ----------
+    z : array or float, positive
+    x : array or float, not below 0
+
+    Examples
+    --------
+    >>> bool(abs(log_rising(1e12, 2.0) - 2 * np.log(1e12)) < 1e-11)
+    True
+    """
+
+    def large(z: Array, x: Array) -> Array:
+        tail = _series(_LOG_GAMMA, z + x, 1) - _series(_LOG_GAMMA, z, 1)
+        return (z - 0.5) * np.log1p(x / z) + x * np.log(z + x) - x + tail
+
+    return _split(np.asarray(z), np.asarray(x), lambda z, x: special.gammaln(z + x) - special.gammaln(z), large)
+
+
+def rising_slope(z: Array | float, x: Array | float, order: int = 1) -> Array:
+    """Return the first or second derivative of :func:`log_rising` in z: ψ(z + x) − ψ(z), or ψ'(z + x) − ψ'(z)."""
+
+    def first(z: Array, x: Array) -> Array:
+        tail = _series(_DIGAMMA, z + x, 2) - _series(_DIGAMMA, z, 2)
+        return np.log1p(x / z) + 0.5 * x / (z * (z + x)) + tail
+
+    def second(z: Array, x: Array) -> Array:
+        tail = _series(_TRIGAMMA, z + x, 3) - _series(_TRIGAMMA, z, 3)
+        return -x / (z * (z + x)) * (1.0 + 0.5 * (1.0 / z + 1.0 / (z + x))) + tail
+
+    if order == 1:
+        return _split(np.asarray(z), np.asarray(x), lambda z, x: special.digamma(z + x) - special.digamma(z), first)
+    return _split(
+        np.asarray(z), np.asarray(x), lambda z, x: special.polygamma(1, z + x) - special.polygamma(1, z), second
+    )
+
+
+def gauss_legendre(points: int) -> tuple[Array, Array]:
+    """Return nodes and weights of the Gauss–Legendre rule on (0, 1)."""
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    return (nodes + 1.0) / 2.0, weights / 2.0
