@@ -1,1 +1,1 @@
-"""To be described."""
+"""Who watches, who buys, and when (notebook 01)."""

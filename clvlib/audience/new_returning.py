@@ -1,0 +1,175 @@
+"""New and returning customers side by side: buyers, orders, basket (A8), from the orders alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clvlib.audience.period import days, purchases
+from clvlib.data.calendar import Week
+from clvlib.data.engine import Table, as_table, literal
+from clvlib.errors import EmptyDataError, ParameterError, ThinDataWarning
+from clvlib.result import Result
+from clvlib.stats.effect import Effect
+from clvlib.stats.means import Moments, mean_difference, mean_interval, ratio_moments
+
+__all__ = ["NewReturning", "new_returning", "new_returning_weeks"]
+
+_KINDS = ("new", "returning")
+
+
+@dataclass(frozen=True)
+class NewReturning(Result):
+    """New and returning customers of a period.
+
+    ``table`` has the rows ``new`` and ``returning`` (index ``kind``): ``buyers``, ``orders``, ``revenue`` (net of
+    refunds), ``buyer_share``, ``revenue_share``, ``orders_per_buyer``, ``basket`` (revenue per order) with ``lower``
+    and ``upper``.
+
+    Attributes
+    ----------
+    level : float
+        Confidence level of the intervals.
+    basket_difference : Effect or None
+        Basket of the new less that of the returning customers (Welch); None where one of them has less than two buyers.
+    """
+
+    level: float
+    basket_difference: Effect | None
+
+
+def new_returning(orders: Table | pd.DataFrame, period: tuple[Any, Any], level: float = 0.95) -> NewReturning:
+    """Compare the customers whose first purchase falls into a period with those who had bought before.
+
+    Parameters
+    ----------
+    orders : Table or pandas.DataFrame
+        All orders, not the period's alone, since they say who is new.
+    period : tuple
+        First day, and the day after the last.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    NewReturning
+        The basket's interval treats customers, not orders, as what repeats: one customer's orders resemble each other.
+
+    Raises
+    ------
+    EmptyDataError
+        Nobody bought in the period.
+    ParameterError
+        The period holds no day.
+
+    Warns
+    -----
+    ThinDataWarning
+        A basket has no interval, because less than two customers bought or all spent the same.
+
+    Examples
+    --------
+    >>> sold = pd.DataFrame({"customer_id": list("aabbcd"), "amount": [10, 20, 10, 40, 30, 50],
+    ...                      "ordered_at": pd.to_datetime(["2026-11-01", "2026-11-10"] * 2 + ["2026-11-10"] * 2)})
+    >>> new_returning(sold, ("2026-11-09", "2026-11-16")).table[["buyers", "orders", "basket"]]
+               buyers  orders  basket
+    kind
+    new             2       2    40.0
+    returning       2       2    30.0
+    """
+    first, end = days(period)
+    if not 0 < level < 1:
+        raise ParameterError(f"level is a share between 0 and 1, such as 0.95; found {level}")
+    frame = (
+        purchases(as_table(orders, "orders"))
+        .query(
+            f"""WITH people AS (
+            SELECT customer_id, CASE WHEN MIN(ordered_at) >= {literal(first)} THEN 'new' ELSE 'returning' END AS kind,
+                   CAST(SUM(CASE WHEN ordered_at >= {literal(first)} THEN 1 ELSE 0 END) AS DOUBLE) AS x,
+                   CAST(SUM(CASE WHEN ordered_at >= {literal(first)} THEN net_amount ELSE 0 END) AS DOUBLE) AS y
+            FROM {{t}} AS t WHERE ordered_at < {literal(end)} GROUP BY customer_id)
+            SELECT kind, COUNT(*) AS buyers, SUM(x) AS orders, SUM(y) AS revenue, AVG(x) AS mean_x, AVG(y) AS mean_y,
+                   COALESCE(VAR_SAMP(x), 0) AS variance_x, COALESCE(VAR_SAMP(y), 0) AS variance_y,
+                   COALESCE(COVAR_SAMP(x, y), 0) AS covariance
+            FROM people WHERE x > 0 GROUP BY kind"""
+        )
+        .set_index("kind")
+    )
+    if frame.empty:
+        raise EmptyDataError(f"nobody bought from {first} to {end - dt.timedelta(days=1)}")
+    moments = {str(kind): _basket(row) for kind, row in frame.iterrows()}
+    table = _table(frame.reindex(list(_KINDS)), moments, level)
+    enough = all(kind in moments and moments[kind].n > 1 for kind in _KINDS)
+    varied = enough and any(moments[kind].variance > 0 for kind in _KINDS)
+    difference = mean_difference(moments["new"], moments["returning"], level) if varied else None
+    return NewReturning(level=level, basket_difference=difference, table=table)
+
+
+def _basket(row: pd.Series) -> Moments:
+    names = ("mean_y", "mean_x", "variance_y", "variance_x", "covariance")
+    return ratio_moments(int(row["buyers"]), **{name: float(row[name]) for name in names})
+
+
+def _table(frame: pd.DataFrame, moments: dict[str, Moments], level: float) -> pd.DataFrame:
+    counts = frame[["buyers", "orders"]].fillna(0).astype(np.int64)
+    table = counts.assign(revenue=frame["revenue"].fillna(0.0))
+    table["buyer_share"] = table["buyers"] / table["buyers"].sum()
+    table["revenue_share"] = table["revenue"] / table["revenue"].sum()
+    table["orders_per_buyer"] = frame["mean_x"]
+    table["basket"] = frame["revenue"] / frame["orders"]
+    table[["lower", "upper"]] = np.nan
+    for kind in _KINDS:
+        group = moments.get(kind)
+        if group is not None and group.n > 1 and group.variance > 0:
+            limits = mean_interval(group, level)
+            table.loc[kind, ["lower", "upper"]] = [limits.lower, limits.upper]
+        else:
+            n = 0 if group is None else int(group.n)
+            text = f"{kind} customers: {n} bought, too few or too alike for an interval around their basket"
+            warnings.warn(text, ThinDataWarning, stacklevel=3)
+    return table.rename_axis("kind")
+
+
+def new_returning_weeks(orders: Table | pd.DataFrame, week: Week, weeks: int = 12) -> pd.DataFrame:
+    """Count new and returning buyers in each of the last weeks.
+
+    Parameters
+    ----------
+    orders : Table or pandas.DataFrame
+        All orders, since they say who is new.
+    week : Week
+        The last week.
+    weeks : int
+        How many.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``week`` (labels; weeks before the first order are left out), columns ``new``, ``returning`` (buyers),
+        ``revenue_new``, ``revenue_returning``. A customer counts as new in the week of the first purchase.
+    """
+    labels = [week.shift(k) for k in range(1 - weeks, 1)]
+    frame = purchases(as_table(orders, "orders")).query(
+        f"""WITH bought AS (
+            SELECT customer_id, CAST(date_trunc('week', ordered_at) AS DATE) AS monday,
+                   CAST(SUM(net_amount) AS DOUBLE) AS revenue
+            FROM {{t}} AS t WHERE ordered_at < {literal(week.end)} GROUP BY 1, 2
+        ), marked AS (SELECT *, MIN(monday) OVER (PARTITION BY customer_id) AS first_monday FROM bought)
+        SELECT CAST(monday AS VARCHAR) AS monday, SUM(CASE WHEN monday = first_monday THEN 1 ELSE 0 END) AS new,
+               SUM(CASE WHEN monday > first_monday THEN 1 ELSE 0 END) AS returning,
+               SUM(CASE WHEN monday = first_monday THEN revenue ELSE 0 END) AS revenue_new,
+               SUM(CASE WHEN monday > first_monday THEN revenue ELSE 0 END) AS revenue_returning
+        FROM marked GROUP BY 1 ORDER BY 1"""
+    )
+    if frame.empty:
+        raise EmptyDataError(f"there is no order before {week.end}")
+    since = frame["monday"].iloc[0]
+    shown = [each for each in labels if each.start.isoformat() >= since]
+    table = frame.set_index("monday").reindex([each.start.isoformat() for each in shown]).fillna(0)
+    table.index = pd.Index([str(each) for each in shown], name="week")
+    return table.astype({"new": np.int64, "returning": np.int64})

@@ -1,0 +1,237 @@
+"""When people watch and buy: views, viewers and orders by hour and weekday, in the shop's time (A2)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from clvlib.audience.period import days, during, purchases
+from clvlib.data.engine import Table, literal
+from clvlib.data.together import together
+from clvlib.errors import EmptyDataError, MissingTableError, ParameterError
+from clvlib.result import Result
+from clvlib.stats.effect import Effect
+from clvlib.stats.means import mean_interval, ratio_moments
+
+__all__ = ["Slots", "lift", "lifts", "slots"]
+
+Measure = Literal["views", "viewers", "orders"]
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+@dataclass(frozen=True)
+class Slots(Result):
+    """Activity by weekday and hour.
+
+    ``table`` has a row for each of the 168 slots, also the quiet ones: ``weekday`` (0 is Monday), ``hour``, ``views``,
+    ``viewers`` (people, each once per slot and week) and ``orders``, summed over the weeks; only what was given.
+
+    Attributes
+    ----------
+    weeks : int
+        How many weeks.
+    first : str
+        First day.
+    measures : tuple of str
+        What was counted.
+    weekly : pandas.DataFrame
+        The same per week: index ``week`` (0 is the first), ``weekday``, ``hour``.
+    """
+
+    weeks: int
+    first: str
+    measures: tuple[str, ...] = field(repr=False)
+    weekly: pd.DataFrame = field(repr=False)
+
+
+def slots(
+    events: Table | pd.DataFrame | None,
+    orders: Table | pd.DataFrame | None,
+    period: tuple[Any, Any],
+    *,
+    viewing: Sequence[str] = (),
+) -> Slots:
+    """Count views, viewers and orders per weekday and hour.
+
+    Parameters
+    ----------
+    events, orders : Table or pandas.DataFrame or None
+        Tables of one shop, or frames; times are the shop's local times. One of them may be None.
+    period : tuple
+        First day, and the day after the last; whole weeks, so that each weekday comes equally often.
+    viewing : sequence of str
+        Events that are views; by default, any.
+
+    Returns
+    -------
+    Slots
+
+    Raises
+    ------
+    ParameterError
+        The period is not a number of whole weeks.
+    MissingTableError
+        Neither events nor orders are given.
+    EmptyDataError
+        Nothing happened in the period.
+
+    Examples
+    --------
+    >>> sold = pd.DataFrame({"customer_id": ["a", "b"], "amount": 9, "ordered_at": pd.Timestamp("2026-11-09 21:30")})
+    >>> found = slots(None, sold, ("2026-11-09", "2026-11-16"))
+    >>> found.table.query("orders > 0")
+        weekday  hour  orders
+    21        0    21       2
+    """
+    span = days(period)
+    length = (span[1] - span[0]).days
+    if length % 7:
+        raise ParameterError(f"period: {span[0]} to {span[1]} is {length} days; take whole weeks")
+    tables = together(events=events, orders=orders)
+    if not tables:
+        raise MissingTableError("slots: neither events nor orders are given")
+    parts = [_counted(name, table, span, viewing) for name, table in tables.items()]
+    weekly = pd.concat(parts, axis=1).reindex(_grid(length // 7)).fillna(0).astype(np.int64)
+    if not weekly.to_numpy().any():
+        raise EmptyDataError(f"nobody watched or ordered from {span[0]} to {span[1] - dt.timedelta(days=1)}")
+    table = weekly.groupby(level=["weekday", "hour"]).sum().reset_index()
+    return Slots(weeks=length // 7, first=str(span[0]), measures=tuple(weekly.columns), weekly=weekly, table=table)
+
+
+def _grid(weeks: int) -> pd.MultiIndex:
+    return pd.MultiIndex.from_product([range(weeks), range(7), range(24)], names=["week", "weekday", "hour"])
+
+
+def _counted(name: str, table: Table, span: tuple[dt.date, dt.date], viewing: Sequence[str]) -> pd.DataFrame:
+    """Counts per week, weekday and hour."""
+    if name == "orders":
+        table, time, measures, only = purchases(table), "ordered_at", "COUNT(*) AS orders", ""
+    else:
+        table = table.require("person_id", "occurred_at", *(["event"] if viewing else []))
+        time, measures = "occurred_at", "COUNT(*) AS views, COUNT(DISTINCT person_id) AS viewers"
+        only = f" AND event IN {literal([*viewing])}" if viewing else ""
+    frame = table.query(
+        f"""SELECT CAST(FLOOR(date_diff('day', {literal(span[0])}, CAST({time} AS DATE)) / 7.0) AS INTEGER) AS week,
+                   CAST(isodow({time}) - 1 AS INTEGER) AS weekday, CAST(hour({time}) AS INTEGER) AS hour, {measures}
+            FROM {{t}} AS t WHERE {during(time, span)}{only} GROUP BY 1, 2, 3"""
+    )
+    return frame.set_index(["week", "weekday", "hour"])
+
+
+def lift(
+    result: Slots,
+    measure: Measure = "views",
+    *,
+    hours: Iterable[int] = range(24),
+    weekdays: Iterable[int] = range(7),
+    level: float = 0.95,
+) -> Effect:
+    """How much busier some slots are than all others: 0.35 is 35% more per slot.
+
+    Parameters
+    ----------
+    result : Slots
+        At least two weeks.
+    measure : {"views", "viewers", "orders"}
+        What to compare.
+    hours, weekdays : iterable of int
+        The slots, hours 0 to 23 and weekdays 0 (Monday) to 6.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    Effect
+        The lift with Student's interval over the weeks: people return and campaigns come and go, so weeks and not views
+        are what repeats. The p-value is of lift 0.
+
+    Raises
+    ------
+    ParameterError
+        Not counted, no slot or every slot chosen, less than two weeks, or weeks that are all alike.
+    EmptyDataError
+        The other slots are empty.
+
+    Examples
+    --------
+    >>> times = pd.date_range("2026-11-02", periods=14 * 24, freq="h")
+    >>> busy = times[times.hour >= 21]
+    >>> log = pd.DataFrame({"person_id": "a", "occurred_at": [*times, *busy, *busy[3:6]]})
+    >>> found = lift(slots(log, None, ("2026-11-02", "2026-11-16")), hours=range(21, 24))
+    >>> print(f"{found.estimate:.3f} ({found.lower:.3f} to {found.upper:.3f})")
+    1.071 (0.164 to 1.979)
+    """
+    if measure not in result.measures:
+        raise ParameterError(f"measure: {measure!r} was not counted; there are {', '.join(result.measures)}")
+    index = result.weekly.index
+    chosen = index.get_level_values("hour").isin([*hours]) & index.get_level_values("weekday").isin([*weekdays])
+    inside, outside = int(chosen.sum()), int((~chosen).sum())
+    if not inside or not outside:
+        raise ParameterError("hours, weekdays: some of the slots are to be compared with the others, not all or none")
+    counts = result.weekly[measure]
+    busy = counts[chosen].groupby(level="week").sum().to_numpy(float) / (inside / result.weeks)
+    rest = counts[~chosen].groupby(level="week").sum().to_numpy(float) / (outside / result.weeks)
+    if len(rest) < 2:
+        raise ParameterError("a lift needs at least two weeks, as its interval comes from how weeks differ")
+    if not rest.any():
+        raise EmptyDataError(f"{measure}: all are in these slots, so there is no rest to compare them with")
+    return _over_weeks(busy, rest, level)
+
+
+def _over_weeks(busy: np.ndarray, rest: np.ndarray, level: float) -> Effect:
+    """Ratio of two sums over weeks, less one, by the delta method with weeks as units."""
+    covariance = np.cov(busy, rest)
+    moments = ratio_moments(
+        len(busy), mean_y=busy.mean(), mean_x=rest.mean(), variance_y=covariance[0, 0],
+        variance_x=covariance[1, 1], covariance=covariance[0, 1],
+    )  # fmt: skip
+    lifted = type(moments)(moments.n, moments.mean - 1, moments.variance)
+    try:
+        found = mean_interval(lifted, level)
+    except ValueError as error:
+        raise ParameterError(f"no interval for this lift: {error}") from error
+    return Effect(found.estimate, max(found.lower, -1.0), found.upper, found.p_value, "student over weeks", level)
+
+
+def lifts(
+    result: Slots, by: Literal["hour", "weekday"] = "hour", measure: Measure = "views", level: float = 0.95
+) -> pd.DataFrame:
+    """Return the lift of each hour, or each weekday, against the rest.
+
+    Parameters
+    ----------
+    result : Slots
+        At least two weeks.
+    by : {"hour", "weekday"}
+        Which.
+    measure, level
+        As for :func:`lift`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``by``; ``count`` (a week's mean), ``lift``, ``lower``, ``upper``. Hours in which nothing ever happened
+        have lift -1 and no interval of their own: both limits are -1.
+
+    Raises
+    ------
+    ParameterError
+        As for :func:`lift`, or ``by`` is neither.
+    """
+    if by not in {"hour", "weekday"}:
+        raise ParameterError(f"by: {by!r} is neither 'hour' nor 'weekday'")
+    rows = []
+    for value in range(24 if by == "hour" else 7):
+        count = result.table.loc[result.table[by].eq(value), measure].sum() / result.weeks
+        chosen: dict[str, Any] = {f"{by}s": [value]}
+        if count:
+            found = lift(result, measure, level=level, **chosen)
+            rows.append((value, count, found.estimate, found.lower, found.upper))
+        else:
+            rows.append((value, 0.0, -1.0, -1.0, -1.0))
+    return pd.DataFrame(rows, columns=[by, "count", "lift", "lower", "upper"]).set_index(by)
