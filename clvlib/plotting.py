@@ -59,7 +59,7 @@ _SETTINGS: dict[str, Any] = {
     "axes.labelcolor": INK,
     "axes.labelsize": 10.5,
     "axes.titlesize": 12,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 10,
     "axes.spines.top": False,

@@ -1,0 +1,191 @@
+"""The command line: what it prints, and the exit status that a scheduler acts on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from clvlib.cli import main
+from clvlib.report import runner
+from clvlib.report.runner import Report
+
+from .report.books import notebook, shop_folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    return str(shop_folder(tmp_path / "shop"))
+
+
+@pytest.fixture
+def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand-ins for the project's notebooks."""
+    folder = tmp_path / "books"
+    for name in ("01_a", "02_b"):
+        notebook(folder, name, ["print(level)"], parameters='week: str = ""\nlevel: float = 0.9')
+    real = runner.run_weeks
+    monkeypatch.setattr(runner, "run_weeks", lambda *args, **options: real(*args, folder=folder, **options))
+    return folder
+
+
+def test_report(source: str, books: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "reports"
+    assert main(["report", "--source", source, "--out", str(out), "-p", "level=0.5", "--notebooks", "01"]) == 0
+    told = capsys.readouterr()
+    assert told.out.strip().endswith("reports/2026-W28/index.html")
+    assert "01_a: done" in told.err
+    assert "0.5" in (out / "2026-W28" / "01_a.ipynb").read_text(encoding="utf-8")
+    assert not (out / "2026-W28" / "02_b.ipynb").exists()
+
+
+def test_report_with_failures(source: str, books: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    notebook(books, "02_b", ["1/0"], parameters='week: str = ""')
+    out = str(tmp_path / "reports")
+    assert main(["report", "--source", source, "--out", out]) == 1
+    assert "clvlib: 02_b failed: ZeroDivisionError: division by zero" in capsys.readouterr().err
+    assert main(["report", "--source", source, "--out", out, "--notebooks", "02"]) == 2
+    told = capsys.readouterr()
+    assert "no chapter succeeded; nothing was published" in told.err
+    assert told.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["-p", "levle=1"], "no notebook of this run has a parameter 'levle'; did you mean level?"),
+        (["-p", "level=high"], "parameter level: 'high' is no float"),
+        (["--week", "2026-W99"], "the year 2026 has weeks 01 to 53, not 99"),
+        (["--week", "2031-W01"], "lies outside the data"),
+        (["--weeks", "2026-W28"], "is not a span of weeks"),
+        (["--weeks", "2026-W28..2026-W20"], "ends before it begins"),
+        (["--source", "/nowhere"], "/nowhere: there is no such folder or file"),
+    ],
+)
+def test_bad_input_is_one_line_and_2(
+    source: str, books: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+):
+    out = ["--out", str(tmp_path / "reports")]
+    assert main(["report", "--source", source, *out, *arguments]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines()[-1].startswith("clvlib: ")
+    assert says in told.err
+    assert "Traceback" not in told.err
+    assert not list((tmp_path / "reports").glob("2*"))
+
+
+@pytest.mark.parametrize("arguments", [["report", "--jobs", "x"], ["report", "-p", "x"], ["nothing"], []])
+def test_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert "usage: clvlib" in capsys.readouterr().err
+
+
+def test_several_weeks_and_the_worst_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    asked: list[Any] = []
+
+    def run_weeks(source: str, weeks: list[str], out: str, **options: Any) -> Any:
+        asked.extend(weeks)
+        for week, code in zip(weeks, [0, 1, 0], strict=True):
+            table = pd.DataFrame({"chapter": ["01_a"], "status": ["failed" if code else "ok"], "error": ["why"]})
+            yield Report(table=table, week=week, folder=Path(out) / week, exit_code=code)
+
+    monkeypatch.setattr(runner, "run_weeks", run_weeks)
+    assert main(["report", "--weeks", "2026-W52..2027-W01"]) == 1
+    assert asked == ["2026-W52", "2026-W53", "2027-W01"]
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_check(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["check", source]) == 1  # one amount is no number
+    told = capsys.readouterr().out
+    assert "orders: amount" in told
+    assert "first at row 127 of orders.csv ('n/a')" in told
+    assert "The contract is broken" in told
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    rows = Path(source, "orders.csv").read_text(encoding="utf-8").splitlines()[:-1]
+    (clean / "orders.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    assert main(["check", str(clean)]) == 0
+    assert "The contract is kept." in capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
+    assert main(["check", str(tmp_path / "empty")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("clvlib.clv.rfm")
+    out = tmp_path / "scored.parquet"
+    assert main(["score", "cdnow", "--out", str(out), "--horizon", "39"]) == 0
+    frame = pd.read_parquet(out).set_index("customer_id")
+    assert len(frame) == 23_570  # known_answers.md: customers of CDNOW
+    assert frame["probability_alive"].between(0, 1).all()
+    for name in ("clv", "expected_purchases"):
+        assert (frame[f"{name}_lower"] <= frame[name]).all()
+        assert (frame[name] <= frame[f"{name}_upper"]).all()
+        assert frame[name].notna().all()
+    assert frame["clv"].is_monotonic_decreasing
+    assert frame["segment"].notna().all()
+    assert out.stat().st_mode & 0o077 == 0
+    assert main(["score", "cdnow", "--out", str(tmp_path / "scored.xlsx")]) == 2
+    assert "must end in .csv or .parquet" in capsys.readouterr().err
+
+
+def test_score_without_anyone_who_came_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("clvlib.clv.rfm")
+    (tmp_path / "orders.csv").write_text(
+        "customer_id,ordered_at,amount\na,2026-01-05,5\nb,2026-01-06,7\n", encoding="utf-8"
+    )
+    assert main(["score", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert told.splitlines()[-1].startswith("clvlib: ")
+    assert "Traceback" not in told
+
+
+def test_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = str(tmp_path / "sample")
+    assert main(["sample", folder, "--customers", "60", "--weeks", "8", "--seed", "3"]) == 0
+    assert main(["check", folder]) in {0, 1}
+    assert main(["sample", folder, "--customers", "-1"]) == 2
+
+
+def test_a_reader_that_has_seen_enough(source: str):
+    command = f"{sys.executable} -m clvlib.cli check {source} | true"
+    done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_a_schedulers_stop_leaves_nothing_behind(source: str, tmp_path: Path):
+    """SIGTERM while a kernel works: exit 130, one line, no staging folder, no kernel."""
+    notebook(tmp_path / "books", "01_a", ["import time, os\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(300)"])
+    code = (
+        "import sys, pathlib, functools\n"
+        "from clvlib import cli\nfrom clvlib.report import runner\n"
+        f"runner.run_weeks = functools.partial(runner.run_weeks, folder=pathlib.Path({str(tmp_path / 'books')!r}))\n"
+        f"sys.exit(cli.main(['report', '--source', {source!r}, '--out', {str(tmp_path / 'reports')!r}]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    pid = tmp_path / "books" / "pid"
+    for _ in range(300):
+        if pid.exists() and pid.read_text(encoding="utf-8"):
+            break
+        time.sleep(0.1)
+    kernel = int(pid.read_text(encoding="utf-8"))
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "clvlib: stopped; what was published before stands"
+    assert "Traceback" not in told
+    assert not list((tmp_path / "reports").glob(".staging*"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernel, 0)
