@@ -186,8 +186,8 @@ def test_figures_draw_what_their_twins_say():
 @pytest.fixture(scope="module")
 def cdnow():
     path = shared_data("cdnow") / "CDNOW_master.txt"
-    frame = pd.read_csv(path, sep=r"\s+", header=0, names=["customer_id", "day", "quantity", "amount"], dtype={0: str})
-    return frame.assign(ordered_at=pd.to_datetime(frame["day"], format="%Y%m%d"))
+    frame = pd.read_csv(path, sep=r"\s+", header=0, names=["customer_id", "day", "quantity", "amount"], dtype=str)
+    return frame.assign(amount=frame["amount"].astype(float), ordered_at=pd.to_datetime(frame["day"], format="%Y%m%d"))
 
 
 def test_cdnow(cdnow):

@@ -17,8 +17,8 @@ PERIOD = ("2026-11-02", "2026-11-16")
 
 def log(rows):
     frame = pd.DataFrame(rows, columns=["person_id", "minute"])
-    return pd.DataFrame({"person_id": frame["person_id"].astype(str), "event": "view",
-                         "occurred_at": FIRST + pd.to_timedelta(frame["minute"].astype("int64"), unit="min")})  # fmt: skip
+    times = FIRST + pd.to_timedelta(frame["minute"].astype("int64"), unit="min")
+    return pd.DataFrame({"person_id": frame["person_id"].astype(str), "event": "view", "occurred_at": times})
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 14 * 1440 - 1)), min_size=1, max_size=60))
@@ -55,7 +55,7 @@ def weeks_of(evening, rest, first=FIRST):
 
 
 def test_lift_by_hand():
-    """Means of 30 and 60 views; 21 hours of 168 against 147: (30/21) / (60/147) - 1 = 2.5, delta method over 4 weeks."""
+    """Means of 30 and 60 views, 21 hours of 168 against 147: (30/21) / (60/147) - 1 = 2.5; delta method, 4 weeks."""
     busy, rest = np.array([20.0, 30.0, 30.0, 40.0]), np.array([50.0, 70.0, 55.0, 65.0])
     found = lift(weeks_of([20, 30, 30, 40], [50, 70, 55, 65]), hours=range(21, 24))
     assert found.estimate == pytest.approx(2.5)
