@@ -7,6 +7,7 @@ contract); 2 it could not be done, for the reason that one line on standard erro
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import signal
@@ -193,6 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit status.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a shop's Chinese name must not end a run on an ASCII log
     args = _parser().parse_args(arguments)
     before = signal.signal(signal.SIGTERM, _stop)  # a scheduler's stop cleans up as Ctrl-C does
     try:

@@ -158,6 +158,15 @@ def test_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["sample", folder, "--customers", "-1"]) == 2
 
 
+def test_a_chinese_name_on_an_ascii_log(tmp_path: Path):
+    source = shop_folder(tmp_path / "shop", toml='name = "直播间"')
+    command = [sys.executable, "-m", "clvlib.cli", "check", str(source)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert done.stdout.startswith("\\u76f4\\u64ad\\u95f4: orders from")
+
+
 def test_a_reader_that_has_seen_enough(source: str):
     command = f"{sys.executable} -m clvlib.cli check {source} | true"
     done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True)
