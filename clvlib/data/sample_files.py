@@ -1,8 +1,8 @@
-"""How the sample shop's columns become files: coded text, ids, times and money, written in blocks by pyarrow."""
+"""How the sample shop's columns become files: coded text, ids, times and money, written by pyarrow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 __all__ = ["NEVER", "Codes", "Columns", "Ids", "Money", "Times", "take", "to_arrow", "write_table"]
 
 NEVER = np.iinfo(np.int64).min  # a time that has not come: NULL in the file
-BLOCK = 1_000_000
 
 
 class Codes(NamedTuple):
@@ -97,47 +96,28 @@ def to_arrow(columns: Columns, epoch: np.datetime64) -> pa.Table:
     return pa.table(arrays)
 
 
-def _blocks(columns: Columns, epoch: np.datetime64) -> Iterator[pa.Table]:
-    rows = length(columns)
-    for start in range(0, max(rows, 1), BLOCK):
-        yield to_arrow(take(columns, np.arange(start, min(start + BLOCK, rows))), epoch)
-
-
-def _flat(table: pa.Table) -> pa.Table:
-    """Without dictionaries, which the CSV writer does not know, and whole days as dates."""
-    for k, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(k, field.name, table.column(k).cast(pa.string()))
-    return table
-
-
-def write_table(path: Path, columns: Columns, epoch: np.datetime64, encodings: Mapping[str, str] | None = None) -> int:
-    """Write one file, CSV or Parquet by its suffix, and return its rows.
-
-    ``encodings`` names Parquet encodings of columns for which the writer's dictionary is the larger choice.
-    """
-    writer: Any = None
-    options = pa.csv.WriteOptions(quoting_style="needed")
-    special = dict(encodings or {})
-    for block in _blocks(columns, epoch):
-        if path.suffix == ".csv":
-            rows = _flat(block)
-            writer = writer or pa.csv.CSVWriter(path, rows.schema, write_options=options)
-            writer.write_table(rows)
-            continue
-        writer = writer or pq.ParquetWriter(
-            path,
-            block.schema,
-            compression="zstd",
-            compression_level=9 if length(columns) < BLOCK else 1,
-            coerce_timestamps="ms",
-            use_dictionary=[name for name in block.column_names if name not in special],
-            column_encoding=special or None,
-            store_schema=False,
-        )
-        writer.write_table(block)
-    writer.close()
-    return length(columns)
+def write_table(path: Path, parts: Sequence[Columns], epoch: np.datetime64, *, squeeze: bool) -> int:
+    """Write one file, CSV or Parquet by its suffix, and return its rows; ``squeeze`` trades time for size."""
+    table = pa.concat_tables([to_arrow(columns, epoch) for columns in parts], promote_options="none")
+    if path.suffix == ".csv":
+        for k, field in enumerate(table.schema):  # the CSV writer knows no dictionaries
+            if pa.types.is_dictionary(field.type):
+                table = table.set_column(k, field.name, table.column(k).cast(pa.string()))
+        pa.csv.write_csv(table, path, pa.csv.WriteOptions(quoting_style="needed"))
+        return int(table.num_rows)
+    times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    plain = {*times, *([] if squeeze else ["person_id"])}
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=12 if squeeze else 1,
+        coerce_timestamps="ms",
+        use_dictionary=[name for name in table.column_names if name not in plain],
+        column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
+        store_schema=False,
+    )
+    return int(table.num_rows)
 
 
 def times_shifted(times: Times, rows: npt.NDArray[Any], seconds: int) -> Times:
@@ -145,24 +125,3 @@ def times_shifted(times: Times, rows: npt.NDArray[Any], seconds: int) -> Times:
     moved = times.seconds.copy()
     moved[rows] += seconds
     return Times(moved)
-
-
-def write_events(path: Path, weeks: list[Columns], epoch: np.datetime64) -> int:
-    """Write the event log of some weeks as one file."""
-    tables = [to_arrow(columns, epoch) for columns in weeks]
-    table = pa.concat_tables([_flat(t) for t in tables]) if len(tables) > 1 else tables[0]
-    if path.suffix == ".csv":
-        pa.csv.write_csv(_flat(table), path, pa.csv.WriteOptions(quoting_style="needed"))
-    else:
-        small = table.num_rows < BLOCK
-        pq.write_table(
-            table,
-            path,
-            compression="zstd",
-            compression_level=9 if small else 1,
-            coerce_timestamps="ms",
-            use_dictionary=[name for name in table.column_names if name != "occurred_at"],
-            column_encoding={"occurred_at": "DELTA_BINARY_PACKED"},
-            store_schema=False,
-        )
-    return int(table.num_rows)

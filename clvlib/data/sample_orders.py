@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from clvlib.data import sample_world as world
 from clvlib.data.sample_files import NEVER
 from clvlib.data.sample_process import People, Season, choose
-from clvlib.data.sample_world import DAY, WEEK
+from clvlib.data.sample_world import DAY
 
 __all__: list[str] = []
 
@@ -30,6 +31,7 @@ class Sessions:
     host: Array
     script: Array
     topic: Array
+    labels: list[str]
 
     def at(self, seconds: Array, platform: Array) -> Array:
         """Session that is on air for each (time, platform), a minute after its start at the earliest; -1 for none."""
@@ -59,7 +61,7 @@ def make_sessions(rng: np.random.Generator, season: Season) -> Sessions:
     host = ranked[day, platform + slot * platforms]
     script = choose(rng, np.array([0.4, 0.25, 0.2, 0.15]), n)
     topic = choose(rng, world.PERSONA_SHARE @ world.PERSONA_CATEGORY, n)
-    return Sessions(number, start, end, platform, host.astype(np.int16), script, topic)
+    return Sessions(number, start, end, platform, host.astype(np.int16), script, topic, [f"S{k:04d}" for k in range(n)])
 
 
 @dataclass
@@ -68,7 +70,7 @@ class Orders:
 
     person: Array
     when: Array
-    left: Array  # the customer left after this order
+    cause: Array  # why the customer left after this order, -1 where nobody left
     rank: Array  # 0 for the first order
     cents: Array
     platform: Array
@@ -80,6 +82,7 @@ class Orders:
     list_price: Array
     discount: Array
     coupon: Array
+    won: Array  # by script B of the experiment
 
     def __len__(self) -> int:
         return len(self.person)
@@ -111,14 +114,14 @@ def _products(rng: np.random.Generator, people: People, person: Array, cents: Ar
     category = choose(rng, world.PERSONA_CATEGORY, people.persona[person])
     level = np.argsort(np.argsort(cents)) / max(len(cents), 1) + rng.normal(0, 0.35, len(cents))
     place = np.floor((level - np.floor(level)) * world.CATEGORY_SIZE[category]).astype(np.int16)
-    product = (world.FIRST_PRODUCT[category] + place).astype(np.int16)
+    product: Array = (world.FIRST_PRODUCT[category] + place).astype(np.int16)
     companion = np.full(len(world.PRODUCT_CATEGORY), -1, np.int16)
     companion[list(world.COMPANIONS)] = list(world.COMPANIONS.values())
     again = np.r_[False, person[1:] == person[:-1]][: len(person)]
     follows = np.flatnonzero(again & (rng.random(len(rank)) < world.COMPANION_PROBABILITY))
     follows = follows[np.argsort(rank[follows], kind="stable")]
     bounds = np.searchsorted(rank[follows], np.arange(1, rank.max(initial=0) + 2))
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):  # second orders, third orders, ...
+    for start, stop in pairwise(bounds):  # second orders, third orders, ...
         rows = follows[start:stop]
         given = companion[product[rows - 1]]
         product[rows] = np.where(given >= 0, given, product[rows])
@@ -162,16 +165,18 @@ def make_orders(
     returning = (rank > 0) & (rng.random(n) < 0.5)
     channel = np.where(returning, choose(rng, world.CHANNEL_RETURNING, n), people.channel[person])
     product = _products(rng, people, person, cents, rank)
+    cause = np.where(left, choose(rng, world.CAUSE_SHARE, n), -1).astype(np.int8)
     coupon = _coupons(rng, people.persona[person], rank, when, season)
+    coupon[cause == world.CAUSES.index("price")] = -1
     session = sessions.at(when, platform)
     quantity = 1 + (rng.random(n) < 0.18) + (rng.random(n) < 0.04)
     share = np.where(coupon >= 0, rng.uniform(0.08, 0.22, n), 0.0)
     list_price = np.round(cents / (1 - share) / quantity).astype(np.int64)
-    discount = np.maximum(list_price * quantity - cents, 0)
+    discount = np.where(coupon >= 0, np.maximum(list_price * quantity - cents, 1), 0)
     host = np.where(session >= 0, sessions.host[session], -1)
     return Orders(
-        person, when, left, rank, cents, platform.astype(np.int8), channel.astype(np.int16), product, session,
-        host.astype(np.int16), quantity.astype(np.int8), list_price, discount, coupon,
+        person, when, cause, rank, cents, platform.astype(np.int8), channel.astype(np.int16), product, session,
+        host.astype(np.int16), quantity.astype(np.int8), list_price, discount, coupon, np.zeros(n, bool),
     )  # fmt: skip
 
 
@@ -186,19 +191,17 @@ class Aftermath:
     reason: Array
     refunded_cents: Array
     late: Array
-    cause: Array  # why the customer left after it, -1 where nobody left
 
 
 def _known(seconds: Array, end: int) -> Array:
     return np.where(seconds < end, seconds, NEVER)
 
 
-def follow_up(rng: np.random.Generator, season: Season, orders: Orders, end: int) -> Aftermath:
+def follow_up(rng: np.random.Generator, orders: Orders, end: int) -> Aftermath:
     """Payment, delivery, returns and refunds, and the cause for leaving, which shows in them."""
     n = len(orders)
-    cause = np.where(orders.left, choose(rng, world.CAUSE_SHARE, n), -1).astype(np.int8)
     paid = np.minimum(orders.when + rng.integers(15, 500, n), end - 1)
-    late = np.where(cause == 0, True, rng.random(n) < world.LATE_BASE)
+    late = (orders.cause == world.CAUSES.index("late delivery")) | (rng.random(n) < world.LATE_BASE)
     shipped = paid + (3600 * rng.lognormal(np.log(17), 0.45, n)).astype(np.int64)
     shipped += np.where(late, rng.integers(2 * DAY, 5 * DAY, n), 0)
     received = shipped + (DAY * rng.lognormal(np.log(2.3), 0.3, n)).astype(np.int64)
@@ -216,10 +219,5 @@ def follow_up(rng: np.random.Generator, season: Season, orders: Orders, end: int
     known_return = _known(returned, end)
     return Aftermath(
         paid, _known(shipped, end), _known(received, end), known_return,
-        np.where(known_return != NEVER, reason, -1).astype(np.int8), refunded, late, cause,
+        np.where(known_return != NEVER, reason, -1).astype(np.int8), refunded, late,
     )  # fmt: skip
-
-
-def week_bounds(when: Array, weeks: int) -> Array:
-    """Where each week's rows begin among times in order, and the end."""
-    return np.searchsorted(when, np.arange(weeks + 1) * WEEK)

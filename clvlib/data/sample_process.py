@@ -66,12 +66,14 @@ class Season:
 
     def operational(self, seconds: Array) -> Array:
         """Operational seconds at calendar seconds."""
-        return np.interp(seconds, np.arange(len(self.clock)) * 3600.0, self.clock)
+        hours = np.arange(len(self.clock)) * 3600.0
+        return np.asarray(np.interp(seconds, hours, self.clock))
 
     def calendar(self, operational: Array) -> Array:
         """Calendar seconds, whole, at operational seconds."""
         hours = np.arange(len(self.clock)) * 3600.0
-        return np.minimum(np.interp(operational, self.clock, hours).astype(np.int64), self.seconds - 1)
+        seconds: Array = np.interp(operational, self.clock, hours).astype(np.int64)
+        return np.minimum(seconds, self.seconds - 1)
 
 
 def _holiday(day: dt.date) -> float:
@@ -123,7 +125,7 @@ def arrivals(rng: np.random.Generator, season: Season, n: int) -> Array:
     growth = 1 + world.LAUNCH["burst"] * np.exp(-hours / 168.0 / world.LAUNCH["decay_weeks"])
     cumulative = np.concatenate([[0.0], np.cumsum(growth * season.hourly)])
     u = np.sort(rng.random(n)) * cumulative[-1]
-    times = np.interp(u, cumulative, np.arange(len(cumulative)) * 3600.0).astype(np.int64)
+    times: Array = np.interp(u, cumulative, np.arange(len(cumulative)) * 3600.0).astype(np.int64)
     return np.clip(times, 3600, season.seconds - 1)
 
 
@@ -137,7 +139,8 @@ def _personas(rng: np.random.Generator, rate: Array, spend_rate: Array) -> Array
         + np.outer(u_spend, world.PERSONA_SPEND_TILT)
         + np.outer(u_rate, world.PERSONA_RATE_TILT)
     )
-    return np.argmax(score + rng.gumbel(size=score.shape), axis=1).astype(np.int16)
+    drawn: Array = np.argmax(score + rng.gumbel(size=score.shape), axis=1).astype(np.int16)
+    return drawn
 
 
 def _channels(rng: np.random.Generator, rate: Array, dropout: Array) -> Array:

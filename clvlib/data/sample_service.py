@@ -11,9 +11,9 @@ import pyarrow as pa
 from clvlib.data import sample_words as words
 from clvlib.data import sample_world as world
 from clvlib.data.sample_files import NEVER, Codes, Columns, Ids, Money, Times
-from clvlib.data.sample_orders import Aftermath, Orders, Sessions, first_of_person
+from clvlib.data.sample_orders import Aftermath, Orders, Sessions
 from clvlib.data.sample_process import People, Season, choose
-from clvlib.data.sample_world import DAY, WEEK
+from clvlib.data.sample_world import DAY
 
 __all__: list[str] = []
 
@@ -94,7 +94,7 @@ def plan_contacts(rng: np.random.Generator, season: Season, orders: Orders) -> t
     }, lost
 
 
-def use_coupons(rng: np.random.Generator, orders: Orders, contacts: Columns) -> int:
+def use_coupons(rng: np.random.Generator, orders: Orders, contacts: Columns) -> None:
     """Write C48H on most orders that follow a coupon by at most a fortnight; orders by person and time."""
     sent_ones = (contacts["action"] == 1) & ~contacts["holdout"]
     person, sent = contacts["person"][sent_ones], contacts["sent"][sent_ones]
@@ -104,16 +104,15 @@ def use_coupons(rng: np.random.Generator, orders: Orders, contacts: Columns) -> 
     last = np.searchsorted(keys, mine) - 1
     since = mine - keys[np.maximum(last, 0)] if len(keys) else np.full(len(mine), -1)
     near = (last >= 0) & (since >= 0) & (since <= world.COUPON_WINDOW_DAYS * DAY)
-    used = near & (rng.random(len(orders)) < 0.6)
+    used = near & (rng.random(len(orders)) < 0.6) & (orders.cause != world.CAUSES.index("price"))
     orders.coupon[used] = 1
     missing = used & (orders.discount == 0)
     per_piece = np.round(orders.cents / 0.9 / orders.quantity).astype(np.int64)
     orders.list_price[missing] = per_piece[missing]
     orders.discount[missing] = np.maximum(per_piece * orders.quantity - orders.cents, 0)[missing]
-    return int(used.sum())
 
 
-ACTIONS = ("thank_you_24h", "coupon_48h", "sleeping_message", "win_back", "vip_service")
+ACTIONS = ("thank_you_24h", "coupon_48h", "sleeping_message", "win_back")
 CONTACT_CHANNELS = ("app push", "SMS", "WeChat", "phone")
 CONTACT_CENTS = np.array([1, 5, 0, 150])
 
@@ -130,7 +129,7 @@ def contacts_table(rng: np.random.Generator, season: Season, orders: Orders, pla
         if date.day not in (5, 20):
             continue
         now = day * DAY + 10 * 3600
-        stop = np.searchsorted(orders.when[by_time], now)
+        stop = int(np.searchsorted(orders.when[by_time], now))
         rows = by_time[done:stop]
         last[orders.person[rows]] = orders.when[rows]
         done = stop
@@ -141,7 +140,7 @@ def contacts_table(rng: np.random.Generator, season: Season, orders: Orders, pla
         action.append(np.where(now - last[chosen] > 90 * DAY, 3, 2))
         holdout.append(rng.random(len(chosen)) < world.OTHER_HOLDOUT)
     who, when, what, held = (np.concatenate(parts) for parts in (person, sent, action, holdout))
-    channel = choose(rng, np.array([[5, 1, 4, 0], [6, 2, 2, 0], [4, 4, 2, 0], [2, 4, 2, 2], [0, 0, 1, 1]]) + 1e-9, what)
+    channel = choose(rng, np.array([[5, 1, 4, 0], [6, 2, 2, 0], [4, 4, 2, 0], [2, 4, 2, 2]]) + 1e-9, what)
     order = np.lexsort((who, when))
     return {
         "customer_id": labels.take(pa.array(who[order])),
@@ -155,7 +154,7 @@ def contacts_table(rng: np.random.Generator, season: Season, orders: Orders, pla
 
 def complaints_table(rng: np.random.Generator, orders: Orders, after: Aftermath, end: int, labels: Any) -> Columns:
     """Complaints after orders; where one went unanswered and the customer left, that was the cause."""
-    cause = after.cause == world.CAUSES.index("unanswered complaint")
+    cause = orders.cause == world.CAUSES.index("unanswered complaint")
     complains = cause | (rng.random(len(orders)) < world.COMPLAINT_BASE + 0.12 * after.late)
     base = np.where(after.received != NEVER, after.received, orders.when)
     opened = base + (3600 * rng.lognormal(np.log(9), 0.8, len(orders))).astype(np.int64)
@@ -165,7 +164,7 @@ def complaints_table(rng: np.random.Generator, orders: Orders, after: Aftermath,
     ignored = cause[rows] | (rng.random(n) < world.UNANSWERED_BASE)
     answered = opened[rows] + (60 * rng.lognormal(np.log(9), 0.75, n)).astype(np.int64)
     solved = answered + (60 * rng.lognormal(np.log(15), 0.9, n)).astype(np.int64)
-    solved[rng.random(n) < 0.06] += rng.integers(7200, 2 * DAY)
+    solved += np.where(rng.random(n) < 0.06, rng.integers(7200, 2 * DAY, n), 0)
     answered = np.where(ignored | (answered >= end), NEVER, answered)
     topic = np.where(after.late[rows] & (rng.random(n) < 0.7), 0, choose(rng, np.array([1, 4, 2, 2, 2.0]), n))
     severity = choose(rng, np.array([[5, 4, 1], [3, 4, 2], [4, 4, 1], [6, 3, 1], [4, 4, 2.0]]), topic)
@@ -180,16 +179,18 @@ def complaints_table(rng: np.random.Generator, orders: Orders, after: Aftermath,
     }
 
 
-def feedback_table(rng: np.random.Generator, orders: Orders, after: Aftermath, end: int, labels: Any) -> Columns:
+def feedback_table(
+    rng: np.random.Generator, sessions: Sessions, orders: Orders, after: Aftermath, end: int, labels: Any
+) -> Columns:
     """Ratings and comments on some of the delivered orders; bad experiences speak up more often."""
-    bad = after.late | (after.returned != NEVER) | (after.cause >= 0)
+    bad = after.late | (after.returned != NEVER) | (orders.cause >= 0)
     writes = rng.random(len(orders)) < np.where(bad, 0.30, 0.16)
     wrote = np.where(after.received != NEVER, after.received, end) + rng.integers(3600, 4 * DAY, len(orders))
     rows = np.flatnonzero(writes & (wrote < end))
     rows = rows[np.argsort(wrote[rows], kind="stable")]
     n = len(rows)
     negative = 0.07 + 0.45 * after.late[rows] + 0.5 * (after.returned[rows] != NEVER)
-    negative = np.where(after.cause[rows] >= 0, np.maximum(negative, 0.6), negative) - 0.02 * (orders.rank[rows] > 0)
+    negative = np.where(orders.cause[rows] >= 0, np.maximum(negative, 0.6), negative) - 0.02 * (orders.rank[rows] > 0)
     u = rng.random(n)
     mood = np.where(u < negative, 2, np.where(u < negative + 0.12 * (1 - negative), 1, 0))
     rating = np.choose(mood, [4 + (rng.random(n) < 0.7), np.full(n, 3), 1 + (rng.random(n) < 0.45)])
@@ -197,8 +198,8 @@ def feedback_table(rng: np.random.Generator, orders: Orders, after: Aftermath, e
     sour = mood == 2
     speaks = rng.random(n) < 0.75
     topic = np.where(sour & speaks & after.late[rows], 1, topic)
-    topic = np.where(sour & speaks & (after.cause[rows] == 1), 3, topic)
-    topic = np.where(sour & speaks & (after.cause[rows] == 2), 2, topic)
+    topic = np.where(sour & speaks & (orders.cause[rows] == 1), 3, topic)
+    topic = np.where(sour & speaks & (orders.cause[rows] == 2), 2, topic)
     text, comment = _comments(rng, topic, mood)
     labelled = rng.random(n) < 0.4
     return {
@@ -207,7 +208,7 @@ def feedback_table(rng: np.random.Generator, orders: Orders, after: Aftermath, e
         "rating": rating.astype(np.int8),
         "comment": Codes(comment, text),
         "topic": Codes(topic, words.TOPICS),
-        "session_id": Ids(orders.session[rows], "S", 4),
+        "session_id": Codes(orders.session[rows], sessions.labels),
         "label": Codes(np.where(labelled, mood, -1), words.MOODS),
     }
 
@@ -228,8 +229,8 @@ def _comments(rng: np.random.Generator, topic: Array, mood: Array) -> tuple[list
     return text, np.where(rng.random(len(topic)) < 0.1, -1, code)
 
 
-def referrals_table(rng: np.random.Generator, season: Season, people: People, labels: Any) -> tuple[Columns, Array]:
-    """Invitations: one accepted for each referred customer, and those that led nowhere; and who is a KOL."""
+def referrals_table(rng: np.random.Generator, season: Season, people: People, labels: Any) -> Columns:
+    """Invitations: one accepted for each referred customer, and those that led nowhere."""
     referred = np.flatnonzero(people.channel[: people.buyers] == world.REFERRAL)
     kol = rng.random(people.buyers) < world.KOL_SHARE
     weight = np.cumsum(np.where(kol, world.KOL_WEIGHT, 1.0))
@@ -258,7 +259,7 @@ def referrals_table(rng: np.random.Generator, season: Season, people: People, la
         "accepted_at": Times(taken[order]),
         "channel": Codes(choose(rng, np.array([6, 2, 1, 1.0]), len(order)), ways),
         "is_kol": kol[who[order]],
-    }, kol
+    }
 
 
 def spend_table(rng: np.random.Generator, season: Season, people: People) -> Columns:
@@ -317,7 +318,7 @@ def sessions_table(rng: np.random.Generator, sessions: Sessions, orders: Orders)
     held = np.maximum(np.bincount(sessions.platform, minlength=len(world.PLATFORMS)), 1)
     target = (taken / held)[sessions.platform] * rng.choice([0.8, 1.0, 1.2], n)
     return {
-        "session_id": Ids(np.arange(n), "S", 4),
+        "session_id": pa.array(sessions.labels),
         "started_at": Times(sessions.start),
         "ended_at": Times(sessions.end),
         "platform": Codes(sessions.platform, world.PLATFORMS),
@@ -328,7 +329,7 @@ def sessions_table(rng: np.random.Generator, sessions: Sessions, orders: Orders)
     }
 
 
-def orders_table(orders: Orders, after: Aftermath, labels: Any) -> Columns:
+def orders_table(sessions: Sessions, orders: Orders, after: Aftermath, labels: Any) -> Columns:
     """The order log, by time."""
     return {
         "order_id": Ids(np.arange(1, len(orders) + 1), "O", 6),
@@ -337,7 +338,7 @@ def orders_table(orders: Orders, after: Aftermath, labels: Any) -> Columns:
         "amount": Money(orders.cents),
         "refunded_amount": Money(after.refunded_cents),
         "paid_at": Times(after.paid),
-        "product_id": Ids(orders.product + 1, "P", 3),
+        "product_id": Codes(orders.product, world.PRODUCTS),
         "category": Codes(orders.category, world.CATEGORIES),
         "quantity": orders.quantity,
         "list_price": Money(orders.list_price),
@@ -345,7 +346,7 @@ def orders_table(orders: Orders, after: Aftermath, labels: Any) -> Columns:
         "coupon_id": Codes(orders.coupon, world.COUPONS),
         "platform": Codes(orders.platform, world.PLATFORMS),
         "channel": Codes(orders.channel, world.CHANNELS),
-        "session_id": Ids(orders.session, "S", 4),
+        "session_id": Codes(orders.session, sessions.labels),
         "shipped_at": Times(after.shipped),
         "received_at": Times(after.received),
         "returned_at": Times(after.returned),

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy import special
 
 from clvlib.data import sample_world as world
-from clvlib.data.sample_files import Codes, Columns, Ids, Times
+from clvlib.data.sample_files import Codes, Columns, Times
 from clvlib.data.sample_orders import Orders, Sessions
 from clvlib.data.sample_process import People, choose
 from clvlib.data.sample_world import WEEK
@@ -51,18 +52,33 @@ class Visits:
         return Visits(**{name: values[rows] for name, values in vars(self).items()})
 
 
-def step_probabilities(orders: Orders, last_week: int) -> dict[str, Array]:
-    """Probability of each step in the visits that surround each order."""
+def in_segment(orders: Orders) -> Array:
+    """Whether each order is of the platform and category whose click-to-cart rate falls in the last week."""
+    platform, category = world.PLATFORMS.index(world.DROP_PLATFORM), world.CATEGORIES.index(world.DROP_CATEGORY)
+    found: Array = (orders.platform == platform) & (orders.category == category)
+    return found
+
+
+def step_probabilities(orders: Orders, drop: float) -> dict[str, Array]:
+    """Probability of each step in the visits that surround each order; ``drop`` multiplies the segment's carts."""
     q = {step: base * world.PLATFORM_STEP[step][orders.platform] for step, base in world.STEP_BASE.items()}
     q["cart"] = q["cart"] * world.CATEGORY_CART[orders.category]
     q["cart"] = q["cart"] * np.where(orders.host >= 0, world.HOST_CART[orders.host], 1.0)
-    if last_week:
-        drop = world.PLANTED_DROP
-        hit = orders.platform == world.PLATFORMS.index(drop["platform"])
-        hit &= orders.category == world.CATEGORIES.index(drop["category"])
-        hit &= orders.when // WEEK == last_week
-        q["cart"] = q["cart"] * np.where(hit, drop["factor"], 1.0)
+    q["cart"] = q["cart"] * np.where(in_segment(orders), drop, 1.0)
     return q
+
+
+def drop_factor(orders: Orders) -> float:
+    """Factor on the segment's click -> cart that takes the whole shop to its target in a week with these orders.
+
+    Expected carts c and clicks c / q by order: the segment's clicks have to fill what the target leaves open.
+    """
+    q = step_probabilities(orders, 1.0)
+    carts = 1 / (q["order"] * q["paid"])
+    clicks, inside = carts / q["cart"], in_segment(orders)
+    room = carts.sum() / world.DROP_TARGET - clicks[~inside].sum()
+    factor = clicks[inside].sum() / room if room > 0 else world.DROP_RANGE[1]
+    return round(float(np.clip(factor, *world.DROP_RANGE)), 4)
 
 
 def _pool(rng: np.random.Generator, people: People, week: int, buying: Array, platform: int, n: int) -> Array:
@@ -78,41 +94,55 @@ def _pool(rng: np.random.Generator, people: People, week: int, buying: Array, pl
     return rng.permutation(np.resize(drawn, n))
 
 
-def failed_visits(
-    rng: np.random.Generator, people: People, sessions: Sessions, orders: Orders, week: int, last_week: int
-) -> Visits:
-    """Visits of one week that ended before the payment, around the orders of that week."""
-    q = step_probabilities(orders, last_week)
+def _failures(rng: np.random.Generator, orders: Orders, drop: float) -> tuple[Array, Array]:
+    """For each failed visit, the order around which it is drawn and the steps that it took."""
+    q = step_probabilities(orders, drop)
     reached = np.ones(len(orders), np.int64)
     seeds, stages = [], []
-    for stage, step in ((4, "paid"), (3, "order"), (2, "cart"), (1, "click")):
-        failed = rng.negative_binomial(reached, q[step])
+    for steps, missed in ((4, "paid"), (3, "order"), (2, "cart"), (1, "click")):
+        failed = rng.negative_binomial(reached, q[missed])
         reached = reached + failed
         seeds.append(np.repeat(np.arange(len(orders)), failed))
-        stages.append(np.full(len(seeds[-1]), stage, np.int8))
-    seed, stage = np.concatenate(seeds), np.concatenate(stages)
-    n = len(seed)
-    session, category = orders.session[seed], orders.category[seed]
-    in_session = session >= 0
-    room = np.maximum(sessions.end[session] - sessions.start[session] - SLACK, 60)
-    aired = sessions.start[session] + (room * rng.random(n)).astype(np.int64)
-    around = orders.when[seed] + rng.integers(-10_800, 10_800, n)
-    start = np.where(in_session, aired, np.clip(around, week * WEEK, (week + 1) * WEEK - SLACK))
-    place = (world.CATEGORY_SIZE[category] * rng.random(n) ** 1.3).astype(np.int16)
-    platform = orders.platform[seed]
-    person = np.full(n, -1, np.int64)
+        stages.append(np.full(len(seeds[-1]), steps, np.int8))
+    return np.concatenate(seeds), np.concatenate(stages)
+
+
+def _visitors(rng: np.random.Generator, people: People, week: int, buyers: Array, platform: Array) -> Array:
+    """A person for each visit on a platform, -1 where the platform has nobody yet."""
     buying = np.zeros(len(people), bool)
-    buying[orders.person] = True
+    buying[buyers] = True
+    person = np.full(len(platform), -1, np.int64)
     for k in range(len(world.PLATFORMS)):
         rows = np.flatnonzero(platform == k)
         if len(rows):
             found = _pool(rng, people, week, buying, k, len(rows))
             person[rows[: len(found)]] = found
+    return person
+
+
+def failed_visits(
+    rng: np.random.Generator, people: People, sessions: Sessions, orders: Orders, week: int, drop: float
+) -> Visits:
+    """Visits of one week that ended before the payment, around the orders of that week.
+
+    A person's number plus the number of people stands for the same person under the id of their platform.
+    """
+    seed, stage = _failures(rng, orders, drop)
+    n = len(seed)
+    session, category, platform = orders.session[seed], orders.category[seed], orders.platform[seed]
+    room = np.maximum(sessions.end[session] - sessions.start[session] - SLACK, 60)
+    aired = sessions.start[session] + (room * rng.random(n)).astype(np.int64)
+    around = orders.when[seed] + rng.integers(-10_800, 10_800, n)
+    start = np.where(session >= 0, aired, np.clip(around, week * WEEK, (week + 1) * WEEK - SLACK))
+    place = (world.CATEGORY_SIZE[category] * rng.random(n) ** 1.3).astype(np.int16)
+    product = (world.FIRST_PRODUCT[category] + place).astype(np.int16)
+    person = _visitors(rng, people, week, orders.person, platform)
     own = rng.random(n) < 0.55
     channel = np.where(own, people.channel[person], choose(rng, world.CHANNEL_RETURNING, n)).astype(np.int16)
-    product = (world.FIRST_PRODUCT[category] + place).astype(np.int16)
+    somebody = np.flatnonzero(person >= 0)
+    person[rng.random(n) < world.ANONYMOUS_SHARE] += len(people)
     visits = Visits(person, start, stage, product, session, platform, channel, visit_gaps(rng, n))
-    return visits if (person >= 0).all() else visits.take(np.flatnonzero(person >= 0))
+    return visits if len(somebody) == n else visits.take(somebody)
 
 
 def visit_gaps(rng: np.random.Generator, n: int) -> Array:
@@ -121,7 +151,8 @@ def visit_gaps(rng: np.random.Generator, n: int) -> Array:
     mean = np.array([70.0, 130.0, 110.0, 90.0])
     most = np.array([500, 600, 500, 400])
     draws = low + rng.standard_exponential((n, 4), dtype=np.float32) * mean
-    return np.minimum(draws, most).astype(np.int16)
+    gaps: Array = np.minimum(draws, most).astype(np.int16)
+    return gaps
 
 
 def _dwell(rng: np.random.Generator, kind: int, stage: Array) -> Array:
@@ -145,8 +176,44 @@ def paid_visits(rng: np.random.Generator, sessions: Sessions, orders: Orders) ->
     return Visits(orders.person, start, stage, orders.product, orders.session, orders.platform, orders.channel, gaps)
 
 
+def _by_time(when: Array) -> Array:
+    """Sort order by time, ties by row: a sort of packed values is several times faster than ``argsort``."""
+    low = when.min(initial=0)
+    packed = (when - low) * (1 << 40) + np.arange(len(when)) if len(when) else np.zeros(0, np.int64)
+    packed.sort()
+    return packed & ((1 << 40) - 1)
+
+
+def _beside(
+    rng: np.random.Generator, people: People, sessions: Sessions, visits: Visits, lost: int
+) -> tuple[Array, Array, Array]:
+    """Interactions on air and reservations before: row of the visit, time and kind of each."""
+    paid = np.arange(len(visits)) >= lost
+    spend = people.spend_rate[visits.person[lost:]] * world.GAMMA_GAMMA["gamma"]
+    joins = np.full(len(visits), world.INTERACTION["failed"])
+    joins[lost:] = world.INTERACTION["paid"]
+    joins[lost:] += world.INTERACTION["paid_by_spend"] * special.gammaincc(world.GAMMA_GAMMA["q"], spend)
+    on_air = visits.session >= 0
+    talk = np.flatnonzero(on_air & (rng.random(len(visits)) < joins))
+    talk_at = visits.start[talk] + (visits.gaps[talk, 0] * rng.random(len(talk))).astype(np.int64)
+    talk_kind = len(world.STEPS) + choose(rng, world.INTERACTION_SHARE, len(talk))
+    share = np.where(paid, world.RESERVE["paid"], world.RESERVE["failed"])
+    book = np.flatnonzero(on_air & (rng.random(len(visits)) < share))
+    book_at = sessions.start[visits.session[book]] - rng.integers(1800, 4 * 3600, len(book))
+    known = people.signed_up[visits.person[book] % len(people)] < book_at
+    book, book_at = book[known], book_at[known]
+    kinds = np.concatenate([talk_kind, np.full(len(book), len(world.EVENTS) - 1)])
+    return np.concatenate([talk, book]), np.concatenate([talk_at, book_at]), kinds.astype(np.int8)
+
+
 def week_events(
-    rng: np.random.Generator, failed: tuple[Visits, ...], chains: tuple[Visits, ...], paid: Array, labels: Any
+    rng: np.random.Generator,
+    people: People,
+    sessions: Sessions,
+    failed: tuple[Visits, ...],
+    chains: tuple[Visits, ...],
+    paid: Array,
+    labels: Any,
 ) -> Columns:
     """The event log of one week's visits, by time.
 
@@ -157,9 +224,9 @@ def week_events(
         *(np.concatenate(parts) for parts in zip(*(vars(v).values() for v in failed + chains), strict=True))
     )
     lost = sum(len(part) for part in failed)
-    visits.person[:lost] += (len(labels) // 2) * (rng.random(lost) < world.ANONYMOUS_SHARE)
-    rows, times, kinds, dwell = [], [], [], []
-    at, reach = visits.start, np.arange(len(visits))
+    beside, beside_at, beside_kind = _beside(rng, people, sessions, visits, lost)
+    rows, times, kinds, dwell = [beside], [beside_at], [beside_kind], [np.full(len(beside), -1, np.int32)]
+    at = visits.start
     for kind in range(len(world.STEPS)):
         if kind:
             at = at + visits.gaps[:, kind - 1]
@@ -168,17 +235,17 @@ def week_events(
         times.append(at[reach])
         kinds.append(np.full(len(reach), kind, np.int8))
         dwell.append(_dwell(rng, kind, visits.stage[reach]))
-    times[-1] = paid[reach - lost]  # only orders reach the last step
-    row, when, kind_code, dwell_s = (np.concatenate(parts) for parts in (rows, times, kinds, dwell))
-    order = np.argsort(when, kind="stable")
-    row = row[order]
+    times[-1] = paid[rows[-1] - lost]  # only orders reach the last step
+    when = np.concatenate(times)
+    order = _by_time(when)
+    row, dwell_s = np.concatenate(rows)[order], np.concatenate(dwell)[order]
     return {
         "person_id": labels.take(pa.array(visits.person[row])),
         "occurred_at": Times(when[order]),
-        "event": Codes(kind_code[order], world.STEPS),
-        "session_id": Ids(visits.session[row], "S", 4),
-        "product_id": Ids(visits.product[row] + 1, "P", 3),
+        "event": Codes(np.concatenate(kinds)[order], world.EVENTS),
+        "session_id": Codes(visits.session[row], sessions.labels),
+        "product_id": Codes(visits.product[row], world.PRODUCTS),
         "platform": Codes(visits.platform[row], world.PLATFORMS),
         "channel": Codes(visits.channel[row], world.CHANNELS),
-        "dwell_s": pa.array(dwell_s[order], mask=dwell_s[order] < 0),
+        "dwell_s": pa.array(dwell_s, mask=dwell_s < 0),
     }

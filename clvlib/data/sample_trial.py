@@ -153,6 +153,6 @@ def break_events(columns: Columns, accident: Accident | None, week: int) -> Colu
     order = np.argsort(np.concatenate([np.arange(len(times)), rows]), kind="stable")
     index = np.concatenate([np.arange(len(times)), rows])
     broken = take({**columns}, index[order])
-    unknown = len(world.STEPS) + np.arange(len(rows)) % len(world.ACCIDENT_EVENTS)
+    unknown = len(world.EVENTS) + np.arange(len(rows)) % len(world.ACCIDENT_EVENTS)
     renamed = np.concatenate([codes, unknown])[order]
-    return {**broken, "event": Codes(renamed, (*world.STEPS, *world.ACCIDENT_EVENTS))}
+    return {**broken, "event": Codes(renamed, (*world.EVENTS, *world.ACCIDENT_EVENTS))}

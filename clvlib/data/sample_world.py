@@ -19,10 +19,10 @@ BG = {"r": 0.27, "alpha": 2.2, "a": 0.8, "b": 2.8}
 GAMMA_GAMMA = {"p": 5.0, "q": 4.2, "gamma": 350.0}
 
 # Seasonality of orders and of first orders alike
-HOUR_WEIGHT = np.array(
-    [0.5, 0.25, 0.12, 0.08, 0.06, 0.08, 0.2, 0.4, 0.6, 0.7, 0.8, 0.95]
-    + [1.3, 1.1, 0.8, 0.75, 0.8, 0.9, 1.1, 2.0, 4.5, 5.5, 4.5, 1.6]
-)
+HOUR_WEIGHT = np.array([
+    0.5, 0.25, 0.12, 0.08, 0.06, 0.08, 0.2, 0.4, 0.6, 0.7, 0.8, 0.95,
+    1.3, 1.1, 0.8, 0.75, 0.8, 0.9, 1.1, 2.0, 4.5, 5.5, 4.5, 1.6,
+])  # fmt: skip
 WEEKDAY_FACTOR = np.array([0.93, 0.92, 0.93, 0.95, 1.06, 1.17, 1.15])  # Monday first
 PAYDAY_FACTOR = {10: 1.25, 11: 1.2, 12: 1.1, 15: 1.15, 25: 1.12}  # day of month
 HOLIDAY_FACTOR = {  # (month, day), first and last: factor
@@ -99,6 +99,7 @@ PERSONA_CATEGORY = np.array(
 )
 CATEGORY_SIZE = np.array([8, 8, 8, 7, 8, 7, 7, 7])  # products
 PRODUCT_CATEGORY = np.repeat(np.arange(len(CATEGORIES)), CATEGORY_SIZE)
+PRODUCTS = tuple(f"P{k:03d}" for k in range(1, len(PRODUCT_CATEGORY) + 1))
 FIRST_PRODUCT = np.cumsum(CATEGORY_SIZE) - CATEGORY_SIZE
 COMPANIONS = {1: 9, 3: 12, 6: 10, 17: 25, 20: 28, 31: 35, 41: 44, 46: 40, 54: 57, 11: 2}  # bought A, then B
 COMPANION_PROBABILITY = 0.35  # that the order after A is for B, instead of a free choice
@@ -113,7 +114,14 @@ PLATFORM_STEP = {  # factors on the base, per platform
     "paid": np.array([1.0, 0.98, 1.01, 1.02]),
 }
 CATEGORY_CART = np.array([1.04, 1.0, 0.98, 0.95, 1.08, 1.0, 0.88, 1.0])  # factor on click -> cart
-PLANTED_DROP = {"platform": "Douyin", "category": "beauty", "step": "cart", "factor": 0.24}
+DROP_PLATFORM, DROP_CATEGORY = "Douyin", "beauty"  # where click -> cart falls in the last week
+DROP_TARGET = 0.108  # the whole shop's click -> cart by visit in that week
+DROP_RANGE = (0.05, 0.5)  # of the factor that takes it there
+INTERACTIONS = ("question", "draw", "trial")  # on air; who spends more joins in more, which is all there is to it
+INTERACTION_SHARE = np.array([0.50, 0.35, 0.15])
+INTERACTION = {"failed": 0.04, "paid": 0.06, "paid_by_spend": 0.20}  # paid: 0.06 + 0.20 * quantile of mean spend
+RESERVE = {"failed": 0.02, "paid": 0.06}  # share of visits on air that were reserved some hours before
+EVENTS = (*STEPS, *INTERACTIONS, "reserve")
 VIEWERS_PER_CUSTOMER = 4
 ANONYMOUS_SHARE = 0.03  # of visits without purchase carry the id of a platform instead of the customer's
 ANONYMOUS_RESOLVED = 0.7  # of those ids stand in identities
