@@ -106,7 +106,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _score(args: argparse.Namespace) -> int:
     from clvlib.report.score import score
-    from clvlib.report.tables import write_table
+    from clvlib.report.tables import csv_text, write_table
 
     if args.out and args.out.suffix not in {".csv", ".parquet"}:
         raise ParameterError(f"--out {args.out}: its name must end in .csv or .parquet")
@@ -119,7 +119,7 @@ def _score(args: argparse.Namespace) -> int:
         write_table(scored, args.out, mode=0o600)  # it names customers: for its owner alone
         print(f"{len(scored):,} customers in {args.out}", file=sys.stderr)
     else:
-        scored.to_csv(sys.stdout)
+        sys.stdout.write(csv_text(scored))
     return 0
 
 

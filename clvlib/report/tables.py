@@ -13,7 +13,7 @@ import pandas as pd
 
 from clvlib.errors import ReportError
 
-__all__ = ["column_names", "defused", "save_table", "write_table", "written_whole"]
+__all__ = ["column_names", "csv_text", "defused", "save_table", "write_table", "written_whole"]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?%?")
 
@@ -79,6 +79,16 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def csv_text(frame: pd.DataFrame) -> str:
+    """Write a frame as CSV that is safe to open in a spreadsheet; numbers are exact."""
+    flat = _flat(frame)
+    for i, dtype in enumerate(flat.dtypes):
+        if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
+            flat.isetitem(i, [defused(value) for value in flat.iloc[:, i]])
+    flat.columns = [defused(column) for column in flat.columns]
+    return str(flat.to_csv(index=False))
+
+
 def write_table(frame: pd.DataFrame, path: Path, mode: int = 0o644) -> None:
     """Write a frame as Parquet or CSV, by the ending of the name.
 
@@ -96,19 +106,13 @@ def write_table(frame: pd.DataFrame, path: Path, mode: int = 0o644) -> None:
     ReportError
         The file could not be written.
     """
-    flat = _flat(frame)
-    if path.suffix == ".csv":
-        for i, dtype in enumerate(flat.dtypes):
-            if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
-                flat.isetitem(i, [defused(value) for value in flat.iloc[:, i]])
-        flat.columns = [defused(column) for column in flat.columns]
 
     def write(part: Path) -> None:
         part.touch(mode=mode)
         if path.suffix == ".csv":  # with a byte-order mark, without which Excel reads Chinese as Latin letters
-            flat.to_csv(part, index=False, encoding="utf-8-sig")
+            part.write_text(csv_text(frame), encoding="utf-8-sig", newline="")
         else:
-            flat.to_parquet(part, index=False)
+            _flat(frame).to_parquet(part, index=False)
 
     written_whole(path, write)
 
