@@ -185,7 +185,7 @@ def html_table(heads: list[str], rows: list[list[str]], numeric: list[bool], cap
     title = f"<caption>{escape(caption)}</caption>\n" if caption else ""
     foot = f'<p class="clv-note">{escape(note)}</p>' if note else ""
     return (
-        f'<div class="clv-table" role="region" tabindex="0" aria-label="{label}"><table>\n{title}'
+        f'<div class="clv-table" role="group" tabindex="0" aria-label="{label}"><table>\n{title}'
         f"<thead><tr>{row(heads, 'th')}</tr></thead>\n<tbody>\n{body}</tbody></table></div>{foot}"
     )
 
