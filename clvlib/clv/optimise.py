@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Derivatives", "Optimum", "central_hessian", "maximise", "newton"]
+__all__ = ["Derivatives", "Optimum", "central_hessian", "flat_direction", "maximise", "newton"]
 
 Array = NDArray[np.float64]
 Derivatives = tuple[float, Array, Array]
@@ -89,7 +89,7 @@ def newton(objective: Objective, start: Array, lower: Array, upper: Array, passe
         if gain > 0.75 * promised:
             radius = min(8.0, max(radius, 2.0 * float(np.linalg.norm(step))))
         theta, (value, gradient, hessian) = trial, new
-    return Optimum(theta, value, gradient, hessian, settled, _flat_direction(theta, start, hessian, lower, upper))
+    return Optimum(theta, value, gradient, hessian, settled, flat_direction(theta, start, hessian, lower, upper))
 
 
 def _newton_step(theta: Array, gradient: Array, hessian: Array, lower: Array, upper: Array) -> Array:
@@ -103,7 +103,7 @@ def _newton_step(theta: Array, gradient: Array, hessian: Array, lower: Array, up
     return step
 
 
-def _flat_direction(theta: Array, start: Array, hessian: Array, lower: Array, upper: Array) -> Array | None:
+def flat_direction(theta: Array, start: Array, hessian: Array, lower: Array, upper: Array) -> Array | None:
     """Return the direction along which the likelihood is flat or the box was hit, or None.
 
     Towards a border the log-likelihood behaves as L∞ − c·exp(−θ): its curvature there equals the gap to the nested

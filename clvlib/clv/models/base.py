@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from clvlib.clv.cells import Cells, unit_of
-from clvlib.clv.optimise import Derivatives, Optimum, maximise
+from clvlib.clv.optimise import Derivatives, Optimum, flat_direction, maximise
 from clvlib.errors import ConvergenceWarning, NotFittedError, ParameterError, UnitMismatchError
 
 __all__ = ["Border", "Estimator", "load", "normal_quantile"]
@@ -171,6 +171,22 @@ class Estimator(ABC):
         self._learn(np.exp(optimum.theta), cells, unit, optimum)
         if not self.converged_:
             warnings.warn(self._trouble(optimum), ConvergenceWarning, stacklevel=3)
+        return self
+
+    def _adopt(self, params: Mapping[str, float], summary: pd.DataFrame) -> Self:
+        """Take over parameters that another program estimated from the summary, and judge them as our own."""
+        cells = self._usable(Cells.read(summary, self._columns))
+        given = self.with_parameters(params, **self.get_params())  # checks them
+        theta = np.log(given.params_.to_numpy(dtype=float))
+        value, gradient, hessian = self._objective(cells)(theta)
+        reached = float(gradient @ _inverse(-hessian) @ gradient) / 2  # nats that a Newton step would still gain
+        flat = flat_direction(theta, theta, hessian, theta - _REACH, theta + _REACH)
+        self._learn(
+            np.exp(theta), cells, unit_of(summary), Optimum(theta, value, gradient, hessian, reached < 0.01, flat)
+        )
+        if not self.converged_:
+            text = f"{type(self).__name__}: the other program stopped where the log-likelihood still rises or is flat"
+            warnings.warn(text, ConvergenceWarning, stacklevel=4)
         return self
 
     def _objective(self, cells: Cells) -> Any:

@@ -1,0 +1,86 @@
+"""Who fits: our own fitter, or the lifetimes package for comparison, behind one interface."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from clvlib.clv.models.base import Estimator
+from clvlib.errors import ParameterError
+
+__all__ = ["Engine", "fit"]
+
+Engine = Literal["clvlib", "lifetimes"]
+Model = TypeVar("Model", bound=Estimator)
+
+# our model -> lifetimes' fitter, and our letter -> theirs
+_FITTERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "BetaGeoModel": ("BetaGeoFitter", {"r": "r", "alpha": "alpha", "a": "a", "b": "b"}),
+    "ModifiedBetaGeoModel": ("ModifiedBetaGeoFitter", {"r": "r", "alpha": "alpha", "a": "a", "b": "b"}),
+    "ParetoNBDModel": ("ParetoNBDFitter", {"r": "r", "alpha": "alpha", "s": "s", "beta": "beta"}),
+    "GammaGammaModel": ("GammaGammaFitter", {"p": "p", "q": "q", "gamma": "v"}),
+}
+
+
+def fit(model: Model, summary: pd.DataFrame, engine: Engine = "clvlib") -> Model:
+    """Fit a model with the engine asked for.
+
+    Parameters
+    ----------
+    model : Estimator
+        An unfitted model of ours.
+    summary : pandas.DataFrame
+        As for its ``fit``.
+    engine : {"clvlib", "lifetimes"}
+        With "lifetimes" that package estimates the parameters; likelihood, standard errors and predictions at them are
+        ours, so that two engines differ in nothing but where their fits ended.
+
+    Returns
+    -------
+    Estimator
+        The model, fitted.
+
+    Raises
+    ------
+    ParameterError
+        When the engine is unknown, not installed, or cannot fit this model.
+
+    Warns
+    -----
+    ConvergenceWarning
+        When the fit ended elsewhere than at a maximum.
+    """
+    if engine == "clvlib":
+        return model.fit(summary)
+    if engine != "lifetimes":
+        raise ParameterError(f"engine is 'clvlib' or 'lifetimes'; found {engine!r}")
+    name = type(model).__name__
+    if name not in _FITTERS:
+        raise ParameterError(f"lifetimes cannot fit {name}; it can fit {', '.join(_FITTERS)}")
+    params = _by_lifetimes(name, summary)
+    return model._adopt(params, summary)  # noqa: SLF001 - the engine is part of the machinery
+
+
+def _by_lifetimes(name: str, summary: pd.DataFrame) -> dict[str, float]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it was written for older pandas and says so at import
+            import lifetimes
+    except ImportError as error:
+        raise ParameterError("engine='lifetimes' needs the lifetimes package: install the extra [report]") from error
+    fitter_name, letters = _FITTERS[name]
+    fitter: Any = getattr(lifetimes, fitter_name)()
+    columns = ["frequency", "monetary_value"] if name == "GammaGammaModel" else ["frequency", "recency", "T"]
+    rows = summary[(summary["frequency"] > 0) & (summary["monetary_value"] > 0)] if len(columns) == 2 else summary
+    weights = rows.get("n")
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            fitter.fit(*[rows[column] for column in columns], weights=weights)
+    except Exception as error:  # whatever another program does, ours answers in its own words
+        raise ParameterError(f"lifetimes could not fit {name}: {error}") from error
+    return {ours: float(fitter.params_[theirs]) for ours, theirs in letters.items()}

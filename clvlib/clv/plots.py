@@ -1,0 +1,203 @@
+"""Figures of customer value, each with the frame behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from clvlib.clv.cells import Cells
+from clvlib.clv.holdout import Validation
+from clvlib.clv.models.purchases import PurchaseModel
+from clvlib.clv.rfm import RFM
+from clvlib.errors import EmptyDataError, ParameterError
+from clvlib.plotting import ACCENT, FAINT, MUTED, SEQUENTIAL, WARN, count_axis, new_axes, percent_axis, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "alive_matrix",
+    "alive_matrix_plot",
+    "concentration",
+    "concentration_plot",
+    "conditional_plot",
+    "frequency_frame",
+    "frequency_plot",
+    "segments_plot",
+    "tracking_plot",
+]
+
+
+def tracking_plot(frame: pd.DataFrame, cumulative: bool = False, ax: Axes | None = None) -> Axes:  # noqa: FBT001, FBT002 - a figure's two forms
+    """Draw :func:`clvlib.clv.holdout.tracking`: repeat purchases per week, or their running sum, against the model's.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        What ``tracking`` returned.
+    cumulative : bool
+        Draw the running sums.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure when left out.
+    """
+    ax = ax if ax is not None else new_axes()
+    suffix = "_cumulative" if cumulative else ""
+    with styled():
+        ax.plot(frame.index, frame[f"actual{suffix}"], color=MUTED, label="actual")
+        ax.plot(frame.index, frame[f"expected{suffix}"], color=ACCENT, label="model")
+        if frame["holdout"].any():
+            ax.axvspan(frame.index[frame["holdout"]][0], frame.index[-1], color=FAINT, alpha=0.5, zorder=0)
+            ax.text(
+                frame.index[frame["holdout"]][0],
+                0.02,
+                " not seen by the model",
+                transform=ax.get_xaxis_transform(),
+                color=MUTED,
+                fontsize=9,
+            )
+        ax.set_ylim(bottom=0)
+        ax.set(ylabel="repeat purchases", title="Repeat purchases" + (" so far" if cumulative else " per week"))
+        ax.legend(loc="upper left" if cumulative else "upper right")
+        ax.tick_params(axis="x", rotation=30)
+        count_axis(ax)
+    return ax
+
+
+def conditional_plot(validation: Validation, ax: Axes | None = None) -> Axes:
+    """Draw purchases in the holdout by purchases in the calibration, expected against actual (``validation.table``)."""
+    ax = ax if ax is not None else new_axes()
+    table = validation.table
+    places = np.arange(len(table))
+    with styled():
+        ax.plot(places, table["actual"], "o-", color=MUTED, label="actual")
+        ax.plot(places, table["expected"], "s--", color=ACCENT, label="model")
+        names = [str(value) for value in table.index]
+        if len(names) > 1:
+            names[-1] += "+"
+        ax.set_xticks(places, names)
+        ax.set_ylim(bottom=0)
+        ax.set(xlabel="repeat purchases before", ylabel="purchases after, per customer")
+        ax.set_title("What the model promised by frequency")
+        ax.legend(loc="upper left")
+    return ax
+
+
+def frequency_frame(model: PurchaseModel, summary: pd.DataFrame, top: int = 7) -> pd.DataFrame:
+    """Return how many customers made 0, 1, 2, ... repeat purchases, and how many the model expects.
+
+    Parameters
+    ----------
+    model : PurchaseModel
+        Fitted to the summary.
+    summary : pandas.DataFrame
+        frequency, recency, T by customer_id.
+    top : int
+        Counts from here on share the last row.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By frequency 0 … top: actual, expected (customers).
+    """
+    cells = Cells.read(summary, ("frequency", "T"))
+    counts = np.bincount(np.minimum(cells["frequency"], top).astype(int), weights=cells.weight, minlength=top + 1)
+    spans, code = np.unique(cells["T"], return_inverse=True)
+    weight = np.bincount(code, weights=cells.weight)
+    chance = np.array([[model.count_probability_new(float(t), n) for n in range(top)] for t in spans])
+    expected = weight @ chance
+    table = pd.DataFrame({"actual": counts, "expected": np.append(expected, weight.sum() - expected.sum())})
+    table.index.name = "frequency"
+    return table
+
+
+def frequency_plot(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw :func:`frequency_frame`."""
+    ax = ax if ax is not None else new_axes()
+    places = np.arange(len(frame))
+    with styled():
+        ax.bar(places - 0.2, frame["actual"], 0.38, color=MUTED, label="actual")
+        ax.bar(places + 0.2, frame["expected"], 0.38, color=ACCENT, label="model")
+        ax.set_xticks(places, [*map(str, frame.index[:-1]), f"{frame.index[-1]}+"])
+        ax.set(xlabel="repeat purchases", ylabel="customers", title="How often customers bought again")
+        ax.legend()
+        count_axis(ax)
+    return ax
+
+
+def alive_matrix(model: PurchaseModel, T: float, top: int, steps: int = 40) -> pd.DataFrame:
+    """Return P(alive) of customers seen for T, by repeat purchases (rows) and the time of the last one (columns)."""
+    if not (np.isfinite(T) and T > 0) or top < 1:
+        raise ParameterError(f"T is a positive span and top at least 1; found {T} and {top}")
+    recency = np.linspace(0, T, steps + 1)
+    x, t_x = np.meshgrid(np.arange(1, top + 1), recency, indexing="ij")
+    grid = pd.DataFrame({"frequency": x.ravel(), "recency": t_x.ravel(), "T": T})
+    values = np.asarray(model.probability_alive(grid)).reshape(x.shape)
+    index, columns = pd.Index(range(1, top + 1), name="frequency"), pd.Index(recency, name="recency")
+    return pd.DataFrame(values, index=index, columns=columns)
+
+
+def alive_matrix_plot(frame: pd.DataFrame, unit: str = "", ax: Axes | None = None) -> Axes:
+    """Draw :func:`alive_matrix`."""
+    ax = ax if ax is not None else new_axes()
+    with styled():
+        extent = (float(frame.columns[0]), float(frame.columns[-1]), frame.index[0] - 0.5, frame.index[-1] + 0.5)
+        image = ax.imshow(
+            frame.to_numpy(), origin="lower", aspect="auto", extent=extent, vmin=0, vmax=1, cmap=SEQUENTIAL
+        )
+        ax.grid(visible=False)
+        ax.set(xlabel=f"last purchase after the first{unit and f' ({unit})'}", ylabel="repeat purchases")
+        ax.set_title("P(alive)")
+        bar = ax.figure.colorbar(image, ax=ax)
+        percent_axis(bar.ax)
+    return ax
+
+
+def concentration(value: pd.Series) -> pd.DataFrame:
+    """Return the Lorenz curve of value: the share of all value that the most valuable customers hold.
+
+    Parameters
+    ----------
+    value : pandas.Series
+        Per customer, not negative.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``customers`` (share, from the most valuable down) and ``value`` (share), 101 rows from 0 to 1.
+    """
+    if not len(value) or not value.sum() > 0:
+        raise EmptyDataError("no customer has any value, so there is no distribution of it")
+    ordered = np.sort(value.to_numpy(dtype=float))[::-1]
+    share = np.concatenate([[0.0], np.cumsum(ordered) / ordered.sum()])
+    customers = np.linspace(0, 1, 101)
+    return pd.DataFrame({"customers": customers, "value": np.interp(customers, np.linspace(0, 1, len(share)), share)})
+
+
+def concentration_plot(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw :func:`concentration`."""
+    ax = ax if ax is not None else new_axes()
+    with styled():
+        ax.plot(frame["customers"], frame["value"], color=ACCENT)
+        ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
+        ax.set(xlabel="customers, the most valuable first", ylabel="share of all value", xlim=(0, 1), ylim=(0, 1))
+        ax.set_title("How value is spread")
+        percent_axis(ax, "x")
+        percent_axis(ax, "y")
+    return ax
+
+
+def segments_plot(result: RFM, ax: Axes | None = None) -> Axes:
+    """Draw RFM segments: their share of customers beside their share of money (``result.segments``)."""
+    frame = result.segments.iloc[::-1]
+    ax = ax if ax is not None else new_axes(height=0.42 * len(frame) + 1.4)
+    places = np.arange(len(frame))
+    with styled():
+        ax.barh(places + 0.2, frame["share"], 0.38, color=MUTED, label="of customers")
+        ax.barh(places - 0.2, frame["share_of_money"], 0.38, color=WARN, label="of repeat spend")
+        ax.set_yticks(places, list(frame.index))
+        ax.set_title("RFM segments")
+        ax.legend(loc="lower right")
+        percent_axis(ax, "x")
+    return ax

@@ -1,0 +1,123 @@
+"""RFM: scores from 1 to 5 by stated quantile rules, and the segments that everybody knows by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clvlib.clv.cells import Cells
+from clvlib.errors import ParameterError
+from clvlib.result import Result
+
+__all__ = ["RFM", "SEGMENTS", "rfm"]
+
+Array = NDArray[np.float64]
+
+# (recency score, frequency score) -> name: the grid that tools for e-mail and shops share
+SEGMENTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "champions": ((5,), (4, 5)),
+    "loyal": ((3, 4), (4, 5)),
+    "potential loyalists": ((4, 5), (2, 3)),
+    "new customers": ((5,), (1,)),
+    "promising": ((4,), (1,)),
+    "need attention": ((3,), (3,)),
+    "about to sleep": ((3,), (1, 2)),
+    "cannot lose them": ((1, 2), (5,)),
+    "at risk": ((1, 2), (3, 4)),
+    "hibernating": ((1, 2), (1, 2)),
+}
+
+
+@dataclass(frozen=True)
+class RFM(Result):
+    """RFM of a customer base; ``table`` has a row per customer.
+
+    ``table`` columns: ``silence`` (time since the last purchase), ``purchases`` (repeat purchases + 1), ``money``
+    (spent in repeat purchases), scores ``R``, ``F``, ``M`` from 1 (worst) to 5 (best), ``score`` (the three as text,
+    "543") and ``segment``.
+
+    Attributes
+    ----------
+    unit : str
+        Unit of ``silence``.
+    segments : pandas.DataFrame
+        A row per segment, best first: customers, share, mean silence, purchases and money, share of all money.
+    """
+
+    unit: str
+    segments: pd.DataFrame
+
+
+def rfm(summary: pd.DataFrame) -> RFM:
+    """Score customers by recency, frequency and money, and name their segments.
+
+    A score is 1 + the whole number of fifths of the customers who stand strictly worse; customers with the same value
+    always share a score. So where 60% never bought again, they score 1 for frequency and the next better score 4.
+
+    Parameters
+    ----------
+    summary : pandas.DataFrame
+        frequency, recency, T, monetary_value by customer_id. A column ``spend``, where there is one, replaces
+        frequency × monetary_value as the money, which leaves out the first purchase.
+
+    Returns
+    -------
+    RFM
+        Scores per customer in ``table``, groups in ``segments``.
+
+    Raises
+    ------
+    MissingColumnError, EmptyDataError, DataError
+        When the summary cannot be used.
+
+    Examples
+    --------
+    >>> base = pd.DataFrame({"frequency": [9, 0, 0, 1, 0], "recency": [30.0, 0, 0, 2.0, 0], "monetary_value":
+    ...                      [50.0, 0, 0, 30.0, 0], "T": [30.5, 30.0, 1.0, 20.0, 9.0]}, index=list("abcde"))
+    >>> rfm(base).table["segment"].to_dict()
+    {'a': 'champions', 'b': 'hibernating', 'c': 'promising', 'd': 'at risk', 'e': 'about to sleep'}
+    """
+    if isinstance(summary, pd.DataFrame) and "n" in summary:
+        raise ParameterError("rfm scores customers; this summary is compressed (it has a column n)")
+    cells = Cells.read(summary, ("frequency", "recency", "T", "monetary_value"))
+    values = {name: cells.expand(column) for name, column in cells.columns.items()}
+    money = values["frequency"] * values["monetary_value"]
+    if "spend" in summary:
+        money = summary["spend"].to_numpy(dtype=float)
+    table = pd.DataFrame(
+        {"silence": values["T"] - values["recency"], "purchases": values["frequency"] + 1, "money": money},
+        index=summary.index,
+    )
+    table["R"] = _score(-table["silence"])
+    table["F"] = _score(table["purchases"])
+    table["M"] = _score(table["money"])
+    table["score"] = table["R"].astype(str) + table["F"].astype(str) + table["M"].astype(str)
+    table["segment"] = _names(table["R"].to_numpy(), table["F"].to_numpy())
+    unit = str(summary.attrs.get("clvlib", {}).get("unit", ""))
+    return RFM(unit=unit, segments=_segments(table), table=table)
+
+
+def _score(values: pd.Series) -> pd.Series:
+    """Return 1 + the fifths of customers who are strictly worse, at most 5."""
+    worse = values.round(9).rank(method="min") - 1  # weeks are sevenths: equal silences may differ in the last bit
+    return pd.Series(np.minimum(1 + np.floor(5 * worse.to_numpy() / len(values)), 5).astype(int), index=values.index)
+
+
+def _names(R: NDArray[np.int64], F: NDArray[np.int64]) -> NDArray[np.object_]:
+    grid = np.empty((6, 6), dtype=object)
+    for name, (recency, frequency) in SEGMENTS.items():
+        grid[np.ix_(recency, frequency)] = name
+    return np.asarray(grid[R, F])
+
+
+def _segments(table: pd.DataFrame) -> pd.DataFrame:
+    groups = table.groupby("segment")
+    frame = groups[["silence", "purchases", "money"]].mean()
+    frame.insert(0, "customers", groups.size())
+    frame.insert(1, "share", frame["customers"] / len(table))
+    total = float(table["money"].sum())
+    frame["share_of_money"] = groups["money"].sum() / total if total > 0 else 0.0
+    return frame.reindex([name for name in SEGMENTS if name in frame.index])

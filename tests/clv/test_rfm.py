@@ -1,0 +1,86 @@
+"""RFM: the cut rule by hand, and a grid of names without gap or overlap."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import clvlib as clv
+from clvlib.clv.rfm import SEGMENTS, rfm
+from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
+
+
+def base(frequency, silence=None, money=None) -> pd.DataFrame:
+    n = len(frequency)
+    silence = np.arange(n, dtype=float) if silence is None else np.asarray(silence, dtype=float)
+    frequency = np.asarray(frequency)
+    recency = np.where(frequency > 0, 100.0 - silence, 0.0)
+    T = np.where(frequency > 0, 100.0, silence)
+    money = np.full(n, 10.0) if money is None else np.asarray(money, dtype=float)
+    money = np.where(frequency > 0, money, 0.0)
+    columns = {"frequency": frequency, "recency": recency, "T": T, "monetary_value": money}
+    return pd.DataFrame(columns, index=[f"c{i}" for i in range(n)])
+
+
+def test_the_grid_names_every_pair_of_scores_once():
+    pairs = [pair for rows, columns in SEGMENTS.values() for pair in product(rows, columns)]
+    assert sorted(pairs) == sorted(product(range(1, 6), repeat=2))
+
+
+def test_scores_by_hand():
+    # ten customers, six of whom never came back: 0 of 10 stand below them, so F = 1; then 6, 7, 8, 9 of 10 below:
+    # 1 + ⌊5·6/10⌋ = 4, 1 + ⌊3.5⌋ = 4, 1 + 4 = 5, 1 + ⌊4.5⌋ = 5
+    table = rfm(base([0, 0, 0, 0, 0, 0, 1, 2, 3, 4])).table
+    assert table["F"].tolist() == [1, 1, 1, 1, 1, 1, 4, 4, 5, 5]
+    # silence 0 … 9: the most silent stands last
+    assert table["R"].tolist() == [5, 5, 4, 4, 3, 3, 2, 2, 1, 1]
+    assert table["M"].tolist() == table["F"].tolist()
+    assert table["score"].iloc[0] == "511"
+    assert table["segment"].tolist() == [
+        "new customers", "new customers", "promising", "promising", "about to sleep", "about to sleep", "at risk",
+        "at risk", "cannot lose them", "cannot lose them",
+    ]  # fmt: skip
+
+
+def test_segments_add_up(cdnow):
+    result = rfm(cdnow)
+    assert result.unit == "W"
+    assert result.segments["customers"].sum() == len(cdnow)
+    assert result.segments["share"].sum() == pytest.approx(1)
+    assert result.segments["share_of_money"].sum() == pytest.approx(1)
+    money = (cdnow["frequency"] * cdnow["monetary_value"]).sum()
+    assert (result.segments["money"] * result.segments["customers"]).sum() == pytest.approx(money)
+    assert "segment" in result._repr_html_()
+    assert clv.rfm is rfm
+
+
+def test_own_money_and_no_money_at_all():
+    frame = base([0, 1, 2]).assign(spend=[300.0, 20.0, 10.0])
+    assert rfm(frame).table["M"].tolist() == [4, 2, 1]
+    assert (rfm(base([0, 0, 0])).segments["share_of_money"] == 0).all()
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.randoms(use_true_random=False))
+def test_order_of_rows_and_ties(frequency, shuffle):
+    frame = base(frequency, silence=[(7 * i) % 5 for i in range(len(frequency))])
+    table = rfm(frame).table
+    order = list(frame.index)
+    shuffle.shuffle(order)
+    pd.testing.assert_frame_equal(rfm(frame.loc[order]).table.loc[frame.index], table)
+    for score, value in (("R", "silence"), ("F", "purchases"), ("M", "money")):
+        assert table[score].between(1, 5).all()
+        assert len(table[[value, score]].drop_duplicates()) == table[value].nunique()
+
+
+def test_bad_input():
+    with pytest.raises(MissingColumnError):
+        rfm(base([1]).drop(columns="T"))
+    with pytest.raises(EmptyDataError):
+        rfm(base([]))
+    with pytest.raises(ParameterError, match="compressed"):
+        rfm(base([1]).assign(n=3))
