@@ -25,8 +25,8 @@ class Grades(Result):
 
     ``table`` has a row per grade, the highest first (index ``grade``): ``customers`` and ``customer_share``,
     ``spend_from`` (the smallest spend in it), ``revenue`` and ``revenue_share``, ``spend`` (mean per customer),
-    ``orders_per_customer``, ``basket``, ``evening_share`` (of orders, from 18:00), ``weekend_share``, ``coupon_share``
-    (where orders have ``coupon_id``), ``buyers_this_week`` (who bought in the last 7 days).
+    ``orders_per_customer``, ``basket``, ``evening_share`` (of orders, from 18:00; where orders have a time of day),
+    ``weekend_share``, ``coupon_share`` (where they have ``coupon_id``), ``buyers_this_week`` (in the last 7 days).
 
     Attributes
     ----------
@@ -41,6 +41,15 @@ class Grades(Result):
     as_of: str
     weeks: int
     cuts: tuple[float, ...] = field(repr=False)
+
+    @property
+    def sentence(self) -> str:
+        """What the highest grade brings, in words."""
+        top = self.table.iloc[0]
+        return (
+            f"the {top['customer_share']:.0%} of customers in grade {self.table.index[0]} bring "
+            f"{top['revenue_share']:.0%} of the revenue of {self.weeks} weeks"
+        )
 
 
 def spending_grades(
@@ -101,11 +110,14 @@ def spending_grades(
     bought = purchases(as_table(orders, "orders"))
     people = _people_sql(bought, last, weeks)
     quantiles = ", ".join(f"quantile_cont(spend, {share}) AS q{i}" for i, share in enumerate(cuts))
-    found = bought.query(f"{people} SELECT COUNT(*) AS n, {quantiles} FROM people").iloc[0]
+    found = bought.query(f"{people} SELECT COUNT(*) AS n, SUM(timed) AS timed, {quantiles} FROM people").iloc[0]
     if not found["n"]:
         raise EmptyDataError(f"nobody bought in the {weeks} weeks to {last}")
     values = tuple(float(found[f"q{i}"]) for i in range(len(cuts)))
-    table = _table(bought.query(_grade_sql(people, values)), names, coupons="coupon_id" in bought.columns)
+    table = _table(bought.query(_grade_sql(people, values)), names)
+    unknown = [] if "coupon_id" in bought.columns else ["coupon_share"]
+    unknown += [] if found["timed"] else ["evening_share"]
+    table = table.drop(columns=unknown)
     return Grades(as_of=str(last), weeks=weeks, cuts=values, table=table)
 
 
@@ -115,6 +127,7 @@ def _people_sql(bought: Table, last: dt.date, weeks: int) -> str:
     coupon = "SUM(CASE WHEN coupon_id IS NULL THEN 0 ELSE 1 END)" if "coupon_id" in bought.columns else "0"
     return f"""WITH people AS (
         SELECT customer_id, CAST(SUM(net_amount) AS DOUBLE) AS spend, COUNT(*) AS orders, {coupon} AS coupons,
+               SUM(CASE WHEN ordered_at = date_trunc('day', ordered_at) THEN 0 ELSE 1 END) AS timed,
                SUM(CASE WHEN hour(ordered_at) >= 18 THEN 1 ELSE 0 END) AS evening,
                SUM(CASE WHEN isodow(ordered_at) >= 6 THEN 1 ELSE 0 END) AS weekend,
                MAX(CASE WHEN ordered_at >= {literal(week)} THEN 1 ELSE 0 END) AS this_week
@@ -130,7 +143,7 @@ def _grade_sql(people: str, cuts: tuple[float, ...]) -> str:
         SUM(this_week) AS buyers_this_week FROM people GROUP BY 1 ORDER BY 1 DESC"""
 
 
-def _table(frame: pd.DataFrame, names: Sequence[str], *, coupons: bool) -> pd.DataFrame:
+def _table(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Shares and means per grade; a grade without customers (spends that tie over a cut) is left out."""
     total = frame[["customers", "revenue"]].sum()
     table = pd.DataFrame({
@@ -148,4 +161,4 @@ def _table(frame: pd.DataFrame, names: Sequence[str], *, coupons: bool) -> pd.Da
         "buyers_this_week": frame["buyers_this_week"].astype(np.int64),
     })  # fmt: skip
     table.index = pd.Index([names[int(place)] for place in frame["place"]], name="grade")
-    return table if coupons else table.drop(columns="coupon_share")
+    return table

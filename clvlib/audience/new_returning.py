@@ -18,7 +18,7 @@ from clvlib.result import Result
 from clvlib.stats.effect import Effect
 from clvlib.stats.means import Moments, mean_difference, mean_interval, ratio_moments
 
-__all__ = ["NewReturning", "new_returning", "new_returning_weeks"]
+__all__ = ["NewReturning", "new_returning", "new_returning_weeks", "weeks_sentence"]
 
 _KINDS = ("new", "returning")
 
@@ -41,6 +41,21 @@ class NewReturning(Result):
 
     level: float
     basket_difference: Effect | None
+
+    @property
+    def sentence(self) -> str:
+        """The shares of the new customers, and whether their basket differs, in words."""
+        new = self.table.loc["new"]
+        text = (
+            f"{new['buyer_share']:.0%} of the {int(self.table['buyers'].sum()):,} buyers are new; "
+            f"they bring {new['revenue_share']:.0%} of the revenue"
+        )
+        if self.basket_difference is None:
+            return text
+        if not self.basket_difference.significant:
+            return f"{text}, with baskets that do not differ by more than chance explains"
+        ratio = new["basket"] / self.table["basket"].loc["returning"] - 1
+        return f"{text}, with baskets {abs(ratio):.0%} {'larger' if ratio > 0 else 'smaller'}"
 
 
 def new_returning(orders: Table | pd.DataFrame, period: tuple[Any, Any], level: float = 0.95) -> NewReturning:
@@ -173,3 +188,19 @@ def new_returning_weeks(orders: Table | pd.DataFrame, week: Week, weeks: int = 1
     table = frame.set_index("monday").reindex([each.start.isoformat() for each in shown]).fillna(0)
     table.index = pd.Index([str(each) for each in shown], name="week")
     return table.astype({"new": np.int64, "returning": np.int64})
+
+
+def weeks_sentence(weeks: pd.DataFrame) -> str:
+    """Compare the last week's buyers with the weeks before, in words.
+
+    >>> weeks = pd.DataFrame({"new": [9, 3], "returning": [11, 27]}, index=["2026-W45", "2026-W46"])
+    >>> weeks_sentence(weeks)
+    '30 people bought in W46, 10% of them for the first time; a mean of 20 in the week before'
+    """
+    total = weeks["new"] + weeks["returning"]
+    last, share = int(total.iloc[-1]), weeks["new"].iloc[-1] / max(total.iloc[-1], 1)
+    text = f"{last:,} people bought in {str(weeks.index[-1])[-3:]}, {share:.0%} of them for the first time"
+    if len(weeks) < 2:
+        return text
+    before = f"the {len(weeks) - 1} weeks" if len(weeks) > 2 else "the week"
+    return f"{text}; a mean of {total.iloc[:-1].mean():,.0f} in {before} before"

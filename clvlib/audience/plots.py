@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from clvlib.audience.grades import Grades
+from clvlib.audience.new_returning import weeks_sentence
 from clvlib.audience.profile import Profile
-from clvlib.audience.slots import WEEKDAYS, Measure, Slots
+from clvlib.audience.slots import DAYS, Measure, Slots
 from clvlib.errors import ParameterError
 from clvlib.plotting import (
     ACCENT,
@@ -40,12 +42,16 @@ __all__ = [
 ]
 
 
+def _titled(ax: Axes, title: str, otherwise: str) -> None:
+    ax.set_title(fill(title or otherwise[:1].upper() + otherwise[1:], 82))
+
+
 def slots_data(result: Slots, measure: Measure = "views") -> pd.DataFrame:
     """Return what :func:`plot_slots` draws: a week's mean per weekday (rows, Monday first) and hour (columns)."""
     if measure not in result.measures:
         raise ParameterError(f"measure: {measure!r} was not counted; there are {', '.join(result.measures)}")
     grid = result.table.pivot_table(index="weekday", columns="hour", values=measure) / result.weeks
-    return grid.set_axis(list(WEEKDAYS), axis=0)
+    return grid.set_axis([day[:3] for day in DAYS], axis=0)
 
 
 def plot_slots(result: Slots, measure: Measure = "views", ax: Axes | None = None, title: str = "") -> Axes:
@@ -60,7 +66,7 @@ def plot_slots(result: Slots, measure: Measure = "views", ax: Axes | None = None
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure without.
     title : str
-        The figure's claim.
+        The figure's claim; by default, the result's own sentence.
 
     Returns
     -------
@@ -77,7 +83,7 @@ def plot_slots(result: Slots, measure: Measure = "views", ax: Axes | None = None
         bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
         bar.set_label(f"{measure} per hour, mean week")
         bar.outline.set_visible(False)
-        ax.set_title(title)
+        _titled(ax, title, result.sentence)
     return ax
 
 
@@ -130,7 +136,7 @@ def plot_index(
         ax.set_xlabel("share among buyers / share among viewers × 100")
         ax.grid(axis="y", visible=False)
         ax.legend(loc="best")
-        ax.set_title(title)
+        _titled(ax, title, result.sentence)
     return ax
 
 
@@ -165,7 +171,7 @@ def plot_new_returning(weeks: pd.DataFrame, ax: Axes | None = None, title: str =
         ax.grid(axis="x", visible=False)
         ax.legend(loc="upper left", ncols=2, bbox_to_anchor=(0, 1.0))
         ax.set_ylim(0, max(1.0, 1.18 * float(data.sum(axis=1).max())))
-        ax.set_title(title)
+        _titled(ax, title, weeks_sentence(weeks))
     return count_axis(ax)
 
 
@@ -203,5 +209,5 @@ def plot_grades(result: Grades, ax: Axes | None = None, title: str = "") -> Axes
         ax.set_xlim(0, min(1.0, float(data[["customer_share", "revenue_share"]].max().max())) * 1.12)
         ax.grid(axis="y", visible=False)
         ax.legend(loc="lower right")
-        ax.set_title(title)
+        _titled(ax, title, result.sentence)
     return percent_axis(ax, "x")

@@ -57,6 +57,19 @@ class Profile(Result):
     nameless: int
     level: float
 
+    @property
+    def sentence(self) -> str:
+        """The groups that differ most, in words."""
+        if "buyer_index" not in self.table:
+            top = self.table.sort_values("buyers", ascending=False, kind="stable").iloc[0]
+            return f"{top['group']} is the largest group of buyers, {top['buyer_share']:.0%} of them"
+        apart = self.table[self.table["p_value"].lt(1 - self.level) & self.table["group"].ne(UNKNOWN)]
+        if apart.empty:
+            return "no group buys more, or less, than its share of the viewers by more than chance explains"
+        order = apart["buyer_index"].div(100).map(np.log).abs().sort_values(ascending=False, kind="stable").index
+        named = [f"{apart.loc[k, 'group']} ({apart.loc[k, 'buyer_index']:.0f})" for k in order[:3]]
+        return f"buyers differ from viewers most in {', '.join(named)}; 100 is their share among viewers"
+
 
 def profile(
     customers: Table | pd.DataFrame,

@@ -21,7 +21,7 @@ from clvlib.stats.means import mean_interval, ratio_moments
 __all__ = ["Slots", "lift", "lifts", "slots"]
 
 Measure = Literal["views", "viewers", "orders"]
-WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,17 @@ class Slots(Result):
     first: str
     measures: tuple[str, ...] = field(repr=False)
     weekly: pd.DataFrame = field(repr=False)
+
+    @property
+    def sentence(self) -> str:
+        """When most happens, in words."""
+        name = self.measures[0]
+        hours, weekdays = (self.table.groupby(by)[name].sum() for by in ("hour", "weekday"))
+        hour, weekday = int(hours.to_numpy().argmax()), int(weekdays.to_numpy().argmax())
+        return (
+            f"{name} peak at {hour}:00, with {hours.max() / hours.sum():.0%} of them in that hour; "
+            f"{DAYS[weekday]} is the busiest day ({weekdays.max() / weekdays.sum():.0%})"
+        )
 
 
 def slots(
@@ -78,7 +89,8 @@ def slots(
     MissingTableError
         Neither events nor orders are given.
     EmptyDataError
-        Nothing happened in the period.
+        Nothing happened in the period, or all of it at midnight: those are dates without a time of day. Where only one
+        of the two tables has such dates, its counts are left out.
 
     Examples
     --------
@@ -96,9 +108,12 @@ def slots(
     if not tables:
         raise MissingTableError("slots: neither events nor orders are given")
     parts = [_counted(name, table, span, viewing) for name, table in tables.items()]
-    weekly = pd.concat(parts, axis=1).reindex(_grid(length // 7)).fillna(0).astype(np.int64)
-    if not weekly.to_numpy().any():
+    if all(part.empty for part in parts):
         raise EmptyDataError(f"nobody watched or ordered from {span[0]} to {span[1] - dt.timedelta(days=1)}")
+    timed = [part.drop(columns="timed") for part in parts if part.empty or part["timed"].any()]
+    if all(part.empty for part in timed):
+        raise EmptyDataError("all times are dates without a time of day, so there are no hours to compare")
+    weekly = pd.concat(timed, axis=1).reindex(_grid(length // 7)).fillna(0).astype(np.int64)
     table = weekly.groupby(level=["weekday", "hour"]).sum().reset_index()
     return Slots(weeks=length // 7, first=str(span[0]), measures=tuple(weekly.columns), weekly=weekly, table=table)
 
@@ -117,7 +132,8 @@ def _counted(name: str, table: Table, span: tuple[dt.date, dt.date], viewing: Se
         only = f" AND event IN {literal([*viewing])}" if viewing else ""
     frame = table.query(
         f"""SELECT CAST(FLOOR(date_diff('day', {literal(span[0])}, CAST({time} AS DATE)) / 7.0) AS INTEGER) AS week,
-                   CAST(isodow({time}) - 1 AS INTEGER) AS weekday, CAST(hour({time}) AS INTEGER) AS hour, {measures}
+                   CAST(isodow({time}) - 1 AS INTEGER) AS weekday, CAST(hour({time}) AS INTEGER) AS hour, {measures},
+                   SUM(CASE WHEN {time} = date_trunc('day', {time}) THEN 0 ELSE 1 END) AS timed
             FROM {{t}} AS t WHERE {during(time, span)}{only} GROUP BY 1, 2, 3"""
     )
     return frame.set_index(["week", "weekday", "hour"])

@@ -55,6 +55,22 @@ class Change(Result):
     segment: str
     dimension: str
 
+    @property
+    def sentence(self) -> str:
+        """What moved and why, in words."""
+        way = "fell" if self.difference < 0 else "rose"
+        moved = f"{self.step} {way} by {100 * abs(self.difference):.1f} points to {self.rate_now:.1%}"
+        if self.lower <= 0 <= self.upper:
+            moved += ", which may be chance"
+        if not self.segment:
+            return f"{moved}; no segment moved unlike the others"
+        row = self.table.iloc[0]
+        effect = 100 * (row["rate_effect"] + row["mix_effect"])
+        return (
+            f"{moved}; {self.segment} stands out ({row['rate_then']:.1%} to {row['rate_now']:.1%}), "
+            f"{effect:+.1f} of the {100 * self.difference:+.1f} points".replace("-", "−")
+        )
+
 
 def change(
     now: FunnelResult | Sequence[FunnelResult], then: FunnelResult | Sequence[FunnelResult], step: str

@@ -67,6 +67,20 @@ class FunnelResult(Result):
     by: tuple[str, ...] = field(repr=False)
     total: pd.DataFrame = field(repr=False)
 
+    @property
+    def sentence(self) -> str:
+        """How many get through, and where most are lost, in words."""
+        table = self.total
+        if len(table) < 2 or not table["people"].iloc[0]:
+            return f"{table['people'].iloc[0]:,} {self.unit}s made {self.steps[0]}"
+        lost = (-table["people"].diff()).iloc[1:].to_numpy()
+        at = int(lost.argmax()) + 1
+        rate, whole = table["from_previous"].iloc[at], table["from_first"].iloc[-1]
+        return (
+            f"{whole:.1%} of those who made {self.steps[0]} reach {self.steps[-1]}; "
+            f"most are lost before {self.steps[at]}, which {rate:.1%} of {self.steps[at - 1]} reach"
+        )
+
 
 def funnel(
     events: Table | pd.DataFrame,

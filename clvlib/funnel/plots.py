@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from clvlib.funnel.change import Change
 from clvlib.funnel.kernel import FunnelResult
 from clvlib.funnel.threshold import Threshold
+from clvlib.funnel.weekly import trend_sentence
 from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, new_axes, percent_axis, styled
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ __all__ = [
     "segments_data",
     "trend_data",
 ]
+
+
+def _titled(ax: Axes, title: str, otherwise: str) -> None:
+    ax.set_title(fill(title or otherwise[:1].upper() + otherwise[1:], 82))
 
 
 def funnel_data(result: FunnelResult) -> pd.DataFrame:
@@ -43,7 +49,7 @@ def plot_funnel(result: FunnelResult, ax: Axes | None = None, title: str = "") -
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure without.
     title : str
-        The figure's claim.
+        The figure's claim; by default, the result's own sentence.
 
     Returns
     -------
@@ -69,7 +75,7 @@ def plot_funnel(result: FunnelResult, ax: Axes | None = None, title: str = "") -
         ax.set_xlim(0, 1)
         ax.set_xlabel(f"share of {data['step'].iloc[0]}, {result.unit}s, within {result.window}")
         ax.grid(axis="y", visible=False)
-        ax.set_title(title)
+        _titled(ax, title, result.sentence)
     return percent_axis(ax, "x")
 
 
@@ -109,13 +115,20 @@ def plot_trend(rates: pd.DataFrame, minimum: float, ax: Axes | None = None, titl
         ax.set_xticks(x, [str(w)[-3:] if "W" in str(w) else str(w) for w in data.index])
         ax.set_ylim(0, max(minimum, data["upper"].max() if data["upper"].notna().any() else 0) * 1.2)
         ax.set_ylabel(label)
-        ax.set_title(title)
+        _titled(ax, title, trend_sentence(rates, label or "the rate"))
     return percent_axis(ax)
 
 
 def segments_data(verdict: Threshold, rows: int = 10) -> pd.DataFrame:
     """Return what :func:`plot_segments` draws: the segments that lose most people, worst first."""
     return verdict.table.head(rows)
+
+
+def _worst(verdict: Threshold) -> str:
+    if verdict.failing.empty:
+        return f"no segment is surely below {verdict.minimum:.0%}"
+    row = verdict.failing.iloc[0]
+    return f"{row['segment']} loses most: {row['people_lost']:,.0f} people to reach {verdict.minimum:.0%}"
 
 
 def plot_segments(verdict: Threshold, ax: Axes | None = None, title: str = "", rows: int = 10) -> Axes:
@@ -148,7 +161,7 @@ def plot_segments(verdict: Threshold, ax: Axes | None = None, title: str = "", r
         ax.set_xlim(left=0)
         ax.set_xlabel(f"rate of {verdict.step}; red fails {verdict.minimum:.0%}, grey is undecided, green passes")
         ax.grid(axis="y", visible=False)
-        ax.set_title(title)
+        _titled(ax, title, _worst(verdict))
     return percent_axis(ax, "x")
 
 
@@ -191,5 +204,5 @@ def plot_change(result: Change, ax: Axes | None = None, title: str = "", dimensi
         ax.set_xlabel(f"contribution to the change of {result.step}, percentage points")
         ax.grid(axis="y", visible=False)
         ax.legend(loc="best")
-        ax.set_title(title)
+        _titled(ax, title, result.sentence)
     return ax

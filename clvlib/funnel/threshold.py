@@ -53,6 +53,16 @@ class Threshold(Result):
     level: float
 
     @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        figure = f"{self.step} is at {self.rate:.1%} ({self.lower:.1%} to {self.upper:.1%})"
+        if self.verdict == "pass":
+            return f"{figure}: at or above the threshold of {self.minimum:.0%}"
+        if self.verdict == "fail":
+            return f"{figure}: below the threshold of {self.minimum:.0%}, {self.people_lost:,.0f} people short of it"
+        return f"{figure}: whether it reaches the threshold of {self.minimum:.0%} is undecided"
+
+    @property
     def failing(self) -> pd.DataFrame:
         """The segments that fail, those that lose most first."""
         return self.table[self.table["verdict"] == "fail"]

@@ -16,7 +16,7 @@ from clvlib.funnel.kernel import FunnelResult, funnel
 from clvlib.funnel.threshold import step_counts
 from clvlib.stats.proportions import proportion_interval
 
-__all__ = ["trend", "week_funnels"]
+__all__ = ["trend", "trend_sentence", "week_funnels"]
 
 
 def week_funnels(
@@ -102,3 +102,22 @@ def trend(
     if not empty.all():
         rates[~empty] = proportion_interval(counts["people"][~empty], counts["before"][~empty], level).to_numpy()
     return counts.join(rates)
+
+
+def trend_sentence(rates: pd.DataFrame, step: str) -> str:
+    """Compare the last week of a trend with the range of the weeks before, in words.
+
+    >>> rates = pd.DataFrame({"rate": [0.14, 0.16, 0.10]}, index=["2026-W44", "2026-W45", "2026-W46"])
+    >>> trend_sentence(rates, "cart")
+    'cart was at 10.0% in W46; in the 2 weeks before it was between 14.0% and 16.0%'
+    """
+    last, before = rates["rate"].iloc[-1], rates["rate"].iloc[:-1].dropna()
+    label = str(rates.index[-1])[-3:]
+    if np.isnan(last):
+        return f"{step} has no rate in {label}, as nobody made the step before it"
+    if before.empty:
+        return f"{step} was at {last:.1%} in {label}"
+    return (
+        f"{step} was at {last:.1%} in {label}; in the {len(before)} weeks before it was between "
+        f"{before.min():.1%} and {before.max():.1%}"
+    )

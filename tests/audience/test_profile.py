@@ -206,3 +206,14 @@ def test_figure_draws_what_its_twin_says():
     ax = plot_index(found, title="Claim")
     assert ax.get_title(loc="left") == "Claim"
     assert [t.get_text() for t in ax.get_yticklabels()] == [f"gender: {g}" for g in data["group"]]
+
+
+def test_sentence():
+    people = [f"c{i}" for i in range(400)]
+    buyers = people[:80] + people[200:210]
+    customers, events, orders = shop(people, people, buyers, gender=["f"] * 200 + ["m"] * 200)
+    found = profile(customers, events, orders, WEEK)
+    assert found.sentence == "buyers differ from viewers most in m (22), f (178); 100 is their share among viewers"
+    same = profile(customers, events, orders.iloc[[0, -1]], WEEK)
+    assert same.sentence.startswith("no group buys more")
+    assert profile(customers, None, orders, WEEK).sentence == "f is the largest group of buyers, 89% of them"

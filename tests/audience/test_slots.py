@@ -24,6 +24,7 @@ def log(rows):
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 14 * 1440 - 1)), min_size=1, max_size=60))
 @settings(max_examples=40, deadline=None)
 def test_equals_pandas(rows):
+    rows = [*rows, ("a", 90)]  # not all at midnight, or else they are dates
     events = log(rows)
     orders = pd.DataFrame({"customer_id": events["person_id"], "ordered_at": events["occurred_at"], "amount": 1.0})
     found = slots(events, orders, PERIOD).table.set_index(["weekday", "hour"])
@@ -88,7 +89,7 @@ def test_lifts_of_all_hours_average_out():
 
 
 def test_bad_input():
-    events = log([("a", 0), ("a", 10_080)])
+    events = log([("a", 5), ("a", 10_085)])
     with pytest.raises(ParameterError, match="whole weeks"):
         slots(events, None, ("2026-11-02", "2026-11-10"))
     with pytest.raises(MissingTableError):
@@ -119,3 +120,16 @@ def test_figure_draws_what_its_twin_says():
     assert grid.loc["Mon", 21] == 25
     ax = plot_slots(found, title="Claim")
     assert ax.images[0].get_array().tolist() == grid.to_numpy().tolist()
+
+
+def test_dates_without_a_time_of_day_have_no_hours():
+    midnight = log([("a", 0), ("b", 1440)])
+    with pytest.raises(EmptyDataError, match="without a time of day"):
+        slots(midnight, None, PERIOD)
+    orders = pd.DataFrame({"customer_id": ["a"], "ordered_at": [FIRST + pd.Timedelta(hours=3)], "amount": [1.0]})
+    assert slots(midnight, orders, PERIOD).measures == ("orders",)
+
+
+def test_sentence():
+    found = weeks_of([20, 30], [50, 70])
+    assert found.sentence == "views peak at 10:00, with 71% of them in that hour; Tuesday is the busiest day (71%)"

@@ -1,0 +1,161 @@
+"""A shop's funnel in one week: what the notebook shows of it, each part computed when it is asked for."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from clvlib.data.calendar import Week
+from clvlib.data.connect import Shop
+from clvlib.data.engine import Table
+from clvlib.errors import EmptyDataError
+from clvlib.funnel.change import Change, change
+from clvlib.funnel.context import with_context
+from clvlib.funnel.kernel import FunnelResult, funnel
+from clvlib.funnel.threshold import Threshold, threshold
+from clvlib.funnel.weekly import trend, week_funnels
+
+__all__ = ["WeekFunnel"]
+
+_BY = ("platform", "category", "channel", "host_id", "script", ("platform", "category"))
+
+
+class WeekFunnel:
+    """The funnel of one week of a shop, beside the week before.
+
+    Nothing is computed, and nothing can fail for want of a table, before a part is asked for.
+
+    Parameters
+    ----------
+    shop : Shop
+        With ``events``; ``orders`` and ``sessions`` add the category, the host and the script to break down by.
+    week : Week
+        The week.
+    window : str
+        Longest time from the first step to the last.
+    step : str
+        The step whose rate has a threshold.
+    minimum : float
+        The threshold.
+    by : sequence
+        Columns, or lists of columns, to break down by; those that the events lack are left out.
+    weeks : int
+        How far back the trend goes.
+    level : float
+        Confidence level.
+
+    Raises
+    ------
+    MissingTableError
+        When a part is asked for: the shop has no events.
+    EmptyDataError
+        When a part is asked for: the shop's funnel has no such step, or nobody is in it.
+    """
+
+    def __init__(
+        self,
+        shop: Shop,
+        week: Week,
+        *,
+        window: str | pd.Timedelta = "7D",
+        step: str = "cart",
+        minimum: float = 0.12,
+        by: Sequence[str | Sequence[str]] = _BY,
+        weeks: int = 12,
+        level: float = 0.95,
+    ) -> None:
+        self.shop, self.week = shop, week
+        self.window, self.step, self.minimum = window, step, minimum
+        self.by, self.weeks, self.level = by, weeks, level
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The shop's funnel."""
+        return tuple(self.shop.config.funnel_steps)
+
+    @cached_property
+    def events(self) -> Table:
+        """The events with their category, host and script, as far as they are known."""
+        others = {name: self.shop.table(name) for name in ("orders", "sessions") if self.shop.has(name)}
+        return with_context(self.shop.table("events"), **others)
+
+    @cached_property
+    def path(self) -> FunnelResult:
+        """The funnel of the last seven days of starts whose windows are over by the end of the week."""
+        return funnel(self.events, self.steps, self.window, level=self.level, **self._settled)
+
+    @cached_property
+    def path_by_session(self) -> FunnelResult:
+        """The same by person and live session."""
+        return funnel(self.events, self.steps, self.window, unit="session", level=self.level, **self._settled)
+
+    @property
+    def _settled(self) -> dict[str, Any]:
+        end = pd.Timestamp(self.week.end) - pd.Timedelta(self.window)
+        return {"starts": (end - dt.timedelta(days=7), end), "as_of": self.week.as_of}
+
+    @property
+    def columns(self) -> list[tuple[str, ...]]:
+        """What to break down by, of what the events have."""
+        wanted = [(by,) if isinstance(by, str) else tuple(by) for by in self.by]
+        return [by for by in wanted if set(by) <= set(self.events.columns)]
+
+    def _of(self, week: Week, by: Sequence[Sequence[str]] = ()) -> list[FunnelResult]:
+        if self.step not in self.steps[1:]:
+            raise EmptyDataError(
+                f"the shop's funnel has no step {self.step!r} after its first: {', '.join(self.steps)}"
+            )
+        return week_funnels(self.events, self.steps, week, by, self.window, level=self.level)
+
+    @cached_property
+    def now(self) -> FunnelResult:
+        """The funnel of the people who started this week, so far."""
+        return self._of(self.week)[0]
+
+    @cached_property
+    def segments(self) -> list[FunnelResult]:
+        """``now`` by each of ``columns``."""
+        return self._of(self.week, self.columns) if self.columns else []
+
+    @cached_property
+    def verdict(self) -> Threshold:
+        """Whether the step's rate is at or above its threshold, in all and by segment."""
+        return threshold(self.now, self.step, self.minimum, self.segments)
+
+    @cached_property
+    def moved(self) -> Change:
+        """The change of the step's rate since the week before, split over the segments."""
+        if not self.columns:
+            raise EmptyDataError("the events have no column to break the change down by")
+        return change(self.segments, self._of(self.week.previous, self.columns), self.step)
+
+    @cached_property
+    def rates(self) -> pd.DataFrame:
+        """The step's rate in the last weeks."""
+        self._of(self.week)
+        return trend(self.events, self.steps, self.step, self.week, self.weeks, self.window, level=self.level)
+
+    @property
+    def rate_name(self) -> str:
+        """What the rate is called: ``click to cart``."""
+        return f"{self.steps[self.steps.index(self.step) - 1]} to {self.step}"
+
+    def alerts(self) -> list[dict[str, str]]:
+        """Return what to raise, for ``chapter.alert``: a rate below its threshold, a segment that fell."""
+        found = []
+        rule = f"{self.rate_name} below {self.minimum:.0%}"
+        verdict = self.verdict
+        worst = "" if verdict.failing.empty else str(verdict.failing["segment"].iloc[0])
+        if verdict.verdict == "fail":
+            found.append({"rule": rule, "text": verdict.sentence, "segment": worst, "severity": "high"})
+        elif worst:
+            text = f"{worst} is surely below the threshold, though {verdict.sentence}"
+            found.append({"rule": rule, "text": text, "segment": worst, "severity": "medium"})
+        if self.columns and self.moved.segment and self.moved.table["z"].iloc[0] < 0:
+            fell = {"rule": f"{self.rate_name} fell", "text": self.moved.sentence, "segment": self.moved.segment}
+            found.append({**fell, "severity": "high" if self.moved.difference < 0 else "medium"})
+        return found

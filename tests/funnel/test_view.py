@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+import clvlib as clv
+from clvlib.errors import EmptyDataError, MissingTableError
+from clvlib.funnel.view import WeekFunnel
+from clvlib.stats.proportions import proportion_interval
+
+
+@pytest.fixture(scope="module")
+def shop():
+    from tests.conftest import ROOT
+
+    folder = ROOT / "data" / "sample"
+    if not (folder / "events.parquet").is_file():
+        pytest.skip("the sample shop is not there")
+    return clv.connect(folder)
+
+
+@pytest.fixture(scope="module")
+def view(shop):
+    return WeekFunnel(shop, shop.week())
+
+
+def test_the_planted_drop_is_found_and_named(shop, view):
+    """truth.json: in the last week, click to cart falls to a quarter on one platform in one category."""
+    truth = json.loads((shop_folder() / "truth.json").read_text())
+    drop = truth["planted"]["click_to_cart_drop"]
+    assert view.verdict.verdict == "fail"
+    assert view.moved.segment == f"{drop['platform']} × {drop['category']}"
+    assert view.verdict.failing["segment"].iloc[0] == view.moved.segment
+    rules = {alert["rule"]: alert for alert in view.alerts()}
+    assert rules["click to cart below 12%"]["severity"] == "high"
+    assert rules["click to cart fell"]["segment"] == view.moved.segment
+    named = view.moved.table.iloc[0]
+    counts = proportion_interval(named[["people_then", "people_now"]], named[["before_then", "before_now"]], 0.99)
+    probability = [drop["usual_probability"], drop["dropped_probability"]]
+    assert (counts["lower"].to_numpy() <= probability).all()
+    assert (counts["upper"].to_numpy() >= probability).all()
+
+
+def shop_folder():
+    from tests.conftest import ROOT
+
+    return ROOT / "data" / "sample"
+
+
+def test_other_weeks_raise_no_alarm(shop):
+    quiet = [WeekFunnel(shop, shop.week().shift(-k)).moved.segment for k in range(2, 8)]
+    assert sum(bool(segment) for segment in quiet) <= 1
+
+
+def test_parts_agree(view):
+    assert view.rates["rate"].iloc[-1] == view.verdict.rate
+    assert view.moved.rate_now == view.verdict.rate
+    assert view.path.open_units == 0
+    assert view.path_by_session.total["people"].iloc[0] > 0
+    assert view.rate_name == "click to cart"
+
+
+def test_a_shop_without_events_fails_only_when_asked():
+    orders = pd.DataFrame({"customer_id": ["a", "b"], "ordered_at": ["2026-01-05", "2026-01-14"], "amount": [9, 9]})
+    shop = clv.connect({"orders": orders})
+    view = WeekFunnel(shop, shop.week("2026-W02"))
+    for part in ("path", "verdict", "moved", "rates", "path_by_session"):
+        with pytest.raises(MissingTableError, match="no table 'events'"):
+            getattr(view, part)
+
+
+def test_a_shop_with_another_funnel(shop):
+    with pytest.raises(EmptyDataError, match="no step 'basket'"):
+        _ = WeekFunnel(shop, shop.week(), step="basket").verdict
+    with pytest.raises(EmptyDataError, match="no column"):
+        _ = WeekFunnel(shop, shop.week(), by=["planet"]).moved
