@@ -7,6 +7,7 @@ standard errors, or a chi-square beyond 1e-4 of either tail), and laws with thei
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import json
 import time
 from itertools import pairwise
@@ -156,6 +157,16 @@ def test_formats_hold_the_same_rows(tmp_path, kind):
     for name in CONTRACT:
         query = f"SELECT count(*), count(DISTINCT COLUMNS(*)) FROM {name}"
         assert a.rows(query) == b.rows(query), name
+
+
+def test_a_shop_for_trying_out_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    shop = clv.sample_shop(customers=30, weeks=4)
+    assert len(shop.customer_summary(as_of="2026-11-15", unit="W", collapse="D")) > 20
+    assert list(tmp_path.glob("clvlib-sample-*"))
+    del shop
+    gc.collect()
+    assert not list(tmp_path.glob("clvlib-sample-*"))
 
 
 def test_every_table_and_only_columns_of_the_contract(small):
