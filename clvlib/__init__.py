@@ -16,6 +16,7 @@ _PUBLIC = {
     "connect": "clvlib.data.connect",
     "Shop": "clvlib.data.connect",
     "sample_shop": "clvlib.data.sample",
+    "write_sample": "clvlib.data.sample",
     "BetaGeoModel": "clvlib.clv.models.beta_geo",
     "GammaGammaModel": "clvlib.clv.models.gamma_gamma",
     "LifetimeValue": "clvlib.clv.value",
