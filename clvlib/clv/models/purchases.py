@@ -84,6 +84,16 @@ class PurchaseModel(Estimator):
         lower = np.where(certain, 1.0, special.expit(centre - width))
         return self._frame(cells, mean, lower, np.where(certain, 1.0, special.expit(centre + width)))
 
+    def total_alive(self, summary: pd.DataFrame, interval: float = 0.9, uncertainty: Uncertainty = "both") -> pd.Series:
+        """Return how many customers are expected to be alive: mean, lower, upper; see :meth:`total_purchases`."""
+        cells, p = self._read(summary), self._p()
+        alive = self._alive(p, cells)
+        variance = 0.0 if uncertainty == "parameters" else float(cells.weight @ (alive * (1 - alive)))
+        spread = 0.0
+        if uncertainty != "customer":
+            spread = float(np.std(_log(np.array([cells.weight @ self._alive(q, cells) for q in self._points()]))))
+        return total_interval(float(cells.weight @ alive), variance, spread, interval)
+
     def expected_purchases(
         self,
         summary: pd.DataFrame,

@@ -1,0 +1,267 @@
+"""The chapter on customer value, as one object: the base valued, and the forecast that it rests on checked."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clvlib.clv.engine import Engine, fit
+from clvlib.clv.holdout import Validation, tracking, validate
+from clvlib.clv.models.beta_geo import BetaGeoModel
+from clvlib.clv.models.gamma_gamma import GammaGammaModel
+from clvlib.clv.models.purchases import PurchaseModel
+from clvlib.clv.rfm import RFM, rfm
+from clvlib.clv.value import LifetimeValue
+from clvlib.data.calendar import as_date
+from clvlib.errors import EmptyDataError, ParameterError
+from clvlib.result import Result
+
+__all__ = ["CustomerValue", "ForecastCheck", "Valuation"]
+
+_FEWEST_WEEKS = 8  # a calibration shorter than this is no test of anything
+
+
+@dataclass(frozen=True)
+class Valuation(Result):
+    """What a customer base is worth; ``table`` has a row per customer, the most valuable first.
+
+    ``table`` columns: frequency, recency, T, monetary_value, segment (RFM), probability_alive, expected_purchases,
+    expected_spend, value with lower and upper, and loss: what is lost in expectation because the customer may already
+    have left, value × (1 − P(alive)) / P(alive).
+
+    Attributes
+    ----------
+    customers : int
+        All who ever bought.
+    value, lower, upper : float
+        Value of the base over the horizon, with its interval.
+    repeat_buyers : int
+        Customers with more than one purchase.
+    active, active_lower, active_upper : float
+        Customers expected to be alive.
+    interval : float
+        Level of all intervals.
+    horizon : float
+        Weeks that count.
+    purchases, spend : fitted models
+    segments : pandas.DataFrame
+        Value by RFM segment: customers, mean, lower, upper, share of value.
+    scores : RFM
+        Scores per customer.
+    """
+
+    customers: int
+    value: float
+    lower: float
+    upper: float
+    repeat_buyers: int
+    active: float
+    active_lower: float
+    active_upper: float
+    interval: float
+    horizon: float
+    purchases: PurchaseModel = field(repr=False)
+    spend: GammaGammaModel = field(repr=False)
+    segments: pd.DataFrame = field(repr=False)
+    scores: RFM = field(repr=False)
+
+    def top(self, share: float = 0.1) -> float:
+        """Return the share of all value that the most valuable share of customers holds."""
+        held = self.table["value"].to_numpy()
+        whole = float(held.sum())
+        return float(held[: max(1, round(share * len(held)))].sum()) / whole if whole > 0 else 0.0
+
+    def at_risk(self, below: float = 0.5, above: float = 0.1) -> pd.DataFrame:
+        """Return repeat buyers whose P(alive) has fallen, but not to nothing, the greatest expected loss first."""
+        table = self.table
+        alive = table["probability_alive"]
+        chosen = table[(table["frequency"] > 0) & (alive < below) & (alive >= above)]
+        return chosen.sort_values("loss", ascending=False, kind="stable")
+
+    def parameters(self) -> pd.DataFrame:
+        """Return both models' parameters with standard errors and 95% intervals."""
+        models = {type(model).__name__: model.summary() for model in (self.purchases, self.spend)}
+        return pd.concat(models, names=["model"]).reset_index()
+
+
+@dataclass(frozen=True)
+class ForecastCheck(Result):
+    """How a model fitted on the past forecast what came then; ``table`` has one row of figures.
+
+    Attributes
+    ----------
+    split : datetime.date
+        Last day that the model saw.
+    validation : Validation
+        Errors, the total and its interval, expected against actual by frequency.
+    tracking : pandas.DataFrame
+        Expected and actual repeat purchases by week.
+    purchases : PurchaseModel
+        The model fitted up to the split.
+    inside : bool
+        Whether the actual total lies in the forecast's interval.
+    """
+
+    split: dt.date
+    validation: Validation = field(repr=False)
+    tracking: pd.DataFrame = field(repr=False)
+    purchases: PurchaseModel = field(repr=False)
+    inside: bool
+
+
+@dataclass
+class CustomerValue:
+    """The settings of a valuation; ``of`` values a shop's base, ``check`` grades the model on weeks held out.
+
+    Parameters
+    ----------
+    horizon : float
+        Weeks ahead that count.
+    margin : float
+        Share of spend that is kept.
+    annual_rate : float
+        Effective annual discount rate.
+    interval : float
+        Level of all intervals.
+    engine : {"clvlib", "lifetimes"}
+        Who estimates the parameters.
+    """
+
+    horizon: float = 52
+    margin: float = 0.3
+    annual_rate: float = 0.15
+    interval: float = 0.9
+    engine: Engine = "clvlib"
+    _kept: dict[tuple[str, int, str], Any] = field(default_factory=dict, repr=False)
+
+    def of(self, shop: Any, as_of: str | dt.date) -> Valuation:
+        """Value every customer of a shop as of a day.
+
+        Raises
+        ------
+        EmptyDataError
+            When nobody bought yet, or nobody bought twice.
+        """
+        key = ("of", id(shop), str(as_of))
+        if key not in self._kept:
+            self._kept[key] = self.value(shop.customer_summary(as_of=as_of, unit="W", collapse="D"))
+        result: Valuation = self._kept[key]
+        return result
+
+    def value(self, summary: pd.DataFrame) -> Valuation:
+        """Value the customers of a summary in weeks."""
+        if not (summary["frequency"] > 0).any():
+            raise EmptyDataError("no customer has bought twice yet, so there is nothing to learn repurchase from")
+        purchases, spend = fit(BetaGeoModel(), summary, self.engine), fit(GammaGammaModel(), summary, self.engine)
+        lifetime = LifetimeValue(purchases, spend, self.margin, self.annual_rate, unit="W")
+        scores = rfm(summary)
+        total = lifetime.total(summary, self.horizon, self.interval).iloc[0].astype(float).to_dict()
+        active = purchases.total_alive(summary, self.interval)
+        table = self._table(summary, purchases, spend, lifetime, scores)
+        segments = lifetime.total(summary, self.horizon, self.interval, by=scores.table["segment"])
+        segments["share"] = segments["mean"] / segments["mean"].sum()
+        return Valuation(
+            customers=len(summary),
+            value=total["mean"],
+            lower=total["lower"],
+            upper=total["upper"],
+            repeat_buyers=int((summary["frequency"] > 0).sum()),
+            active=float(active["mean"]),
+            active_lower=float(active["lower"]),
+            active_upper=min(float(active["upper"]), float(len(summary))),
+            interval=self.interval,
+            horizon=self.horizon,
+            purchases=purchases,
+            spend=spend,
+            segments=segments.sort_values("mean", ascending=False),
+            scores=scores,
+            table=table,
+        )
+
+    def _table(
+        self,
+        summary: pd.DataFrame,
+        purchases: PurchaseModel,
+        spend: GammaGammaModel,
+        lifetime: LifetimeValue,
+        scores: RFM,
+    ) -> pd.DataFrame:
+        table = summary[["frequency", "recency", "T", "monetary_value"]].copy()
+        table["segment"] = scores.table["segment"]
+        alive = np.asarray(purchases.probability_alive(summary))
+        table["probability_alive"] = alive
+        table["expected_purchases"] = purchases.expected_purchases(summary, self.horizon)
+        table["expected_spend"] = spend.expected_spend(summary)
+        worth = pd.DataFrame(lifetime.predict(summary, self.horizon, self.interval))
+        table[["value", "lower", "upper"]] = worth[["mean", "lower", "upper"]]
+        possible = alive > 1e-12
+        table["loss"] = np.where(possible, table["value"] * (1 - alive) / np.where(possible, alive, 1.0), 0.0)
+        return table.sort_values("value", ascending=False, kind="stable")
+
+    def check(self, shop: Any, as_of: str | dt.date, weeks: int = 13, split: str | dt.date = "") -> ForecastCheck:
+        """Fit on the past of a shop, forecast the weeks that followed, and compare.
+
+        Parameters
+        ----------
+        shop : Shop
+            With orders.
+        as_of : date
+            Last day of the holdout.
+        weeks : int
+            Length of the holdout; at most a third of the shop's time is taken.
+        split : date or str
+            Last day of the calibration, in place of ``weeks``.
+
+        Raises
+        ------
+        EmptyDataError
+            When the shop's time is too short to hold out any of it.
+        """
+        end = as_date(as_of)
+        last = as_date(split, "split") if split else self._split(shop, end, weeks)
+        key = ("check", id(shop), f"{last} {end}")
+        if key not in self._kept:
+            self._kept[key] = self._checked(shop, last, end)
+        result: ForecastCheck = self._kept[key]
+        return result
+
+    @staticmethod
+    def _split(shop: Any, end: dt.date, weeks: int) -> dt.date:
+        if weeks < 1:
+            raise ParameterError(f"a holdout has at least one week; found {weeks}")
+        seen = ((end - shop.date_range[0]).days + 1) // 7
+        held = min(weeks, seen // 3)
+        if seen - held < _FEWEST_WEEKS or held < 1:
+            raise EmptyDataError(f"{seen} weeks of orders are too few to hold some out and still learn from the rest")
+        return end - dt.timedelta(weeks=held)
+
+    def _checked(self, shop: Any, last: dt.date, end: dt.date) -> ForecastCheck:
+        known, later = shop.calibration_holdout(last, end, unit="W", collapse="D")
+        if not (known["frequency"] > 0).any():
+            raise EmptyDataError(f"no customer had bought twice by {last}, so there was nothing to learn from")
+        purchases = fit(BetaGeoModel(), known, self.engine)
+        validation = validate(purchases, known, later, self.interval)
+        weekly = tracking(purchases, shop.table("orders"), end, last)
+        figures = {
+            "weeks": validation.duration,
+            "customers": validation.customers,
+            "expected": validation.expected,
+            "lower": validation.lower,
+            "upper": validation.upper,
+            "actual": validation.actual,
+            "mean_absolute_error": validation.mae,
+            "buyers_expected": validation.active_expected,
+            "buyers": validation.active_actual,
+        }
+        return ForecastCheck(
+            split=last,
+            validation=validation,
+            tracking=weekly,
+            purchases=purchases,
+            inside=validation.lower <= validation.actual <= validation.upper,
+            table=pd.DataFrame([figures]),
+        )
