@@ -135,8 +135,9 @@ def finding(row: pd.Series, control: str) -> str:
         claim = f"{metric} is {amount(-row['difference'], unit)} below {control}'s"
     else:
         claim = f"{metric} cannot be told from {control}'s, {amount(row['difference'], unit, sign=True)}"
-    if pd.isna(row["lower"]):
-        return f"{claim} (nothing varies, so there is no interval)"
+    if not abs(row["upper"] - row["lower"]) < float("inf"):
+        why = "nothing varies" if pd.isna(row["lower"]) else "it is too early"
+        return f"{claim} ({why}, so there is no interval)"
     limits = f"{amount(row['lower'], unit, sign=True)} to {amount(row['upper'], unit, sign=True)}"
     people = f"{int(row['n']):,} against {int(row['control_n']):,} people"
     return f"{claim} ({100 * row['level']:.4g}% interval {limits}; p = {row['p_adjusted']:.2g}; {people})"

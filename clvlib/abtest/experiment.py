@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,22 +12,23 @@ import pandas as pd
 
 from clvlib.abtest.decision import Decision, Rule, decide, finding
 from clvlib.abtest.gate import check
+from clvlib.abtest.looks import LOOKS, AnyTime, Look, Once, Planned, TooEarly
 from clvlib.abtest.metrics import METRICS, Metric, Row
+from clvlib.abtest.query import fetch, merged, span
 from clvlib.data.connect import Shop
-from clvlib.data.engine import DuckDBEngine, Table, as_table, identifier, literal
+from clvlib.data.engine import Table
 from clvlib.errors import DataError, EmptyDataError, ParameterError
 from clvlib.result import Result
 from clvlib.stats.effect import Effect
 from clvlib.stats.multiplicity import adjust, agreeing_alpha
-from clvlib.stats.sequential import anytime_alpha, anytime_p_value
 
 __all__ = ["Experiment", "ExperimentResult"]
 
-LOOKS = ("once", "any")
+MANY, TINY = 10, 1e-15  # a look at which a tenth of alpha allows a level below this can tell nothing
 COLUMNS = (
     *("metric", "role", "unit", "arm", "n", "total", "value", "value_lower", "value_upper"),
     *("control_n", "difference", "lower", "upper", "level", "p_value", "p_adjusted"),
-    *("relative", "relative_lower", "relative_upper", "detectable", "verdict"),
+    *("relative", "relative_lower", "relative_upper", "detectable", "reduction", "verdict"),
 )
 
 
@@ -42,10 +43,14 @@ class ExperimentResult(Result):
         window is over), ``total``, ``value`` per person with ``value_lower``, ``value_upper``; then against the
         control, and blank in its own row: ``control_n``, ``difference``, ``lower``, ``upper``, ``level``, ``p_value``,
         ``p_adjusted``, ``relative`` (a share of the control's value), ``relative_lower``, ``relative_upper``,
-        ``detectable`` (smallest difference found at the power asked for), ``verdict`` (better, worse, not
-        told apart; control).
+        ``detectable`` (smallest difference found at the power asked for), ``reduction`` (share of the variance that an
+        adjustment took away), ``verdict`` (better, worse, not told apart; control).
     gate : pandas.DataFrame
         A row per check of validity: ``check``, ``status``, ``found``, ``rule``.
+    looks : pandas.DataFrame
+        The primary metric at the end of each week so far, people's windows being over by then: ``look``, ``arm``,
+        ``n``, ``control_n``, ``difference``, ``lower``, ``upper``. The intervals hold at all looks together, whatever
+        the test itself is decided by; of several arms each has ``1 - (1 - level) / arms``.
     name, control, metric : str
         The experiment, its control arm, its primary metric.
     verdict : str
@@ -59,6 +64,7 @@ class ExperimentResult(Result):
     """
 
     gate: pd.DataFrame = field(repr=False)
+    looks: pd.DataFrame = field(repr=False)
     name: str
     control: str
     metric: str
@@ -125,9 +131,9 @@ class Experiment:
         Name of the experiment in the assignments.
     control : str
         The arm that the others are compared with.
-    metric : {"conversion", "revenue"}
-        What decides: the share of people who order, or the money net of refunds per person. The other is shown beside
-        it.
+    metric : {"conversion", "revenue", "adjusted revenue"}
+        What decides: the share of people who order, the money net of refunds per person, or the latter less what the
+        person's spending before the test explains (CUPED). The others are shown beside it.
     window : str
         How long after the assignment an order counts, such as ``"7D"`` or ``"48h"``. A person whose window is not over
         has neither converted nor been lost, and is kept apart.
@@ -141,10 +147,16 @@ class Experiment:
         Smallest difference worth having, in the metric's unit.
     power : float
         At which the smallest detectable effect is stated.
-    looks : {"once", "any"}
-        ``"once"``: an ordinary test, decided when all windows are over, not before. ``"any"``: the primary metric has
-        an asymptotic confidence sequence (Waudby-Smith et al. 2021), tuned to ``min_per_arm`` in each arm, and may be
-        decided at any look; its intervals are wider, by about a half there.
+    looks : {"once", "weekly", "any"}
+        ``"once"``: an ordinary test, decided when all windows are over, not before. ``"weekly"``: decided at the end of
+        any ISO week with enough people, by Lan and DeMets's boundaries after O'Brien and Fleming for
+        ``planned_per_arm``; what comes after these are complete is not used. ``"any"``: decided at any look, by an
+        asymptotic confidence sequence (Waudby-Smith et al. 2021) tuned to ``planned_per_arm``, whose intervals are
+        wider by about a half there.
+    planned_per_arm : int, optional
+        People per arm that the test is planned for; ``min_per_arm`` when left out.
+    history : str
+        How long before the assignment a person's orders are compared, and serve to adjust.
 
     Raises
     ------
@@ -177,6 +189,8 @@ class Experiment:
     minimum_effect: float | None = None
     power: float = 0.8
     looks: str = "once"
+    planned_per_arm: int | None = None
+    history: str = "28D"
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -188,11 +202,16 @@ class Experiment:
                 raise ParameterError(f"{what}: a share between 0 and 1 is needed, such as 0.95; found {value}")
         if not self.min_per_arm >= 1:
             raise ParameterError(f"min_per_arm: at least 1 is needed; found {self.min_per_arm}")
+        if self.planned_per_arm is not None and not self.planned_per_arm >= self.min_per_arm:
+            raise ParameterError(
+                f"planned_per_arm: at least min_per_arm, {self.min_per_arm}, is needed; found {self.planned_per_arm}"
+            )
         if self.minimum_effect is not None and not self.minimum_effect > 0:
             raise ParameterError(f"minimum_effect: a positive difference is needed; found {self.minimum_effect}")
         if self.shares is not None and not all(0 < share < float("inf") for share in self.shares.values()):
             raise ParameterError(f"shares: every planned share must be positive; found {dict(self.shares)}")
-        self._span()
+        span(self.window, "window")
+        span(self.history, "history")
 
     def analyse(
         self,
@@ -221,8 +240,10 @@ class Experiment:
         ParameterError
             The control, or an arm with a planned share, is not among the arms.
         """
-        people, purchases = _together(assignments, orders)
-        cells = people.query(self._sql(people, purchases, _end(as_of)), orders=purchases)
+        window, history = span(self.window, "window"), span(self.history, "history")
+        cells = fetch(
+            assignments, orders, METRICS.values(), name=self.name, window=window, history=history, as_of=as_of
+        )
         return self.judge(cells)
 
     def of(self, shop: Shop, as_of: str | dt.date | None = None) -> ExperimentResult:
@@ -241,8 +262,8 @@ class Experiment:
         Parameters
         ----------
         cells : pandas.DataFrame
-            A row per ``variant`` and ``status`` (``mature``, ``open``, ``double``) with ``people``, ``extra_rows``,
-            ``bought_before``, ``clusters``, ``bad_amounts``, ``last_assigned``, and the aggregates of all metrics.
+            A row per ``variant``, ``status`` (``mature``, ``open``, ``double``) and ``look``, as
+            :func:`clvlib.abtest.query.fetch` returns them.
 
         Raises
         ------
@@ -255,22 +276,21 @@ class Experiment:
             raise DataError(
                 f"orders: {bad:,} amounts in this experiment are missing or infinite; mend or leave them out"
             )
-        mature = cells[cells["status"] == "mature"].set_index("variant")
-        mature = mature[mature["people"] > 0]
-        gate = check(cells, shares, self.min_per_arm)
-        present = [arm for arm in shares if arm in mature.index]
-        if self.control not in present or len(present) < 2:
-            there = ", ".join(present) or "no arm"
+        weeks = self._weeks(cells[(cells["status"] == "mature") & (cells["people"] > 0)], list(shares))
+        fractions, used = self._fractions(weeks, list(shares))
+        gate = check(self._counted(cells, used), shares, self.min_per_arm)
+        arms = weeks[used] if weeks else {}
+        if self.control not in arms or len(arms) < 2:
+            there = ", ".join(arms) or "no arm"
             raise EmptyDataError(f"experiment {self.name!r}: only {there} has people whose {self.window} are over")
-        rows = {
-            str(row["variant"]): {str(k): v for k, v in row.items()} for row in mature.reset_index().to_dict("records")
-        }
-        table = self._table({arm: rows[arm] for arm in present})
+        table = self._table(arms, fractions)
         primary = table[(table["role"] == "primary") & (table["arm"] != self.control)].reset_index(drop=True)
-        decision = self._decision(primary, gate, cells)
+        complete = self.looks == "weekly" and bool(fractions) and fractions[-1] >= 1
+        decision = self._decision(primary, gate, cells, complete=complete)
         return ExperimentResult(
             table=table,
             gate=gate,
+            looks=self._looks(weeks, list(shares)),
             name=self.name,
             control=self.control,
             metric=self.metric,
@@ -279,62 +299,6 @@ class Experiment:
             sentence=decision.sentence,
             power=self.power,
         )
-
-    # --- the question to the engine ----------------------------------------------------------------------------------
-
-    def _span(self) -> int:
-        try:
-            seconds = pd.Timedelta(self.window).total_seconds()
-        except ValueError as error:
-            raise ParameterError(f"window: {self.window!r} is no span such as '7D' or '48h'") from error
-        if not seconds >= 1:
-            raise ParameterError(f"window: a span of at least a second is needed; found {self.window!r}")
-        return round(seconds)
-
-    def _sql(self, assignments: Table, orders: Table, end: str) -> str:
-        money = "net_amount" if "net_amount" in orders.columns else "amount"
-        cluster = "MIN(CAST(cluster_id AS VARCHAR))" if "cluster_id" in assignments.columns else "NULL"
-        name = literal(self.name).replace("{", "{{").replace("}", "}}")
-        window = f"INTERVAL {self._span()} SECOND"
-        metrics = ", ".join(
-            f"{sql} AS {identifier(key)}" for m in METRICS.values() for key, sql in m.aggregates().items()
-        )
-        # SQL goes from rows to people to arms. What a metric may use of a person is in the last but one step. A number
-        # is finite where it less itself is zero, which every engine agrees upon.
-        return f"""
-WITH known AS (SELECT {end} AS until),
-people AS (
-  SELECT CAST(unit_id AS VARCHAR) AS unit_id, MIN(CAST(variant AS VARCHAR)) AS variant,
-         COUNT(DISTINCT variant) AS variants, COUNT(*) AS seen, MIN(CAST(assigned_at AS TIMESTAMP)) AS assigned_at,
-         {cluster} AS cluster_id
-  FROM {{t}} AS _a, known
-  WHERE experiment = {name} AND unit_id IS NOT NULL AND variant IS NOT NULL
-    AND CAST(assigned_at AS TIMESTAMP) < known.until
-  GROUP BY CAST(unit_id AS VARCHAR)
-),
-purchases AS (
-  SELECT CAST(o.customer_id AS VARCHAR) AS unit_id, CAST(o.ordered_at AS TIMESTAMP) AS ordered_at,
-         CAST(o.{money} AS DOUBLE) AS amount
-  FROM {{orders}} AS o, known WHERE CAST(o.ordered_at AS TIMESTAMP) < known.until
-),
-outcomes AS (
-  SELECT p.unit_id, p.variant, p.cluster_id, p.seen, p.assigned_at,
-         CASE WHEN p.variants > 1 THEN 'double' WHEN p.assigned_at + {window} <= known.until THEN 'mature'
-              ELSE 'open' END AS status,
-         COUNT(CASE WHEN o.ordered_at >= p.assigned_at THEN 1 END) AS orders,
-         COALESCE(SUM(CASE WHEN o.ordered_at >= p.assigned_at THEN o.amount END), 0) AS revenue,
-         COUNT(CASE WHEN o.ordered_at < p.assigned_at THEN 1 END) AS orders_before,
-         SUM(CASE WHEN o.ordered_at >= p.assigned_at AND o.amount - o.amount = 0 THEN 0
-                  WHEN o.ordered_at >= p.assigned_at THEN 1 ELSE 0 END) AS bad_amounts
-  FROM people AS p CROSS JOIN known LEFT JOIN purchases AS o
-    ON o.unit_id = p.unit_id AND o.ordered_at >= p.assigned_at - {window} AND o.ordered_at < p.assigned_at + {window}
-  GROUP BY p.unit_id, p.variant, p.cluster_id, p.seen, p.assigned_at, p.variants, known.until
-)
-SELECT variant, status, COUNT(*) AS people, SUM(seen - 1) AS extra_rows,
-       SUM(CASE WHEN orders_before > 0 THEN 1 ELSE 0 END) AS bought_before,
-       COUNT(DISTINCT cluster_id) AS clusters, SUM(bad_amounts) AS bad_amounts, MAX(assigned_at) AS last_assigned,
-       {metrics}
-FROM outcomes GROUP BY variant, status ORDER BY variant, status"""
 
     # --- from aggregates to a verdict --------------------------------------------------------------------------------
 
@@ -357,19 +321,59 @@ FROM outcomes GROUP BY variant, status ORDER BY variant, status"""
             )
         return {self.control: planned[self.control], **planned}
 
-    def _table(self, arms: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    @property
+    def _planned(self) -> int:
+        return self.min_per_arm if self.planned_per_arm is None else self.planned_per_arm
+
+    def _weeks(self, mature: pd.DataFrame, arms: list[str]) -> dict[Any, dict[str, Row]]:
+        """Each arm's aggregates at the end of every week so far; the last holds everybody whose window is over."""
+        weeks: dict[Any, dict[str, Row]] = {}
+        for look in sorted(mature["look"].dropna().unique()):
+            rows = merged(mature[mature["look"] <= look], ["variant"], METRICS.values())
+            by_arm = {str(row["variant"]): {str(k): v for k, v in row.items()} for row in rows.to_dict("records")}
+            weeks[pd.Timestamp(look)] = {arm: by_arm[arm] for arm in arms if arm in by_arm}
+        return weeks
+
+    def _fraction(self, there: Mapping[str, Row], arms: Sequence[str]) -> float:
+        """Share of the planned people that the smallest arm has."""
+        return min(1.0, min(float(there[arm]["people"]) if arm in there else 0.0 for arm in arms) / self._planned)
+
+    def _fractions(self, weeks: Mapping[Any, Mapping[str, Row]], arms: Sequence[str]) -> tuple[list[float], Any]:
+        """Share of the planned people at each look that brought more, and the look that counts.
+
+        That is the last one; under a weekly plan it is the one at which the plan is complete.
+        """
+        fractions, used = [0.0], None
+        for look, there in weeks.items():
+            used, fraction = look, self._fraction(there, arms)
+            if fraction > fractions[-1]:
+                fractions.append(fraction)
+            if fraction >= 1 and self.looks == "weekly":
+                break
+        return fractions[1:], used
+
+    def _counted(self, cells: pd.DataFrame, used: Any) -> pd.DataFrame:
+        """Aggregates by arm and status of those who count at the look that does."""
+        counted = cells[(cells["status"] != "mature") | (cells["look"] <= used)] if used is not None else cells
+        return merged(counted, ["variant", "status"], METRICS.values())
+
+    def _table(self, arms: Mapping[str, Row], fractions: Sequence[float]) -> pd.DataFrame:
+        for metric in METRICS.values():
+            arms = metric.prepare(arms)
         rows: list[dict[str, Any]] = []
         secondary = [name for name in METRICS if name != self.metric]
         for role, names in (("primary", [self.metric]), ("secondary", secondary)):
-            rows += self._family(arms, role, [METRICS[name] for name in names])
+            rows += self._family(arms, role, [METRICS[name] for name in names], fractions)
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
-    def _family(self, arms: Mapping[str, Mapping[str, Any]], role: str, metrics: list[Metric]) -> list[dict[str, Any]]:
+    def _family(
+        self, arms: Mapping[str, Row], role: str, metrics: list[Metric], fractions: Sequence[float]
+    ) -> list[dict[str, Any]]:
         """Rows of metrics that are corrected together: Holm for what decides, Benjamini and Hochberg for the rest."""
-        method = "holm" if role == "primary" else "benjamini-hochberg"
+        method, how = ("holm", self.looks) if role == "primary" else ("benjamini-hochberg", "once")
         control, alpha = arms[self.control], 1 - self.level
         pairs = [(m, arm) for m in metrics for arm in arms if arm != self.control]
-        looks = [self._look(arms[arm], control, any_time=role == "primary" and self.looks == "any") for _, arm in pairs]
+        looks = [self._look(how, (arms[arm], control), fractions) for _, arm in pairs]
         first = [m.difference(arms[arm], control, self.level) for m, arm in pairs]
         p_values = [look.p_value(effect.p_value) for look, effect in zip(looks, first, strict=True)]
         adjusted, levels = adjust(p_values, method), agreeing_alpha(p_values, alpha, method)
@@ -383,10 +387,37 @@ FROM outcomes GROUP BY variant, status ORDER BY variant, status"""
             for arm, row in arms.items()
         ]
 
-    def _look(self, treatment: Row, control: Row, *, any_time: bool) -> _Look:
+    def _look(self, how: str, pair: tuple[Row, Row], fractions: Sequence[float]) -> Look:
         """Return the rule by which this look's p-values and levels are read."""
-        n = float(treatment["people"]) + float(control["people"])
-        return _Look(n, 2.0 * self.min_per_arm, 1 - self.level, any_time)
+        look: Look = Once()
+        if how == "any":
+            n = sum(float(row["people"]) for row in pair)
+            look = AnyTime(n, 2.0 * self._planned, 1 - self.level)
+        elif how == "weekly":
+            look = Planned(tuple(fractions)) if fractions else TooEarly()
+        return look if look.alpha((1 - self.level) / MANY) > TINY else TooEarly()
+
+    def _looks(self, weeks: Mapping[Any, Mapping[str, Row]], arms: list[str]) -> pd.DataFrame:
+        """Effect of the primary metric at each look, with intervals that hold at all of them."""
+        metric, how = METRICS[self.metric], "weekly" if self.looks == "weekly" else "any"
+        alpha = (1 - self.level) / max(len(arms) - 1, 1)
+        rows, fractions = [], [0.0]
+        for look, there in weeks.items():
+            seen = self._fraction(there, arms)
+            if len(there) < len(arms) or (seen <= fractions[-1] and (how == "weekly" or seen < 1)):
+                continue  # nobody new, or the plan is complete
+            fractions.append(seen)
+            ready = metric.prepare(there)
+            for arm in arms[1:]:
+                pair = (ready[arm], ready[self.control])
+                level = 1 - self._look(how, pair, fractions[1:]).alpha(alpha)
+                if level == 1 or not metric.varies(*pair):
+                    continue
+                effect = metric.difference(*pair, level)
+                counts = {"n": int(pair[0]["people"]), "control_n": int(pair[1]["people"])}
+                limits = {"difference": effect.estimate, "lower": effect.lower, "upper": effect.upper}
+                rows.append({"look": look, "arm": arm} | counts | limits)
+        return pd.DataFrame(rows, columns=["look", "arm", "n", "control_n", "difference", "lower", "upper"])
 
     def _value(self, metric: Metric, row: Row, role: str, arm: str) -> dict[str, Any]:
         value = metric.arm(row, self.level)
@@ -396,10 +427,14 @@ FROM outcomes GROUP BY variant, status ORDER BY variant, status"""
 
     def _comparison(self, metric: Metric, pair: tuple[Row, Row], effect: Effect, level: float) -> dict[str, Any]:
         """Treatment against control at an ordinary test's ``level``; ``effect`` is what they showed at our own."""
-        if level != effect.level and np.isfinite(effect.lower):
-            effect = metric.difference(*pair, level)
-        relative = metric.ratio(*pair, effect.level)
         treatment, control = pair
+        if level == 1:  # so early that nothing is left out
+            effect = replace(effect, lower=-np.inf, upper=np.inf, p_value=1.0, level=level)
+            relative = replace(metric.ratio(*pair, self.level), lower=0.0, upper=np.inf)
+        else:
+            if level != effect.level and np.isfinite(effect.lower):
+                effect = metric.difference(*pair, level)
+            relative = metric.ratio(*pair, effect.level)
         verdict = "not told apart"
         if effect.significant:
             verdict = "better" if effect.estimate > 0 else "worse"
@@ -410,63 +445,16 @@ FROM outcomes GROUP BY variant, status ORDER BY variant, status"""
             "relative": relative.estimate - 1,
             "relative_lower": relative.lower - 1,
             "relative_upper": relative.upper - 1,
-            "detectable": metric.detectable(treatment, control, self.power, 1 - effect.level),
+            "detectable": metric.detectable(*pair, self.power, 1 - effect.level) if level < 1 else np.inf,
             "control_n": int(control["people"]),
+            "reduction": treatment.get(f"{metric.name}_reduction", np.nan),
             "verdict": verdict,
         }
 
-    def _decision(self, primary: pd.DataFrame, gate: pd.DataFrame, cells: pd.DataFrame) -> Decision:
+    def _decision(self, primary: pd.DataFrame, gate: pd.DataFrame, cells: pd.DataFrame, *, complete: bool) -> Decision:
         waiting = cells[cells["status"] == "open"]
         until = None
-        if len(waiting):
-            until = pd.Timestamp(waiting["last_assigned"].max()) + pd.Timedelta(seconds=self._span())
-        rule = Rule(self.control, until, self.looks == "any", self.minimum_effect, self.power)
+        if len(waiting) and not complete:
+            until = pd.Timestamp(waiting["last_assigned"].max()) + span(self.window, "window")
+        rule = Rule(self.control, until, self.looks != "once", self.minimum_effect, self.power)
         return decide(primary, gate, rule)
-
-
-@dataclass(frozen=True)
-class _Look:
-    """How one look translates between an ordinary test and one that may be looked at any time."""
-
-    n: float
-    tuned_to: float
-    tuned_alpha: float
-    any_time: bool
-
-    def p_value(self, p: float) -> float:
-        return anytime_p_value(p, self.n, self.tuned_to, self.tuned_alpha) if self.any_time else p
-
-    def alpha(self, alpha: float) -> float:
-        return anytime_alpha(alpha, self.n, self.tuned_to, self.tuned_alpha) if self.any_time else alpha
-
-
-def _end(as_of: str | dt.date | None) -> str:
-    """SQL of the first moment that is no longer known: after a date's end, at a time, or after the last one seen."""
-    if as_of is None:
-        return (
-            "(SELECT MAX(moment) + INTERVAL 1 MICROSECOND FROM (SELECT MAX(CAST(ordered_at AS TIMESTAMP)) AS moment "
-            "FROM {orders} AS _o UNION ALL SELECT MAX(CAST(assigned_at AS TIMESTAMP)) FROM {t} AS _a) AS _m)"
-        )
-    try:
-        at = pd.Timestamp(as_of)
-    except ValueError as error:
-        raise ParameterError(f"as_of: {as_of!r} is no date or time") from error
-    whole_day = not isinstance(as_of, dt.datetime) and at == at.normalize()
-    return literal(at + pd.Timedelta("1D") if whole_day else at)
-
-
-def _together(assignments: Table | pd.DataFrame, orders: Table | pd.DataFrame) -> tuple[Table, Table]:
-    """Both as tables of one engine, since they are joined there."""
-    first = as_table(assignments, "assignments", "experiment", "variant", "unit_id", "assigned_at")
-    second = as_table(orders, "orders", "customer_id", "ordered_at")
-    if isinstance(assignments, pd.DataFrame) and isinstance(orders, pd.DataFrame):
-        engine = DuckDBEngine()
-        engine.connection.register("assignments", assignments)
-        engine.connection.register("orders", orders)
-        first = Table(engine, first.name, "assignments", first.columns)
-        second = Table(engine, second.name, "orders", second.columns)
-    if first.engine is not second.engine:
-        raise ParameterError(
-            "assignments and orders are joined where they lie: pass both from one shop, or both as frames"
-        )
-    return first, second if "net_amount" in second.columns else second.require("amount")

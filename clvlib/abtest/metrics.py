@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+import pandas as pd
+
 from clvlib.errors import ThinDataWarning
 from clvlib.stats.effect import Effect
 from clvlib.stats.means import Moments, mean_difference, mean_interval, mean_ratio
 from clvlib.stats.proportions import proportion_difference, proportion_interval, proportion_ratio
 from clvlib.stats.sampling import detectable_difference, detectable_mean_difference
 
-__all__ = ["METRICS", "Arm", "Mean", "Metric", "Proportion"]
+__all__ = ["METRICS", "Adjusted", "Arm", "Mean", "Metric", "Proportion"]
 
 Row = Mapping[str, Any]
 NAN = float("nan")
@@ -63,8 +66,20 @@ class Metric(Protocol):
         """SQL aggregates over people, by the name under which they come back."""
         ...
 
+    def merge(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Aggregates of several groups that do not overlap, from theirs."""
+        ...
+
+    def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
+        """Add to each arm's aggregates what follows from those of all arms."""
+        ...
+
     def arm(self, row: Row, level: float) -> Arm:
         """One arm's value with its interval."""
+        ...
+
+    def varies(self, treatment: Row, control: Row) -> bool:
+        """Whether there is anything that a test could weigh."""
         ...
 
     def difference(self, treatment: Row, control: Row, level: float, null: float = 0.0) -> Effect:
@@ -100,6 +115,14 @@ class Proportion:
         """Count the people with the event."""
         return {f"{self.name}_total": f"SUM(CASE WHEN {self.event} THEN 1 ELSE 0 END)"}
 
+    def merge(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Add up."""
+        return {f"{self.name}_total": float(rows[f"{self.name}_total"].sum())}
+
+    def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
+        """Return them as they are."""
+        return dict(arms)
+
     def _counts(self, row: Row) -> tuple[int, int]:
         return int(row[f"{self.name}_total"]), int(row["people"])
 
@@ -108,6 +131,10 @@ class Proportion:
         x, n = self._counts(row)
         limits = proportion_interval(x, n, level).iloc[0]
         return Arm(n, x, x / n, float(limits["lower"]), float(limits["upper"]))
+
+    def varies(self, treatment: Row, control: Row) -> bool:  # noqa: ARG002 - as for every metric
+        """The score test needs no variance."""
+        return True
 
     def difference(self, treatment: Row, control: Row, level: float, null: float = 0.0) -> Effect:
         """Miettinen and Nurminen's inverted score test."""
@@ -145,6 +172,19 @@ class Mean:
         """Mean and sample variance."""
         return {f"{self.name}_mean": f"AVG({self.value})", f"{self.name}_variance": f"VAR_SAMP({self.value})"}
 
+    def merge(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Join means and variances (Chan, Golub & LeVeque 1983)."""
+        n, mean = rows["people"], rows[f"{self.name}_mean"]
+        mean_all = float(np.average(mean, weights=n))
+        return {
+            f"{self.name}_mean": mean_all,
+            f"{self.name}_variance": _joint(n, rows[f"{self.name}_variance"], (mean - mean_all) ** 2),
+        }
+
+    def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
+        """Return them as they are."""
+        return dict(arms)
+
     def _moments(self, row: Row) -> Moments:
         n = int(row["people"])
         return Moments(n, float(row[f"{self.name}_mean"]), float(row[f"{self.name}_variance"]) if n > 1 else 0.0)
@@ -158,10 +198,15 @@ class Mean:
             lower, upper = interval.lower, interval.upper
         return Arm(int(m.n), m.mean * m.n, m.mean, lower, upper)
 
+    def varies(self, treatment: Row, control: Row) -> bool:
+        """Whether both have at least two people, and anybody differs from the others."""
+        first, second = self._moments(treatment), self._moments(control)
+        return min(first.n, second.n) >= 2 and first.variance + second.variance > 0
+
     def difference(self, treatment: Row, control: Row, level: float, null: float = 0.0) -> Effect:
         """Welch's test; without any variance there is no test, and a warning says so."""
         first, second = self._moments(treatment), self._moments(control)
-        if min(first.n, second.n) < 2 or first.variance + second.variance == 0:
+        if not self.varies(treatment, control):
             warnings.warn(
                 f"{self.name}: no interval for {first.mean:g} against {second.mean:g}, since nothing varies within "
                 f"arms of {first.n:,} and {second.n:,} people",
@@ -186,8 +231,73 @@ class Mean:
         return detectable_mean_difference(error, power, alpha) if error > 0 else NAN
 
 
+@dataclass(frozen=True)
+class Adjusted(Mean):
+    """Mean per person less what a covariate from before the assignment explains (CUPED; Deng et al. 2013).
+
+    The covariate is no consequence of the arm, so the difference means the same and only its error shrinks: by the
+    squared correlation of the two. One slope serves all arms.
+
+    Attributes
+    ----------
+    covariate : str
+        SQL expression of a person's row, known before the assignment.
+    """
+
+    covariate: str = "revenue_before"
+
+    def aggregates(self) -> dict[str, str]:
+        """Means, sample variances and covariance of value and covariate."""
+        y, x, name = self.value, self.covariate, self.name
+        return {
+            f"{name}_raw_mean": f"AVG({y})",
+            f"{name}_raw_variance": f"VAR_SAMP({y})",
+            f"{name}_before_mean": f"AVG({x})",
+            f"{name}_before_variance": f"VAR_SAMP({x})",
+            f"{name}_covariance": f"COVAR_SAMP({y}, {x})",
+        }
+
+    def merge(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Join means, variances and covariances."""
+        n, name = rows["people"], self.name
+        y, x = rows[f"{name}_raw_mean"], rows[f"{name}_before_mean"]
+        mean_y, mean_x = float(np.average(y, weights=n)), float(np.average(x, weights=n))
+        dy, dx = y - mean_y, x - mean_x
+        return {
+            f"{name}_raw_mean": mean_y,
+            f"{name}_raw_variance": _joint(n, rows[f"{name}_raw_variance"], dy * dy),
+            f"{name}_before_mean": mean_x,
+            f"{name}_before_variance": _joint(n, rows[f"{name}_before_variance"], dx * dx),
+            f"{name}_covariance": _joint(n, rows[f"{name}_covariance"], dy * dx),
+        }
+
+    def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
+        """Add the adjusted mean and variance of each arm, and the share of the variance that is gone."""
+        name = self.name
+        rows = pd.DataFrame.from_dict(dict(arms), orient="index")
+        n, x = rows["people"].astype(float), rows[f"{name}_before_mean"].astype(float)
+        vy, vx, c = (rows[f"{name}_{k}"].fillna(0.0) for k in ("raw_variance", "before_variance", "covariance"))
+        spread = float(((n - 1) * vx).sum())
+        slope = float(((n - 1) * c).sum()) / spread if spread > 0 else 0.0
+        mean = rows[f"{name}_raw_mean"] - slope * (x - np.average(x, weights=n))
+        variance = (vy - 2 * slope * c + slope * slope * vx).clip(lower=0.0)
+        raw = float(((n - 1) * vy).sum())
+        gone = 1 - float(((n - 1) * variance).sum()) / raw if raw > 0 else 0.0
+        more = pd.DataFrame({f"{name}_mean": mean, f"{name}_variance": variance, f"{name}_reduction": gone})
+        added = {arm: {str(k): v for k, v in more.loc[arm].items()} for arm in arms}
+        return {arm: {**row, **added[arm]} for arm, row in arms.items()}
+
+
+def _joint(n: pd.Series, within: pd.Series, between: pd.Series) -> float:
+    """Sample (co)variance of the union, from those of its parts and the squares between their means."""
+    total = float(n.sum())
+    squares = ((n - 1) * within.fillna(0.0)).sum() + (n * between).sum()
+    return float(squares) / (total - 1) if total > 1 else NAN
+
+
 # what an experiment on orders can be judged by
 METRICS: dict[str, Metric] = {
     "conversion": Proportion("conversion", "orders > 0"),
     "revenue": Mean("revenue", "revenue"),
+    "adjusted revenue": Adjusted("adjusted revenue", "revenue"),
 }

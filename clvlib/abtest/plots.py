@@ -10,14 +10,14 @@ import pandas as pd
 
 from clvlib.abtest.decision import amount
 from clvlib.abtest.experiment import ExperimentResult
-from clvlib.errors import ParameterError
-from clvlib.plotting import ACCENT, INK, MUTED, WARN, count_axis, new_axes, percent_axis, styled
+from clvlib.errors import EmptyDataError, ParameterError
+from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, count_axis, new_axes, percent_axis, styled
 from clvlib.stats.sampling import detectable_difference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["detectable_frame", "detectable_plot", "forest_frame", "forest_plot", "rate_plot"]
+__all__ = ["detectable_frame", "detectable_plot", "forest_frame", "forest_plot", "looks_plot", "rate_plot"]
 
 _COLOURS = {"better": ACCENT, "worse": WARN, "not told apart": MUTED, "control": INK}
 
@@ -179,6 +179,56 @@ def detectable_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
         if row["unit"] == "share":
             percent_axis(ax, decimals=1)
     return ax
+
+
+def looks_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
+    """Draw the effect at the end of each week so far, with intervals that hold at all looks; the frame is ``.looks``.
+
+    Parameters
+    ----------
+    result : ExperimentResult
+        What was found.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure when left out.
+
+    Raises
+    ------
+    EmptyDataError
+        There was no look yet that could tell anything.
+    """
+    frame = result.looks
+    if frame.empty:
+        raise EmptyDataError(f"experiment {result.name!r}: no week has ended yet that could tell anything")
+    share = result.rows()["unit"].iloc[0] == "share"
+    days = pd.to_datetime(frame["look"]) - pd.Timedelta("1us")  # the last day that the look includes
+    with styled():
+        ax = new_axes(height=3.6) if ax is None else ax
+        ax.axhline(0, color=MUTED, linewidth=1)
+        arms = list(dict.fromkeys(frame["arm"]))
+        for place, arm in enumerate(arms):
+            rows = (frame["arm"] == arm).to_numpy()
+            colour = PALETTE[place % len(PALETTE)]
+            x = days[rows].to_numpy().astype("datetime64[D]")
+            y, lower, upper = frame.loc[rows, ["difference", "lower", "upper"]].to_numpy(dtype=float).T
+            ax.errorbar(x, y, (y - lower, upper - y), fmt="o-", color=colour, capsize=4, linewidth=1.6, label=arm)
+        if len(arms) > 1:
+            ax.legend(title="arm")
+        ax.set_xticks(np.unique(days.to_numpy().astype("datetime64[D]")))
+        ax.set_xlabel("windows over by")
+        ax.set_ylabel(f"{result.metric}, difference from {result.control}")
+        ax.set_title(_looks_claim(result))
+        if share:
+            percent_axis(ax, decimals=1)
+    return ax
+
+
+def _looks_claim(result: ExperimentResult) -> str:
+    """Title that says since when the interval leaves zero out, if it does."""
+    told = result.looks[(result.looks["lower"] > 0) | (result.looks["upper"] < 0)]
+    if told.empty:
+        return "No weekly look could tell an effect"
+    first = pd.Timestamp(told["look"].min()) - pd.Timedelta("1us")
+    return f"An effect could be told from {first:%Y-%m-%d} on, however often it was looked at"
 
 
 def _claim(effects: pd.DataFrame, control: str) -> str:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from clvlib.abtest.experiment import Experiment
 from clvlib.abtest.metrics import METRICS
+from clvlib.abtest.query import fetch, merged
 from clvlib.data.engine import DuckDBEngine, Table
 from clvlib.errors import DataError, EmptyDataError, EngineError, MissingColumnError, ParameterError, ThinDataWarning
 from tests.conftest import shared_data
@@ -45,7 +46,14 @@ def cells(arms: dict[str, tuple[int, int]], **more: object) -> pd.DataFrame:
     frame["revenue_mean"] = 50 * rate
     frame["revenue_variance"] = 2500 * rate * (1 - rate) * frame["people"] / (frame["people"] - 1)
     extras = {"extra_rows": 0, "bought_before": 0, "clusters": 0, "bad_amounts": 0, "last_assigned": START}
-    return frame.assign(**(extras | more))
+    return with_covariate(frame.assign(**(extras | {"look": START + pd.Timedelta("14D")} | more)))
+
+
+def with_covariate(frame: pd.DataFrame) -> pd.DataFrame:
+    """Nobody bought anything before."""
+    raw = {f"adjusted revenue_raw_{k}": frame[f"revenue_{k}"] for k in ("mean", "variance")}
+    before = {f"adjusted revenue_{k}": 0.0 for k in ("before_mean", "before_variance", "covariance")}
+    return frame.assign(**raw, **before)
 
 
 def status(result, check: str) -> str:
@@ -245,13 +253,16 @@ def test_integer_ids_and_a_quote_or_brace_in_the_name() -> None:
     assert result.table["total"].iloc[0] == 2
 
 
-def test_the_query_carries_over_to_spark_and_postgresql() -> None:
-    experiment = Experiment("script")
-    table = Table(DuckDBEngine(), "t", "t", ("cluster_id", "net_amount"))
-    sql = experiment._sql(table, table, "TIMESTAMP '2026-11-01 00:00:00'").format(t="t", orders="o")
+def test_the_query_carries_over_to_spark_and_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = ("experiment", "variant", "unit_id", "assigned_at", "cluster_id", "customer_id", "ordered_at", "amount")
+    table = Table(DuckDBEngine(), "t", "t", columns)
+    asked: list[str] = []
+    monkeypatch.setattr(DuckDBEngine, "query", lambda _, sql: asked.append(sql))
+    fetch(table, table, METRICS.values(), name="x", window=pd.Timedelta("7D"), history=pd.Timedelta("28D"))
+    (sql,) = asked
     for dialect in ("spark", "postgres"):
         (out,) = sqlglot.transpile(sql, read="duckdb", write=dialect, unsupported_level=sqlglot.ErrorLevel.RAISE)
-        assert "COUNT(DISTINCT" in out
+        assert "VAR_SAMP" in out.upper() or "VARIANCE" in out.upper()
 
 
 # --- the gate ---------------------------------------------------------------------------------------------------------
@@ -318,7 +329,7 @@ counts = st.tuples(st.integers(1, 3000), st.floats(0, 1)).map(lambda t: (t[0], r
 @given(
     st.lists(counts, min_size=2, max_size=5),
     st.sampled_from([0.8, 0.95, 0.99]),
-    st.sampled_from(["once", "any"]),
+    st.sampled_from(["once", "weekly", "any"]),
     st.sampled_from(sorted(METRICS)),
 )
 @pytest.mark.filterwarnings("ignore::clvlib.errors.ThinDataWarning")
@@ -333,7 +344,7 @@ def test_verdict_interval_and_p_value_agree(arms: list[tuple[int, int]], level: 
     for row in rows.itertuples():
         told = row.p_adjusted <= 1 - level
         assert told == (row.verdict in {"better", "worse"})
-        if np.isfinite(row.lower):
+        if not np.isnan(row.lower):
             assert told == (row.lower > 0 or row.upper < 0)
             assert row.lower <= row.difference <= row.upper
         if np.isfinite(row.relative_lower) and np.isfinite(row.relative_upper):
@@ -367,7 +378,7 @@ def test_ten_arms_of_nothing() -> None:
 
 def test_nothing_worth_having_is_not_waited_for() -> None:
     frame = cells({"A": (40_000, 4000), "B": (40_000, 4010)})
-    waiting = pd.concat([frame, frame.assign(status="open", people=50, conversion_total=0)])
+    waiting = pd.concat([frame, frame.assign(status="open", people=50, conversion_total=0, look=pd.NaT)])
     assert Experiment("script", looks="any").judge(waiting).verdict == "keep running"
     futile = Experiment("script", looks="any", minimum_effect=0.02).judge(waiting)
     assert futile.verdict == "do not ship"
@@ -376,7 +387,7 @@ def test_nothing_worth_having_is_not_waited_for() -> None:
 
 def test_before_the_end_nothing_is_decided_at_a_single_look() -> None:
     frame = cells({"A": (2000, 200), "B": (2000, 300)})
-    waiting = pd.concat([frame, frame.assign(status="open", people=50)])
+    waiting = pd.concat([frame, frame.assign(status="open", people=50, look=pd.NaT)])
     assert Experiment("script").judge(waiting).verdict == "keep running"
     assert Experiment("script", looks="any").judge(waiting).verdict == "ship"
 
@@ -386,6 +397,140 @@ def test_html_and_table() -> None:
     assert "ship" in result._repr_html_()
     assert result.table.loc[0, "verdict"] == "control"
     assert result.table.loc[[0], "difference"].isna().all()
+
+
+# --- looks ------------------------------------------------------------------------------------------------------------
+
+
+def weekly(looks: int, n: int, rates: tuple[float, float]) -> pd.DataFrame:
+    """People of each week's end, ``n`` an arm each time."""
+    parts = [
+        cells({"A": (n, round(n * rates[0])), "B": (n, round(n * rates[1]))}, look=START + pd.Timedelta(7 * k, "D"))
+        for k in range(1, looks + 1)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_five_planned_looks_use_lan_and_demets_boundaries() -> None:
+    experiment = Experiment("script", metric="revenue", looks="weekly", min_per_arm=1, planned_per_arm=10_000)
+    frame = weekly(5, 2000, (0.1, 0.11))
+    for looks, critical in enumerate([4.877, 3.357, 2.680, 2.290, 2.031], start=1):
+        part = frame[frame["look"] <= START + pd.Timedelta(7 * looks, "D")]
+        row = experiment.judge(part).primary.iloc[0]
+        error = (row["upper"] - row["lower"]) / 2 / critical
+        n = 2000 * looks
+        p = np.array([0.1, 0.11])
+        assert error == pytest.approx((2500 * (p * (1 - p)).sum() / (n - 1)) ** 0.5, rel=1e-3)
+
+
+def test_what_comes_after_the_plan_is_complete_is_not_used() -> None:
+    experiment = Experiment("script", looks="weekly", min_per_arm=4000)
+    frame = weekly(6, 1000, (0.10, 0.11))
+    later = frame["look"] > START + pd.Timedelta("28D")
+    frame.loc[later & (frame["variant"] == "B"), "conversion_total"] = 900
+    result, then = experiment.judge(frame), experiment.judge(frame[~later])
+    pd.testing.assert_frame_equal(result.table, then.table)
+    pd.testing.assert_frame_equal(result.looks, then.looks)
+    assert (result.verdict, result.primary["n"].iloc[0]) == ("do not ship", 4000)
+    assert Experiment("script", looks="any", min_per_arm=4000).judge(frame).verdict == "ship"
+
+
+def test_a_look_without_anybody_new_is_no_look() -> None:
+    frame = weekly(3, 1000, (0.10, 0.11))
+    idle = cells({"A": (1, 0)}, look=START + pd.Timedelta("28D"))  # the smallest arm has grown by nobody
+    experiment = Experiment("script", looks="weekly", min_per_arm=4000)
+    assert len(experiment.judge(pd.concat([frame, idle])).looks) == 3
+
+
+def test_weekly_looks_of_a_shop() -> None:
+    """Weeks end on Sunday: windows that end on Monday at midnight belong to the week before."""
+    assigned = people(A=6, B=6)
+    monday = pd.Timestamp("2026-10-05")
+    assigned["assigned_at"] = [monday, monday + pd.Timedelta("1us"), *[monday + pd.Timedelta("8D")] * 4] * 2
+    orders = pd.DataFrame({"customer_id": ["A0", "B1"], "ordered_at": monday + pd.Timedelta("1D"), "amount": 10.0})
+    frame = fetch(
+        assigned, orders, METRICS.values(), name="script", window=pd.Timedelta("7D"), history=pd.Timedelta("28D"),
+        as_of="2026-10-21",
+    )  # fmt: skip
+    looks = frame[frame["variant"] == "A"].set_index("look")["people"].to_dict()
+    assert looks == {
+        pd.Timestamp("2026-10-12"): 1,
+        pd.Timestamp("2026-10-19"): 1,
+        pd.Timestamp("2026-10-22"): 4,  # the week is not over: the data end on the 21st
+    }
+
+
+@pytest.mark.slow
+def test_twelve_weekly_looks_of_an_experiment_under_no_effect() -> None:
+    """The whole way from weekly aggregates: the share of runs in which any look would have shipped or stopped it."""
+    rng = np.random.default_rng(99)
+    runs, told = 60, {"weekly": 0, "any": 0}
+    for _ in range(runs):
+        x = rng.binomial(400, 0.1, (12, 2))
+        weeks = [cells({"A": (400, a), "B": (400, b)}, look=START + pd.Timedelta(k, "W")) for k, (a, b) in enumerate(x)]
+        frame = pd.concat(weeks, ignore_index=True)
+        for looks in told:
+            found = Experiment("script", looks=looks, min_per_arm=4800).judge(frame).looks
+            told[looks] += bool(((found["lower"] > 0) | (found["upper"] < 0)).any())
+    assert max(told.values()) <= 8  # 60 runs at 5%: more than 8 has a chance of 0.4%
+
+
+# --- less variance ----------------------------------------------------------------------------------------------------
+
+
+def covaried(rng: np.random.Generator, n: int, effect: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """People with orders before and after, correlated, and the frame of both for other methods."""
+    before = rng.gamma(2, 20, n)
+    arm = rng.integers(0, 2, n)
+    after = np.maximum(0.8 * before + rng.normal(10, 15, n) + effect * arm, 0.01)
+    ids = [f"p{i}" for i in range(n)]
+    assigned = pd.DataFrame(
+        {"experiment": "script", "variant": np.where(arm, "B", "A"), "unit_id": ids, "assigned_at": START}
+    )
+    orders = pd.concat([bought(ids, before, "-5D"), bought(ids, after, "3D")])
+    return assigned, orders, pd.DataFrame({"y": after, "x": before, "arm": arm})
+
+
+def test_adjusted_revenue_is_the_analysis_of_covariance() -> None:
+    from statsmodels.api import OLS, add_constant
+
+    assigned, orders, frame = covaried(np.random.default_rng(3), 3000, 2.0)
+    result = Experiment("script", min_per_arm=1, metric="adjusted revenue").analyse(assigned, orders, as_of=LATER)
+    row = result.primary.iloc[0]
+    ols = OLS(frame["y"], add_constant(frame[["arm", "x"]])).fit()
+    assert row["difference"] == pytest.approx(ols.params["arm"], rel=1e-9)
+    assert (row["upper"] - row["lower"]) / 2 == pytest.approx(1.96 * ols.bse["arm"], rel=0.01)
+    within = frame.groupby("arm")[["y", "x"]].transform(lambda v: v - v.mean())
+    assert row["reduction"] == pytest.approx(within["y"].corr(within["x"]) ** 2, rel=1e-9)
+    raw = result.effects("revenue").iloc[0]
+    assert row["upper"] - row["lower"] < 0.65 * (raw["upper"] - raw["lower"])
+
+
+parts = st.lists(
+    st.lists(st.tuples(st.floats(-100, 100), st.floats(0, 50)), min_size=1, max_size=6), min_size=1, max_size=5
+)
+
+
+@given(parts)
+def test_joining_aggregates_of_parts_gives_those_of_the_whole(groups: list[list[tuple[float, float]]]) -> None:
+    def aggregate(rows: list[tuple[float, float]]) -> dict[str, float]:
+        y, x = np.array(rows).T
+        one = len(rows) == 1
+        c = np.full((2, 2), np.nan) if one else np.cov(y, x)
+        name = "adjusted revenue"
+        return {
+            **dict.fromkeys(("extra_rows", "bought_before", "clusters", "bad_amounts"), 0),
+            "variant": "A", "status": "mature", "look": START, "last_assigned": START, "people": len(rows),
+            "conversion_total": int((y > 0).sum()), "revenue_mean": y.mean(), "revenue_variance": c[0, 0],
+            f"{name}_raw_mean": y.mean(), f"{name}_raw_variance": c[0, 0], f"{name}_before_mean": x.mean(),
+            f"{name}_before_variance": c[1, 1], f"{name}_covariance": c[0, 1],
+        }  # fmt: skip
+
+    whole = aggregate([row for group in groups for row in group])
+    joined = merged(pd.DataFrame([aggregate(group) for group in groups]), ["variant"], METRICS.values()).iloc[0]
+    for key, value in whole.items():
+        if key in joined and isinstance(value, (int, float)):
+            assert joined[key] == pytest.approx(value, rel=1e-9, abs=1e-9, nan_ok=True)
 
 
 # --- by simulation ----------------------------------------------------------------------------------------------------
@@ -400,7 +545,7 @@ def simulate(rng: np.random.Generator, runs: int, n: int, rates: tuple[float, fl
         figures = {"revenue_mean": spend.mean(1), "revenue_variance": spend.var(1, ddof=1)}
         rows.append(pd.DataFrame({"run": range(runs), "variant": arm, "conversion_total": x} | figures))
     frame = pd.concat(rows).assign(status="mature", people=n, extra_rows=0, bought_before=0, clusters=0, bad_amounts=0)
-    return frame.assign(last_assigned=START)
+    return with_covariate(frame.assign(last_assigned=START, look=START))
 
 
 @pytest.mark.slow

@@ -1,21 +1,29 @@
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from clvlib.abtest.experiment import Experiment
-from clvlib.abtest.plots import detectable_frame, detectable_plot, forest_frame, forest_plot, rate_plot
-from clvlib.errors import ParameterError, ThinDataWarning
-from tests.abtest.test_experiment import cells
+from clvlib.abtest.plots import detectable_frame, detectable_plot, forest_frame, forest_plot, looks_plot, rate_plot
+from clvlib.errors import EmptyDataError, ParameterError, ThinDataWarning
+from tests.abtest.test_experiment import START, cells
 
 
 def test_forest_plot_draws_what_its_frame_says() -> None:
     result = Experiment("script").judge(cells({"A": (2000, 200), "B": (2000, 264), "C": (2000, 190)}))
     frame = forest_frame(result)
-    assert frame["label"].tolist() == ["conversion, B", "conversion, C", "revenue, B", "revenue, C"]
+    assert frame["label"].tolist() == [
+        "conversion, B",
+        "conversion, C",
+        "revenue, B",
+        "revenue, C",
+        "adjusted revenue, B",
+        "adjusted revenue, C",
+    ]
     assert frame["verdict"].tolist()[:2] == ["better", "not told apart"]
     ax = forest_plot(result)
     assert [label.get_text() for label in ax.get_yticklabels()] == frame["label"].tolist()
-    (dots,) = [c for c in ax.collections if len(c.get_offsets()) == 4]
+    (dots,) = [c for c in ax.collections if len(c.get_offsets()) == 6]
     assert dots.get_offsets()[:, 0].tolist() == pytest.approx(frame["relative"].tolist())
     assert ax.get_title(loc="left") == "Ship B: effects in experiment script"
 
@@ -31,7 +39,7 @@ def test_rate_plot_draws_every_arm() -> None:
     assert rate_plot(worse).get_title(loc="left") == "B's conversion is 3.20 points below A's"
     same = Experiment("script").judge(cells({"A": (2000, 264), "B": (2000, 260)}))
     assert rate_plot(same).get_title(loc="left") == "No arm's conversion can be told above A's"
-    with pytest.raises(ParameterError, match="'clicks' is none of conversion, revenue"):
+    with pytest.raises(ParameterError, match="'clicks' is none of conversion, revenue, adjusted revenue"):
         rate_plot(result, "clicks")
 
 
@@ -56,3 +64,16 @@ def test_nothing_to_draw() -> None:
         result = Experiment("script").judge(cells({"A": (2000, 0), "B": (2000, 0)}))
     with pytest.raises(ParameterError, match="nothing to draw"):
         forest_plot(result)
+
+
+def test_looks_plot_draws_a_point_per_week() -> None:
+    weeks = [cells({"A": (600, 60), "B": (600, 80)}, look=START + pd.Timedelta(7 * k, "D")) for k in range(1, 5)]
+    result = Experiment("script", looks="weekly", min_per_arm=2400).judge(pd.concat(weeks, ignore_index=True))
+    ax = looks_plot(result)
+    assert ax.containers[0].lines[0].get_ydata().tolist() == pytest.approx(result.looks["difference"].tolist())
+    assert ax.get_title(loc="left").startswith("An effect could be told from")
+    same = Experiment("script").judge(cells({"A": (600, 60), "B": (600, 60)}))
+    assert looks_plot(same).get_title(loc="left") == "No weekly look could tell an effect"
+    early = Experiment("script").judge(cells({"A": (2, 1), "B": (2, 1)}))
+    with pytest.raises(EmptyDataError, match="no week has ended yet"):
+        looks_plot(early)

@@ -1,0 +1,193 @@
+"""The one question that an experiment asks of the engine, and the arithmetic that joins its answers."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from clvlib.abtest.metrics import Metric
+from clvlib.data.engine import DuckDBEngine, Table, as_table, identifier, literal
+from clvlib.errors import ParameterError
+
+__all__ = ["COUNTS", "fetch", "merged", "span"]
+
+COUNTS = ("people", "extra_rows", "bought_before", "clusters", "bad_amounts")
+
+
+def fetch(
+    assignments: Table | pd.DataFrame,
+    orders: Table | pd.DataFrame,
+    metrics: Iterable[Metric],
+    *,
+    name: str,
+    window: pd.Timedelta,
+    history: pd.Timedelta,
+    as_of: str | dt.date | None = None,
+) -> pd.DataFrame:
+    """Aggregate an experiment by arm, by whether people's windows are over, and by the week in which they ended.
+
+    Parameters
+    ----------
+    assignments, orders : Table or pandas.DataFrame
+        As :meth:`clvlib.abtest.experiment.Experiment.analyse` takes them.
+    metrics : iterable of Metric
+        Whose aggregates are wanted.
+    name : str
+        Name of the experiment.
+    window, history : pandas.Timedelta
+        How long after the assignment orders count, and how long before it they serve for comparison.
+    as_of : str or date, optional
+        Until when the data are known.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per ``variant``, ``status`` (``mature``, ``open``, ``double``) and ``look`` (the end of the ISO week in
+        which the windows ended, or of the data; missing unless mature) with the :data:`COUNTS`, ``last_assigned`` and
+        the aggregates of all metrics.
+    """
+    people, purchases = _together(assignments, orders)
+    wanted = [f"{sql} AS {identifier(key)}" for m in metrics for key, sql in m.aggregates().items()]
+    sql = _sql(people, purchases, name, (_seconds(window), _seconds(history)), _end(as_of)) + ", ".join(wanted)
+    return people.query(
+        f"{sql}\nFROM dated GROUP BY variant, status, look ORDER BY variant, status, look", orders=purchases
+    )
+
+
+def merged(cells: pd.DataFrame, by: list[str], metrics: Iterable[Metric]) -> pd.DataFrame:
+    """Join the aggregates of groups that do not overlap into those of ``by``, exactly.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        What :func:`fetch` returned.
+    by : list of str
+        Columns that stay apart.
+    metrics : iterable of Metric
+        Whose aggregates are there.
+    """
+    known = list(metrics)
+
+    def join(group: pd.DataFrame) -> dict[str, Any]:
+        row: dict[str, Any] = {column: group[column].sum() for column in COUNTS}
+        row["last_assigned"] = group["last_assigned"].max()
+        for metric in known:
+            row |= metric.merge(group)
+        return row
+
+    groups = cells.groupby(by, sort=False)
+    keys = [key if isinstance(key, tuple) else (key,) for key, _ in groups]
+    rows: list[dict[str, Any]] = [
+        dict(zip(by, key, strict=True)) | join(group) for key, (_, group) in zip(keys, groups, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=[*by, *(c for c in cells.columns if c not in {"variant", "status", "look"})])
+
+
+def span(text: str, what: str) -> pd.Timedelta:
+    """Read a span such as ``"7D"``.
+
+    Raises
+    ------
+    ParameterError
+        It is none, or shorter than a second.
+    """
+    try:
+        length = pd.Timedelta(text)
+    except ValueError as error:
+        raise ParameterError(f"{what}: {text!r} is no span such as '7D' or '48h'") from error
+    if not length >= pd.Timedelta("1s"):
+        raise ParameterError(f"{what}: a span of at least a second is needed; found {text!r}")
+    return length
+
+
+def _seconds(length: pd.Timedelta) -> str:
+    return f"INTERVAL {round(length.total_seconds())} SECOND"
+
+
+def _sql(assignments: Table, orders: Table, name: str, spans: tuple[str, str], end: str) -> str:
+    """From rows to people; a metric may use the columns of ``outcomes``. A number less itself is 0 if it is finite."""
+    window, history = spans
+    money = "net_amount" if "net_amount" in orders.columns else "amount"
+    wanted = literal(name).replace("{", "{{").replace("}", "}}")
+    cluster, size = "NULL", "NULL"
+    if "cluster_id" in assignments.columns:
+        cluster = "MIN(CAST(cluster_id AS VARCHAR))"
+        size = "CASE WHEN p.cluster_id IS NOT NULL THEN COUNT(*) OVER (PARTITION BY p.cluster_id) END"
+    return f"""
+WITH known AS (SELECT {end} AS until),
+people AS (
+  SELECT CAST(unit_id AS VARCHAR) AS unit_id, MIN(CAST(variant AS VARCHAR)) AS variant,
+         COUNT(DISTINCT variant) AS variants, COUNT(*) AS seen, MIN(CAST(assigned_at AS TIMESTAMP)) AS assigned_at,
+         {cluster} AS cluster_id
+  FROM {{t}} AS _a, known
+  WHERE experiment = {wanted} AND unit_id IS NOT NULL AND variant IS NOT NULL
+    AND CAST(assigned_at AS TIMESTAMP) < known.until
+  GROUP BY CAST(unit_id AS VARCHAR)
+),
+purchases AS (
+  SELECT p.unit_id, CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at AS earlier, CAST(o.{money} AS DOUBLE) AS amount
+  FROM people AS p JOIN {{orders}} AS o ON CAST(o.customer_id AS VARCHAR) = p.unit_id CROSS JOIN known
+  WHERE CAST(o.ordered_at AS TIMESTAMP) >= p.assigned_at - {history}
+    AND CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at + {window} AND CAST(o.ordered_at AS TIMESTAMP) < known.until
+),
+bought AS (
+  SELECT unit_id,
+         SUM(CASE WHEN earlier THEN 0 ELSE 1 END) AS orders, SUM(CASE WHEN earlier THEN 1 ELSE 0 END) AS before,
+         SUM(CASE WHEN earlier THEN 0 ELSE amount END) AS revenue,
+         SUM(CASE WHEN earlier THEN amount ELSE 0 END) AS revenue_before,
+         SUM(CASE WHEN amount - amount = 0 THEN 0 ELSE 1 END) AS bad_amounts
+  FROM purchases GROUP BY unit_id
+),
+outcomes AS (
+  SELECT p.variant, p.seen, p.assigned_at, {size} AS cluster_size, p.assigned_at + {window} AS done, known.until,
+         CASE WHEN p.variants > 1 THEN 'double' WHEN p.assigned_at + {window} <= known.until THEN 'mature'
+              ELSE 'open' END AS status,
+         COALESCE(b.orders, 0) AS orders, COALESCE(b.revenue, 0) AS revenue,
+         COALESCE(b.before, 0) AS orders_before, COALESCE(b.revenue_before, 0) AS revenue_before,
+         COALESCE(b.bad_amounts, 0) AS bad_amounts
+  FROM people AS p CROSS JOIN known LEFT JOIN bought AS b ON b.unit_id = p.unit_id
+),
+dated AS (
+  SELECT *, CASE WHEN status = 'mature' THEN LEAST(until, CAST(DATE_TRUNC('week', done - INTERVAL 1 MICROSECOND)
+                                                            AS TIMESTAMP) + INTERVAL 7 DAY) END AS look
+  FROM outcomes
+)
+SELECT variant, status, look, COUNT(*) AS people, SUM(seen - 1) AS extra_rows,
+       SUM(CASE WHEN orders_before > 0 THEN 1 ELSE 0 END) AS bought_before,
+       COALESCE(SUM(1.0 / cluster_size), 0) AS clusters, SUM(bad_amounts) AS bad_amounts,
+       MAX(assigned_at) AS last_assigned, """
+
+
+def _end(as_of: str | dt.date | None) -> str:
+    """SQL of the first moment that is no longer known: after a date's end, at a time, or after the last one seen."""
+    if as_of is None:
+        return (
+            "(SELECT MAX(moment) + INTERVAL 1 MICROSECOND FROM (SELECT MAX(CAST(ordered_at AS TIMESTAMP)) AS moment "
+            "FROM {orders} AS _o UNION ALL SELECT MAX(CAST(assigned_at AS TIMESTAMP)) FROM {t} AS _a) AS _m)"
+        )
+    try:
+        at = pd.Timestamp(as_of)
+    except ValueError as error:
+        raise ParameterError(f"as_of: {as_of!r} is no date or time") from error
+    whole_day = not isinstance(as_of, dt.datetime) and at == at.normalize()
+    return literal(at + pd.Timedelta("1D") if whole_day else at)
+
+
+def _together(assignments: Table | pd.DataFrame, orders: Table | pd.DataFrame) -> tuple[Table, Table]:
+    """Both as tables of one engine, since they are joined there."""
+    first = as_table(assignments, "assignments", "experiment", "variant", "unit_id", "assigned_at")
+    second = as_table(orders, "orders", "customer_id", "ordered_at")
+    if isinstance(assignments, pd.DataFrame) and isinstance(orders, pd.DataFrame):
+        engine = DuckDBEngine()
+        engine.connection.register("assignments", assignments)
+        engine.connection.register("orders", orders)
+        first = Table(engine, first.name, "assignments", first.columns)
+        second = Table(engine, second.name, "orders", second.columns)
+    if first.engine is not second.engine:
+        raise ParameterError(
+            "assignments and orders are joined where they lie: pass both from one shop, or both as frames"
+        )
+    return first, second if "net_amount" in second.columns else second.require("amount")
