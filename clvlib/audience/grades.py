@@ -43,6 +43,13 @@ class Grades(Result):
     cuts: tuple[float, ...] = field(repr=False)
 
     @property
+    def formats(self) -> dict[str, str]:
+        """How a notebook writes the columns of ``table``."""
+        money = dict.fromkeys(["spend_from", "revenue", "spend", "basket"], "money")
+        shares = {str(name): "share" for name in self.table if str(name).endswith("_share")}
+        return {**money, **shares, "orders_per_customer": ".1f"}
+
+    @property
     def sentence(self) -> str:
         """What the highest grade brings, in words."""
         top = self.table.iloc[0]

@@ -17,6 +17,7 @@ from clvlib.errors import EmptyDataError, ParameterError, ThinDataWarning
 from clvlib.result import Result
 from clvlib.stats.effect import Effect
 from clvlib.stats.means import Moments, mean_difference, mean_interval, ratio_moments
+from clvlib.stats.proportions import proportion_interval
 
 __all__ = ["NewReturning", "new_returning", "new_returning_weeks", "weeks_sentence"]
 
@@ -28,8 +29,8 @@ class NewReturning(Result):
     """New and returning customers of a period.
 
     ``table`` has the rows ``new`` and ``returning`` (index ``kind``): ``buyers``, ``orders``, ``revenue`` (net of
-    refunds), ``buyer_share``, ``revenue_share``, ``orders_per_buyer``, ``basket`` (revenue per order) with ``lower``
-    and ``upper``.
+    refunds), ``buyer_share`` with Wilson limits ``share_lower`` and ``share_upper``, ``revenue_share``,
+    ``orders_per_buyer``, ``basket`` (revenue per order) with ``lower`` and ``upper``.
 
     Attributes
     ----------
@@ -133,7 +134,8 @@ def _basket(row: pd.Series) -> Moments:
 def _table(frame: pd.DataFrame, moments: dict[str, Moments], level: float) -> pd.DataFrame:
     counts = frame[["buyers", "orders"]].fillna(0).astype(np.int64)
     table = counts.assign(revenue=frame["revenue"].fillna(0.0))
-    table["buyer_share"] = table["buyers"] / table["buyers"].sum()
+    shares = proportion_interval(table["buyers"], table["buyers"].sum(), level)
+    table[["buyer_share", "share_lower", "share_upper"]] = shares
     table["revenue_share"] = table["revenue"] / table["revenue"].sum()
     table["orders_per_buyer"] = frame["mean_x"]
     table["basket"] = frame["revenue"] / frame["orders"]

@@ -42,8 +42,8 @@ __all__ = [
 ]
 
 
-def _titled(ax: Axes, title: str, otherwise: str) -> None:
-    ax.set_title(fill(title or otherwise[:1].upper() + otherwise[1:], 82))
+def _titled(ax: Axes, title: str, otherwise: str, width: int = 64) -> None:
+    ax.set_title(fill(title or otherwise[:1].upper() + otherwise[1:], width))
 
 
 def slots_data(result: Slots, measure: Measure = "views") -> pd.DataFrame:
@@ -83,7 +83,7 @@ def plot_slots(result: Slots, measure: Measure = "views", ax: Axes | None = None
         bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
         bar.set_label(f"{measure} per hour, mean week")
         bar.outline.set_visible(False)
-        _titled(ax, title, result.sentence)
+        _titled(ax, title, result.sentence_of(measure))
     return ax
 
 
@@ -136,7 +136,7 @@ def plot_index(
         ax.set_xlabel("share among buyers / share among viewers × 100")
         ax.grid(axis="y", visible=False)
         ax.legend(loc="best")
-        _titled(ax, title, result.sentence)
+        _titled(ax, title, result.sentence, 54)
     return ax
 
 
@@ -208,6 +208,6 @@ def plot_grades(result: Grades, ax: Axes | None = None, title: str = "") -> Axes
         ax.invert_yaxis()
         ax.set_xlim(0, min(1.0, float(data[["customer_share", "revenue_share"]].max().max())) * 1.12)
         ax.grid(axis="y", visible=False)
-        ax.legend(loc="lower right")
-        _titled(ax, title, result.sentence)
+        ax.legend(loc="best")
+        _titled(ax, title, result.sentence, 56)
     return percent_axis(ax, "x")

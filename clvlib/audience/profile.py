@@ -58,6 +58,13 @@ class Profile(Result):
     level: float
 
     @property
+    def formats(self) -> dict[str, str]:
+        """How a notebook writes the columns of ``table``."""
+        shares = {f"{who}_{what}": "share" for who in ("viewer", "buyer") for what in ("share", "lower", "upper")}
+        index = {"buyer_index": ".0f", "index_lower": ".0f", "index_upper": ".0f", "p_value": ".3f"}
+        return {name: form for name, form in (shares | index).items() if name in self.table}
+
+    @property
     def sentence(self) -> str:
         """The groups that differ most, in words."""
         if "buyer_index" not in self.table:

@@ -50,8 +50,11 @@ class Slots(Result):
 
     @property
     def sentence(self) -> str:
-        """When most happens, in words."""
-        name = self.measures[0]
+        """When most happens, in words, of the first measure."""
+        return self.sentence_of(self.measures[0])
+
+    def sentence_of(self, name: str) -> str:
+        """When most of one measure happens, in words."""
         hours, weekdays = (self.table.groupby(by)[name].sum() for by in ("hour", "weekday"))
         hour, weekday = int(hours.to_numpy().argmax()), int(weekdays.to_numpy().argmax())
         return (

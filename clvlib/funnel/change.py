@@ -67,7 +67,7 @@ class Change(Result):
         row = self.table.iloc[0]
         effect = 100 * (row["rate_effect"] + row["mix_effect"])
         return (
-            f"{moved}; {self.segment} stands out ({row['rate_then']:.1%} to {row['rate_now']:.1%}), "
+            f"{moved}; {self.segment} stands out ({row['rate_then']:.1%} to {row['rate_now']:.1%}) and makes up "
             f"{effect:+.1f} of the {100 * self.difference:+.1f} points".replace("-", "−")
         )
 

@@ -77,8 +77,8 @@ class FunnelResult(Result):
         at = int(lost.argmax()) + 1
         rate, whole = table["from_previous"].iloc[at], table["from_first"].iloc[-1]
         return (
-            f"{whole:.1%} of those who made {self.steps[0]} reach {self.steps[-1]}; "
-            f"most are lost before {self.steps[at]}, which {rate:.1%} of {self.steps[at - 1]} reach"
+            f"{whole:.1%} go all the way from {self.steps[0]} to {self.steps[-1]}; "
+            f"most are lost between {self.steps[at - 1]} and {self.steps[at]}, where {rate:.1%} go on"
         )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,8 +30,8 @@ __all__ = [
 ]
 
 
-def _titled(ax: Axes, title: str, otherwise: str) -> None:
-    ax.set_title(fill(title or otherwise[:1].upper() + otherwise[1:], 82))
+def _titled(ax: Axes, title: str, otherwise: str, width: int = 64) -> None:
+    ax.set_title(fill(title or otherwise[:1].upper() + otherwise[1:], width))
 
 
 def funnel_data(result: FunnelResult) -> pd.DataFrame:
@@ -102,6 +103,8 @@ def plot_trend(rates: pd.DataFrame, minimum: float, ax: Axes | None = None, titl
     -------
     matplotlib.axes.Axes
     """
+    from matplotlib.ticker import MaxNLocator
+
     data = trend_data(rates, minimum)
     with styled():
         ax = ax or new_axes(height=3.4)
@@ -111,9 +114,14 @@ def plot_trend(rates: pd.DataFrame, minimum: float, ax: Axes | None = None, titl
         below = data["below"].to_numpy()
         ax.plot(x[below], data["rate"][below], color=WARN, marker="o", linestyle="none")
         ax.axhline(minimum, color=WARN, lw=1.3, ls="--")
-        ax.text(0, minimum, f" threshold {minimum:.0%}", color=WARN, va="bottom", ha="left", fontsize=9.5)
+        above = not data["rate"].iloc[0] < minimum
+        ax.annotate(
+            f"threshold {minimum:.0%}", (0, minimum), xytext=(0, -4 if above else 4), textcoords="offset points",
+            va="top" if above else "bottom", color=WARN, fontsize=9.5,
+        )  # fmt: skip
         ax.set_xticks(x, [str(w)[-3:] if "W" in str(w) else str(w) for w in data.index])
         ax.set_ylim(0, max(minimum, data["upper"].max() if data["upper"].notna().any() else 0) * 1.2)
+        ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         ax.set_ylabel(label)
         _titled(ax, title, trend_sentence(rates, label or "the rate"))
     return percent_axis(ax)
@@ -129,6 +137,12 @@ def _worst(verdict: Threshold) -> str:
         return f"no segment is surely below {verdict.minimum:.0%}"
     row = verdict.failing.iloc[0]
     return f"{row['segment']} loses most: {row['people_lost']:,.0f} people to reach {verdict.minimum:.0%}"
+
+
+def _named(row: dict[Hashable, Any]) -> str:
+    """Name a segment so that a platform and a channel of one name can be told apart."""
+    what = "" if "×" in row["dimension"] else f"{row['dimension'].removesuffix('_id')}: "
+    return f"{what}{row['segment']} ({row['before']:,})"
 
 
 def plot_segments(verdict: Threshold, ax: Axes | None = None, title: str = "", rows: int = 10) -> Axes:
@@ -155,13 +169,12 @@ def plot_segments(verdict: Threshold, ax: Axes | None = None, title: str = "", r
             ax.plot([row["lower"], row["upper"]], [k, k], color=colors[row["verdict"]], lw=2)
             ax.plot([row["rate"]], [k], color=colors[row["verdict"]], marker="o")
         ax.axvline(verdict.minimum, color=WARN, lw=1.3, ls="--")
-        names = [f"{segment} ({people:,})" for segment, people in zip(data["segment"], data["before"], strict=True)]
-        ax.set_yticks(np.arange(len(data)), names)
+        ax.set_yticks(np.arange(len(data)), [_named(row) for row in data.to_dict("records")])
         ax.invert_yaxis()
         ax.set_xlim(left=0)
         ax.set_xlabel(f"rate of {verdict.step}; red fails {verdict.minimum:.0%}, grey is undecided, green passes")
         ax.grid(axis="y", visible=False)
-        _titled(ax, title, _worst(verdict))
+        _titled(ax, title, _worst(verdict), 56)
     return percent_axis(ax, "x")
 
 
@@ -198,11 +211,12 @@ def plot_change(result: Change, ax: Axes | None = None, title: str = "", dimensi
         ax.barh(y - 0.19, 100 * data["rate_effect"], height=0.36, color=ACCENT, label="rate within the segment")
         ax.barh(y + 0.19, 100 * data["mix_effect"], height=0.36, color=PALETTE[1], label="mix of traffic")
         ax.axvline(0, color=MUTED, lw=1)
-        names = [f"{s}  ◂" if s == result.segment else s for s in data["segment"]]
-        ax.set_yticks(y, names)
+        ax.set_yticks(y, data["segment"])
+        for label in ax.get_yticklabels():
+            label.set_color(WARN if label.get_text() == result.segment else INK)
         ax.invert_yaxis()
         ax.set_xlabel(f"contribution to the change of {result.step}, percentage points")
         ax.grid(axis="y", visible=False)
         ax.legend(loc="best")
-        _titled(ax, title, result.sentence)
+        _titled(ax, title, result.sentence, 54)
     return ax

@@ -94,6 +94,16 @@ class WeekFunnel:
         return funnel(self.events, self.steps, self.window, unit="session", level=self.level, **self._settled)
 
     @property
+    def settled(self) -> tuple[dt.date, dt.date]:
+        """First and last day of the starts that ``path`` counts."""
+        first, end = self._settled["starts"]
+        return first.date(), (end - pd.Timedelta(microseconds=1)).date()
+
+    def path_by(self, *by: str) -> FunnelResult:
+        """Return ``path`` by segments; a column that the events lack raises MissingColumnError."""
+        return funnel(self.events, self.steps, self.window, by, level=self.level, **self._settled)
+
+    @property
     def _settled(self) -> dict[str, Any]:
         end = pd.Timestamp(self.week.end) - pd.Timedelta(self.window)
         return {"starts": (end - dt.timedelta(days=7), end), "as_of": self.week.as_of}
