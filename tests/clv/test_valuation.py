@@ -1,0 +1,94 @@
+"""The chapter's object: a base valued, and a forecast checked, on CDNOW and on shops that are too thin."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import clvlib as clv
+from clvlib.clv.valuation import CustomerValue
+from clvlib.errors import EmptyDataError, ParameterError
+
+
+@pytest.fixture(scope="module")
+def shop(orders):
+    frame = orders.rename(columns={"date": "ordered_at"})
+    return clv.connect({"orders": frame.assign(ordered_at=frame["ordered_at"].dt.strftime("%Y-%m-%d"))})
+
+
+@pytest.fixture(scope="module")
+def study() -> CustomerValue:
+    return CustomerValue(horizon=52, margin=0.3, annual_rate=0.15)
+
+
+def test_the_base_is_the_sum_of_its_customers(shop, study):
+    base = study.of(shop, "1998-06-28")
+    assert base.customers == 2357 == len(base.table)
+    assert base.value == pytest.approx(base.table["value"].sum())
+    assert base.lower < base.value < base.upper
+    assert base.active == pytest.approx(base.table["probability_alive"].sum())
+    assert base.active_lower < base.active < base.active_upper <= 2357
+    assert base.segments["mean"].sum() == pytest.approx(base.value)
+    assert base.segments["share"].sum() == pytest.approx(1)
+    assert base.table["value"].is_monotonic_decreasing
+    assert 0.1 < base.top(0.1) < base.top(0.5) < base.top(1.0) + 1e-12
+    assert np.isfinite(base.table.select_dtypes("number").to_numpy()).all()
+    assert study.of(shop, "1998-06-28") is base
+    parameters = base.parameters()
+    assert parameters["parameter"].tolist() == ["r", "alpha", "a", "b", "p", "q", "gamma"]
+    assert "value" in base._repr_html_()
+
+
+def test_customers_at_risk(shop, study):
+    base = study.of(shop, "1998-06-28")
+    risky = base.at_risk(0.5)
+    assert (risky["frequency"] > 0).all()
+    assert risky["probability_alive"].between(0.1, 0.5).all()
+    assert risky["loss"].is_monotonic_decreasing
+    alive = risky["probability_alive"]
+    # a loss is what the customer would be worth if surely alive, less what he is worth
+    np.testing.assert_allclose(risky["loss"], risky["value"] / alive - risky["value"])
+
+
+def test_the_check_reproduces_the_published_holdout(shop, study):
+    check = study.check(shop, "1998-06-30", split="1997-09-30")
+    assert check.split == dt.date(1997, 9, 30)
+    assert check.purchases.log_likelihood_ == pytest.approx(-9582.429, abs=5e-4)
+    assert check.validation.expected == pytest.approx(1653.4, abs=0.05)
+    assert check.validation.actual == 1882
+    assert check.validation.mae == pytest.approx(0.78545, abs=5e-6)
+    assert not check.inside
+    assert check.table["actual"].iloc[0] == 1882
+    by_weeks = study.check(shop, "1998-06-28", weeks=13)
+    assert by_weeks.split == dt.date(1998, 3, 29)
+    assert by_weeks.validation.duration == 13
+    assert by_weeks.tracking["holdout"].sum() == 13
+
+
+def test_both_engines_give_the_same_base(shop, study):
+    other = CustomerValue(horizon=52, margin=0.3, annual_rate=0.15, engine="lifetimes").of(shop, "1998-06-28")
+    base = study.of(shop, "1998-06-28")
+    assert other.value == pytest.approx(base.value, rel=1e-4)
+    assert other.lower == pytest.approx(base.lower, rel=1e-3)
+
+
+def thin(rows) -> object:
+    return clv.connect({"orders": pd.DataFrame(rows, columns=["customer_id", "ordered_at", "amount"])})
+
+
+def test_shops_that_are_too_thin_get_a_sentence(study):
+    once = thin([("a", "2026-01-05", 10.0), ("b", "2026-01-07", 20.0)])
+    with pytest.raises(EmptyDataError, match="bought twice"):
+        study.of(once, "2026-01-11")
+    with pytest.raises(EmptyDataError, match="weeks of orders"):
+        study.check(once, "2026-01-11")
+    with pytest.raises(EmptyDataError):
+        study.of(once, "2025-01-01")
+    late = thin([("a", "2026-01-05", 10.0), ("a", "2026-06-01", 10.0)])
+    with pytest.raises(EmptyDataError, match="had bought twice"):
+        study.check(late, "2026-06-07")
+    with pytest.raises(ParameterError, match="at least one week"):
+        study.check(late, "2026-06-07", weeks=0)
