@@ -57,7 +57,7 @@ class Rule:
     power: float = 0.8
 
 
-def decide(primary: pd.DataFrame, gate: pd.DataFrame, rule: Rule) -> Decision:
+def decide(primary: pd.DataFrame, guardrails: pd.DataFrame, gate: pd.DataFrame, rule: Rule) -> Decision:
     """Decide from the rows of the primary metric.
 
     Parameters
@@ -65,6 +65,8 @@ def decide(primary: pd.DataFrame, gate: pd.DataFrame, rule: Rule) -> Decision:
     primary : pandas.DataFrame
         A row per treatment arm with ``arm``, ``metric``, ``unit``, ``n``, ``control_n``, ``difference``, ``lower``,
         ``upper``, ``level``, ``p_adjusted``, ``verdict``, ``detectable``.
+    guardrails : pandas.DataFrame
+        Likewise a row per guardrail and treatment arm, with ``margin``.
     gate : pandas.DataFrame
         What :func:`clvlib.abtest.gate.check` returned.
     rule : Rule
@@ -73,10 +75,12 @@ def decide(primary: pd.DataFrame, gate: pd.DataFrame, rule: Rule) -> Decision:
     Notes
     -----
     A failed check makes the experiment invalid whatever the effect; a shortage of people lets it run. Then an arm that
-    is better is shipped (the best of several); when every arm is worse or known to fall short of the smallest effect
-    worth having, none is. What cannot be told apart goes on while windows are open and is not shipped once they are
-    over. Unless the intervals hold at every look, nothing is decided before the windows are over: an ordinary test
-    that is looked at every week until it pleases rejects a true null not in 5% but in 21% of cases.
+    is better and whose guardrails hold is shipped (the best of several). One that is better but for a broken guardrail
+    is not; one for which a guardrail is not shown yet waits, as long as there is somebody to wait for. When every arm
+    is worse or known to fall short of the smallest effect worth having, none is shipped. What cannot be told apart goes
+    on while windows are open and is not shipped once they are over. Unless the intervals hold at every look, nothing is
+    decided before the windows are over: an ordinary test that is looked at every week until it pleases rejects a true
+    null not in 5% but in 21% of cases.
     """
     failed = gate[gate["status"] == FAIL]
     if len(failed):
@@ -91,8 +95,7 @@ def decide(primary: pd.DataFrame, gate: pd.DataFrame, rule: Rule) -> Decision:
         return Decision(KEEP_RUNNING, "", f"Keep running: {until}. So far {finding(best, rule.control)}.")
     better = primary[primary["verdict"] == "better"]
     if len(better):
-        best = _best(better)
-        return Decision(SHIP, str(best["arm"]), f"Ship {best['arm']}: {finding(best, rule.control)}.")
+        return _with_guardrails(better, guardrails, rule)
     if _short(primary, rule).all() or rule.open_until is None:
         arms = " or ".join(primary["arm"].astype(str))
         return Decision(DO_NOT_SHIP, "", f"Do not ship {arms}: {_why_not(best, rule)}.")
@@ -115,6 +118,31 @@ def amount(value: float, unit: str, *, sign: bool = False) -> str:
     else:
         text = f"{value:{plus},.3f}"
     return text.replace("-", "−")
+
+
+def _with_guardrails(better: pd.DataFrame, guardrails: pd.DataFrame, rule: Rule) -> Decision:
+    """Decide between arms that are better, by what they cost."""
+    fallen = guardrails[guardrails["verdict"] != "holds"]
+    clear = better[~better["arm"].isin(fallen["arm"])]
+    if len(clear):
+        best = _best(clear)
+        kept = "".join(f"; {row['metric']} holds" for _, row in guardrails[guardrails["arm"] == best["arm"]].iterrows())
+        return Decision(SHIP, str(best["arm"]), f"Ship {best['arm']}: {finding(best, rule.control)}{kept}.")
+    best = _best(better)
+    reasons = fallen[fallen["arm"] == best["arm"]]
+    costs = "; ".join(_cost(row) for _, row in reasons.iterrows())
+    sentence = f"{finding(best, rule.control)}, but {costs}."
+    undecided = guardrails[guardrails["verdict"] == "broken"]["arm"]
+    if rule.open_until is not None and not better["arm"].isin(undecided).all():
+        return Decision(KEEP_RUNNING, "", f"Keep running: {sentence}")
+    return Decision(DO_NOT_SHIP, "", f"Do not ship {' or '.join(better['arm'])}: {sentence}")
+
+
+def _cost(row: pd.Series) -> str:
+    margin = amount(row["margin"], str(row["unit"]))
+    claim = "falls by more than" if row["verdict"] == "broken" else "is not shown to fall by less than"
+    lower = amount(row["lower"], str(row["unit"]), sign=True)
+    return f"{row['metric']} {claim} {margin} (its interval begins at {lower})"
 
 
 def _best(rows: pd.DataFrame) -> pd.Series:
@@ -140,6 +168,8 @@ def finding(row: pd.Series, control: str) -> str:
         return f"{claim} ({why}, so there is no interval)"
     limits = f"{amount(row['lower'], unit, sign=True)} to {amount(row['upper'], unit, sign=True)}"
     people = f"{int(row['n']):,} against {int(row['control_n']):,} people"
+    if pd.notna(row["reduction"]):
+        people += f"; earlier spending explains {row['reduction']:.0%} of the variance"
     return f"{claim} ({100 * row['level']:.4g}% interval {limits}; p = {row['p_adjusted']:.2g}; {people})"
 
 

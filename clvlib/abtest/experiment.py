@@ -28,7 +28,7 @@ MANY, TINY = 10, 1e-15  # a look at which a tenth of alpha allows a level below 
 COLUMNS = (
     *("metric", "role", "unit", "arm", "n", "total", "value", "value_lower", "value_upper"),
     *("control_n", "difference", "lower", "upper", "level", "p_value", "p_adjusted"),
-    *("relative", "relative_lower", "relative_upper", "detectable", "reduction", "verdict"),
+    *("relative", "relative_lower", "relative_upper", "detectable", "reduction", "margin", "verdict"),
 )
 
 
@@ -39,12 +39,13 @@ class ExperimentResult(Result):
     Attributes
     ----------
     table : pandas.DataFrame
-        A row per metric and arm: ``metric``, ``role`` (primary or secondary), ``unit``, ``arm``, ``n`` (people whose
-        window is over), ``total``, ``value`` per person with ``value_lower``, ``value_upper``; then against the
+        A row per metric and arm: ``metric``, ``role`` (primary, guardrail or secondary), ``unit``, ``arm``, ``n``
+        (people whose window is over), ``total``, ``value`` per person with ``value_lower``, ``value_upper``; then against the
         control, and blank in its own row: ``control_n``, ``difference``, ``lower``, ``upper``, ``level``, ``p_value``,
         ``p_adjusted``, ``relative`` (a share of the control's value), ``relative_lower``, ``relative_upper``,
         ``detectable`` (smallest difference found at the power asked for), ``reduction`` (share of the variance that an
-        adjustment took away), ``verdict`` (better, worse, not told apart; control).
+        adjustment took away), ``margin`` (by how much a guardrail may fall), ``verdict`` (better, worse, not told
+        apart; of a guardrail holds, broken, not shown; control).
     gate : pandas.DataFrame
         A row per check of validity: ``check``, ``status``, ``found``, ``rule``.
     looks : pandas.DataFrame
@@ -153,6 +154,10 @@ class Experiment:
         ``planned_per_arm``; what comes after these are complete is not used. ``"any"``: decided at any look, by an
         asymptotic confidence sequence (Waudby-Smith et al. 2021) tuned to ``planned_per_arm``, whose intervals are
         wider by about a half there.
+    guardrails : mapping, optional
+        Metrics that must not fall, with the margin by which a fall is still borne, in the metric's unit. An arm is
+        shipped only when the same test that gives the interval shows that the fall is smaller (non-inferiority). As all
+        of them must hold, they need no correction for their number.
     planned_per_arm : int, optional
         People per arm that the test is planned for; ``min_per_arm`` when left out.
     history : str
@@ -189,6 +194,7 @@ class Experiment:
     minimum_effect: float | None = None
     power: float = 0.8
     looks: str = "once"
+    guardrails: Mapping[str, float] | None = None
     planned_per_arm: int | None = None
     history: str = "28D"
 
@@ -212,6 +218,16 @@ class Experiment:
             raise ParameterError(f"shares: every planned share must be positive; found {dict(self.shares)}")
         span(self.window, "window")
         span(self.history, "history")
+        self._check_guardrails()
+
+    def _check_guardrails(self) -> None:
+        for name, margin in (self.guardrails or {}).items():
+            if name not in METRICS or name == self.metric:
+                raise ParameterError(f"guardrails: {name!r} is the primary metric or none of {', '.join(METRICS)}")
+            if not 0 < margin < (1 if METRICS[name].unit == "share" else np.inf):
+                raise ParameterError(
+                    f"guardrails: the margin of {name} must be positive, a share below 1; found {margin}"
+                )
 
     def analyse(
         self,
@@ -286,7 +302,8 @@ class Experiment:
         table = self._table(arms, fractions)
         primary = table[(table["role"] == "primary") & (table["arm"] != self.control)].reset_index(drop=True)
         complete = self.looks == "weekly" and bool(fractions) and fractions[-1] >= 1
-        decision = self._decision(primary, gate, cells, complete=complete)
+        guardrails = table[(table["role"] == "guardrail") & (table["arm"] != self.control)]
+        decision = self._decision(primary, guardrails, gate, self._open_until(cells, complete=complete))
         return ExperimentResult(
             table=table,
             gate=gate,
@@ -361,9 +378,12 @@ class Experiment:
         for metric in METRICS.values():
             arms = metric.prepare(arms)
         rows: list[dict[str, Any]] = []
-        secondary = [name for name in METRICS if name != self.metric]
-        for role, names in (("primary", [self.metric]), ("secondary", secondary)):
-            rows += self._family(arms, role, [METRICS[name] for name in names], fractions)
+        guardrails = dict(self.guardrails or {})
+        secondary = [m for name, m in METRICS.items() if name != self.metric and name not in guardrails]
+        rows += self._family(arms, "primary", [METRICS[self.metric]], fractions)
+        for name, margin in guardrails.items():
+            rows += self._guardrail(arms, METRICS[name], margin, fractions)
+        rows += self._family(arms, "secondary", secondary, fractions)
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def _family(
@@ -386,6 +406,24 @@ class Experiment:
             for m in metrics
             for arm, row in arms.items()
         ]
+
+    def _guardrail(
+        self, arms: Mapping[str, Row], metric: Metric, margin: float, fractions: Sequence[float]
+    ) -> list[dict[str, Any]]:
+        """Rows of a metric that may fall by less than ``margin``: its test is that of a fall by ``margin``."""
+        rows = []
+        for arm, row in arms.items():
+            compared: dict[str, Any] = {"verdict": "control"}
+            if arm != self.control:
+                pair = (row, arms[self.control])
+                look = self._look(self.looks, pair, fractions)
+                effect = metric.difference(*pair, self.level, null=-margin)
+                compared = self._comparison(metric, pair, effect, 1 - look.alpha(1 - self.level))
+                p = look.p_value(effect.p_value)
+                compared |= {"level": self.level, "p_value": p, "p_adjusted": p, "margin": margin}
+                compared["verdict"] = _bounded(compared["lower"], compared["upper"], -margin)
+            rows.append(self._value(metric, row, "guardrail", arm) | compared)
+        return rows
 
     def _look(self, how: str, pair: tuple[Row, Row], fractions: Sequence[float]) -> Look:
         """Return the rule by which this look's p-values and levels are read."""
@@ -451,10 +489,19 @@ class Experiment:
             "verdict": verdict,
         }
 
-    def _decision(self, primary: pd.DataFrame, gate: pd.DataFrame, cells: pd.DataFrame, *, complete: bool) -> Decision:
+    def _open_until(self, cells: pd.DataFrame, *, complete: bool) -> pd.Timestamp | None:
         waiting = cells[cells["status"] == "open"]
-        until = None
-        if len(waiting) and not complete:
-            until = pd.Timestamp(waiting["last_assigned"].max()) + span(self.window, "window")
+        if complete or waiting.empty:
+            return None
+        return pd.Timestamp(waiting["last_assigned"].max()) + span(self.window, "window")
+
+    def _decision(
+        self, primary: pd.DataFrame, guardrails: pd.DataFrame, gate: pd.DataFrame, until: pd.Timestamp | None
+    ) -> Decision:
         rule = Rule(self.control, until, self.looks != "once", self.minimum_effect, self.power)
-        return decide(primary, gate, rule)
+        return decide(primary, guardrails, gate, rule)
+
+
+def _bounded(lower: float, upper: float, bound: float) -> str:
+    """Whether an interval shows that an effect lies above ``bound``, below it, or neither."""
+    return "holds" if lower > bound else "broken" if upper < bound else "not shown"

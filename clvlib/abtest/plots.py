@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["detectable_frame", "detectable_plot", "forest_frame", "forest_plot", "looks_plot", "rate_plot"]
 
 _COLOURS = {"better": ACCENT, "worse": WARN, "not told apart": MUTED, "control": INK}
+_COLOURS |= {"holds": ACCENT, "broken": WARN, "not shown": MUTED}
 
 
 def forest_frame(result: ExperimentResult) -> pd.DataFrame:
