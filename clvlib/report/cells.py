@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Final
@@ -155,42 +154,30 @@ def _output(output: Any, where: str) -> Part | None:
     return None if not text or text.startswith("<Figure size") else _text(text)
 
 
-def _code(source: str) -> Part:
-    return Part("code", f"<pre><code>{escape(source)}</code></pre>")
+def _code(sources: list[str]) -> list[Part]:
+    """Put the code of a section behind one click at its end, where it does not come between figure and table."""
+    return [Part("code", "".join(f"<pre><code>{escape(source)}</code></pre>" for source in sources))] if sources else []
 
 
 def chapter_page(name: str, node: Any, error: str = "", traceback: str = "") -> ChapterPage:
     """Turn an executed notebook into the parts of a chapter."""
     chapter = ChapterPage(name, error=error, traceback=traceback)
     markdown = mistune.create_markdown(renderer=_Markdown(chapter), plugins=["table", "strikethrough"])
+    code: list[str] = []
     for cell in node.cells:
         if cell.cell_type == "markdown":
             html = str(markdown(cell.source)).strip()
-            if html:
-                chapter.parts.append(Part("html", html))
+            if "<h3" in html:
+                chapter.parts += _code(code)
+                code = []
+            chapter.parts += [Part("html", html)] if html else []
         elif cell.cell_type == "code":
             where = chapter.sections[-1][1] if chapter.sections else chapter.title
-            parts = [part for output in cell.outputs if (part := _output(output, where))]
-            chapter.parts += parts
-            if cell.source.strip() and cell.execution_count:
-                chapter.parts.append(_code(cell.source))
+            chapter.parts += [part for output in cell.outputs if (part := _output(output, where))]
+            code += [cell.source] if cell.source.strip() and cell.execution_count else []
+    chapter.parts += _code(code)
     chapter.title = chapter.title or name.replace("_", " ")
-    chapter.parts = list(_joined(chapter.parts))
     return chapter
-
-
-def _joined(parts: list[Part]) -> Iterator[Part]:
-    """Put code of neighbouring cells that show nothing in between behind one click."""
-    before: Part | None = None
-    for part in parts:
-        if before is not None and before.kind == part.kind == "code":
-            before = Part("code", before.html + part.html)
-            continue
-        if before is not None:
-            yield before
-        before = part
-    if before is not None:
-        yield before
 
 
 def within(chapters: list[ChapterPage], limit: int) -> None:

@@ -25,6 +25,7 @@ UNITS: Final = {
     "points": "a difference of proportions, written as percentage points",
     "ratio": "a quotient",
     "score": "a grade on a scale",
+    "p_value": "a probability under a hypothesis",
     "number": "anything else",
     "minutes": "a time",
     "hours": "a time",
@@ -109,6 +110,8 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
             text = f"{100 * number:.1f}%" if abs(number) >= 0.0005 or number == 0 else f"{100 * number:.1g}%"
         case "points":
             text = f"{100 * number:+.1f} pp"
+        case "p_value":
+            text = f"{number:.2g}" if number >= 0.0001 else "<0.0001"
         case "ratio" | "score" | "number":
             text = _plain(number)
         case _ if unit in _TIMES:

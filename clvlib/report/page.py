@@ -75,14 +75,8 @@ def _figure(kpi: Mapping[str, Any]) -> dict[str, str]:
         )
     better = {"higher": "higher is better", "lower": "lower is better"}.get(kpi["better"], "")
     level = "" if kpi["level"] == 0.95 or not interval else f"{100 * kpi['level']:g}%"
-    return {
-        "label": kpi["label"],
-        "text": text,
-        "interval": interval,
-        "level": level,
-        "why": kpi["why"],
-        "better": better,
-    }
+    why = kpi["why"] if is_absent(kpi["value"]) else ""
+    return {"label": kpi["label"], "text": text, "interval": interval, "level": level, "why": why, "better": better}
 
 
 def _alerts(harvests: Mapping[str, Harvest], titles: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -202,4 +196,5 @@ def render(
     rest = len(template.render(content | {"chapters": []}).encode())
     words = sum(len(part.html.encode()) for chapter in chapters for part in chapter.parts)
     within(chapters, LIMIT - rest - words - 200 * sum(len(chapter.parts) for chapter in chapters))
-    return template.render(content)
+    # a caption of its own width stays readable while its table is scrolled sideways
+    return template.render(content).replace("<caption>", "<caption><span>").replace("</caption>", "</span></caption>")

@@ -31,6 +31,9 @@ def test_absent_is_a_dash(value, unit: str):
         (1.5, "days", "1.5 days"),
         (-0.05, "share", "−5.0%"),
         (0.05, "points", "+5.0 pp"),
+        (0.00003, "share", "0.003%"),
+        (0.0312, "p_value", "0.031"),
+        (1e-9, "p_value", "<0.0001"),
         (np.int64(3), "count", "3"),
     ],
 )
