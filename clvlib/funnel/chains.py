@@ -79,6 +79,8 @@ class Chains:
         Whether the window of the chain's start is over.
     times : ndarray of int, shape (n, k)
         When each step was made, in microseconds since 1970; -1 where it was not.
+    gaps : ndarray of int, shape (n, k)
+        Microseconds from the latest event of the step before to each step; -1 where it was not made, 0 for the first.
     segments : pandas.DataFrame
         The segments, a column per ``by`` column, as text.
     log : pandas.DataFrame
@@ -89,6 +91,7 @@ class Chains:
     segment: Ints
     closed: NDArray[np.bool_]
     times: Ints
+    gaps: Ints
     segments: pd.DataFrame
     log: pd.DataFrame
 
@@ -155,13 +158,13 @@ def chains(events: Table, query: Query) -> Chains:
     frame = _Frame(low, high, grain, query.window // grain, len(segments))
     parts = _partitions(events, query, frame, int(used["n"].get(query.steps[0], 0)))
     found = [_walk(keys, query, frame) for keys in _keys(events, query, frame, parts)]
-    depth, segment, closed, times = (np.concatenate(column) for column in zip(*found, strict=True))
-    return Chains(depth, segment, closed, times, segments, log)
+    depth, segment, closed, times, gaps = (np.concatenate(column) for column in zip(*found, strict=True))
+    return Chains(depth, segment, closed, times, gaps, segments, log)
 
 
 def _nobody(steps: int, segments: pd.DataFrame, log: pd.DataFrame) -> Chains:
-    none = np.zeros(0, np.int64)
-    return Chains(none.astype(np.int8), none, none.astype(bool), np.zeros((0, steps), np.int64), segments, log)
+    none, grid = np.zeros(0, np.int64), np.zeros((0, steps), np.int64)
+    return Chains(none.astype(np.int8), none, none.astype(bool), grid, grid, segments, log)
 
 
 # --- what the engine does ---------------------------------------------------------------------------------------------
@@ -357,15 +360,20 @@ def _last_closed(query: Query, frame: _Frame) -> int:
 # --- what NumPy does --------------------------------------------------------------------------------------------------
 
 
-def _walk(keys: list[Ints], query: Query, frame: _Frame) -> tuple[NDArray[np.int8], Ints, NDArray[np.bool_], Ints]:
-    """Depth, segment, maturity and times of each unit's best chain."""
+def _walk(keys: list[Ints], query: Query, frame: _Frame) -> tuple[NDArray[Any], ...]:
+    """Depth, segment, maturity, times and gaps of each unit's best chain."""
     starts, owner, closed = _counted_starts(keys[0], _last_closed(query, frame), frame.stride)
     events = [starts, *keys[1:]]
     depth, best = _reach(events, owner, len(closed), frame.window, strict=query.strict)
     made = _replay(events, depth, starts[best], strict=query.strict)
+    gaps = _gaps(keys, made, strict=query.strict)
     unit = starts[best] // frame.stride
-    times = np.where(made >= 0, (made - (unit * frame.stride)[:, None]) * frame.grain + frame.low, -1)
-    return depth, unit % frame.segments, closed, times
+    base = unit * frame.stride
+    for k in range(made.shape[1]):  # in place, as these are the largest arrays left
+        there = made[:, k] >= 0
+        made[there, k] = (made[there, k] - base[there]) * frame.grain + frame.low
+        gaps[there, k] *= frame.grain
+    return depth, unit % frame.segments, closed, made, gaps
 
 
 def _counted_starts(keys: Ints, last_closed: int, stride: int) -> tuple[Ints, Ints, NDArray[np.bool_]]:
@@ -417,3 +425,18 @@ def _replay(events: list[Ints], depth: NDArray[np.int8], start: Ints, *, strict:
         at = np.searchsorted(events[k], made[rows, k - 1], side="right" if strict else "left")
         made[rows, k] = events[k][at]
     return made
+
+
+def _gaps(keys: list[Ints], made: Ints, *, strict: bool) -> Ints:
+    """Time to each step from the latest event of the step before, be it part of the chain or not.
+
+    The chain's own steps would do, were it not that a start is looked for where its window is over: for people who come
+    often, the time from that start to the next step would grow with the window and say nothing of how long they took.
+    """
+    gaps = np.full_like(made, -1)
+    gaps[:, 0] = 0
+    for k in range(1, len(keys)):
+        rows = np.flatnonzero(made[:, k] >= 0)
+        at = np.searchsorted(keys[k - 1], made[rows, k], side="left" if strict else "right") - 1
+        gaps[rows, k] = made[rows, k] - keys[k - 1][at]
+    return gaps

@@ -32,7 +32,8 @@ class FunnelResult(Result):
     - ``from_previous`` with ``lower`` and ``upper``, ``from_first`` with ``first_lower`` and ``first_upper``: step and
       total conversion with Wilson intervals (1 for the first step, by definition; missing for 0 of 0);
     - ``still_open``: units that have reached it so far, whose windows are all open; they are in no rate;
-    - ``median_minutes``: median time since the step before, of those in ``people``; missing where there is nobody.
+    - ``median_minutes``: median time since the latest event of the step before, of those in ``people``; missing where
+      there is nobody.
 
     Attributes
     ----------
@@ -285,7 +286,7 @@ def _rates(name: str, prefix: str, x: Any, n: Any, level: float, k: int) -> dict
     some = n > 0
     if some.any():
         rate[some] = _interval(x[some], n[some], level)
-    rate[::k] = 1.0
+    rate[::k][x[::k] > 0] = 1.0
     return {name: rate[:, 0], f"{prefix}lower": rate[:, 1], f"{prefix}upper": rate[:, 2]}
 
 
@@ -297,13 +298,13 @@ def _interval(x: Any, n: Any, level: float) -> Any:
 
 
 def _medians(found: Chains, segment: Any, groups: int) -> Any:
-    """Minutes since the step before, median over closed units; missing where nobody is."""
-    k = found.times.shape[1]
+    """Minutes since the latest event of the step before, median over closed units; missing where nobody is."""
+    k = found.gaps.shape[1]
     medians = np.full((groups, k), np.nan)
     medians[:, 0] = 0.0
     for step in range(1, k):
         rows = found.closed & (found.depth > step)
-        minutes = pd.Series((found.times[rows, step] - found.times[rows, step - 1]) / 60e6)
+        minutes = pd.Series(found.gaps[rows, step] / 60e6)
         by_segment = minutes.groupby(segment[rows]).median()
         medians[by_segment.index, step] = by_segment
     return medians

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from clvlib.errors import EmptyDataError
 from clvlib.funnel.change import Change
 from clvlib.funnel.kernel import FunnelResult
 from clvlib.funnel.threshold import Threshold
@@ -129,6 +130,8 @@ def plot_trend(rates: pd.DataFrame, minimum: float, ax: Axes | None = None, titl
 
 def segments_data(verdict: Threshold, rows: int = 10) -> pd.DataFrame:
     """Return what :func:`plot_segments` draws: the segments that lose most people, worst first."""
+    if verdict.table.empty:
+        raise EmptyDataError("there are no segments: the events have no column to break the funnel down by")
     return verdict.table.head(rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 from clvlib.data.calendar import Week
 from clvlib.data.connect import Shop
 from clvlib.data.engine import Table
-from clvlib.errors import EmptyDataError
+from clvlib.errors import EmptyDataError, ThinDataWarning
 from clvlib.funnel.change import Change, change
 from clvlib.funnel.context import with_context
 from clvlib.funnel.kernel import FunnelResult, funnel
@@ -86,12 +87,12 @@ class WeekFunnel:
     @cached_property
     def path(self) -> FunnelResult:
         """The funnel of the last seven days of starts whose windows are over by the end of the week."""
-        return funnel(self.events, self.steps, self.window, level=self.level, **self._settled)
+        return self._path()
 
     @cached_property
     def path_by_session(self) -> FunnelResult:
         """The same by person and live session."""
-        return funnel(self.events, self.steps, self.window, unit="session", level=self.level, **self._settled)
+        return self._path(unit="session")
 
     @property
     def settled(self) -> tuple[dt.date, dt.date]:
@@ -101,7 +102,16 @@ class WeekFunnel:
 
     def path_by(self, *by: str) -> FunnelResult:
         """Return ``path`` by segments; a column that the events lack raises MissingColumnError."""
-        return funnel(self.events, self.steps, self.window, by, level=self.level, **self._settled)
+        return self._path(by=by)
+
+    def _path(self, **options: Any) -> FunnelResult:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ThinDataWarning)  # a step that nobody reached shows in the table
+            found = funnel(self.events, self.steps, self.window, level=self.level, **self._settled, **options)
+        if not found.total["people"].iloc[0]:
+            first, last = self.settled
+            raise EmptyDataError(f"nobody made {self.steps[0]!r} from {first} to {last}")
+        return found
 
     @property
     def _settled(self) -> dict[str, Any]:

@@ -247,6 +247,14 @@ def test_median_minutes_are_those_of_the_chain_that_counts():
     assert funnel(events, ["a", "b"], "1D").table["median_minutes"].tolist() == [0, 60]
 
 
+def test_time_is_taken_from_the_latest_event_of_the_step_before():
+    """The start that counts is the one whose window is over; the time to the cart is that from the latest view."""
+    events = log([("p", 0, "view"), ("p", 40, "view"), ("p", 41, "cart"), ("p", 41, "order")])
+    found = funnel(events, ["view", "cart", "order"], hours(45), as_of=ZERO + hours(60)).table
+    assert found["people"].tolist() == [1, 1, 1]
+    assert found["median_minutes"].tolist() == [0, 60, 0]
+
+
 def test_rates_and_wilson_intervals():
     """Wilson of 81 in 263 is .2553 to .3662 (Newcombe 1998a, table I)."""
     rows = [(f"p{i}", 0, "a") for i in range(263)] + [(f"p{i}", 1, "b") for i in range(81)]
