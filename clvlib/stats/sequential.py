@@ -259,6 +259,8 @@ def planned_p_value(z: float, fractions: ArrayLike, spending: str = "obrien-flem
 
     # the ordinary p-value is the least it can be: what spends less than alpha rejects less often than alpha
     low, high = math.log(max(float(2 * special.ndtr(-size)), 1e-12)), math.log(1 - 1e-9)
+    if low >= high:
+        return 1.0
     if excess(low) <= 0:
         return math.exp(low)
     if excess(high) >= 0:
