@@ -41,11 +41,11 @@ class ExperimentResult(Result):
     table : pandas.DataFrame
         A row per metric and arm: ``metric``, ``role`` (primary, guardrail or secondary), ``unit``, ``arm``, ``n``
         (people whose window is over), ``total``, ``value`` per person with ``value_lower``, ``value_upper``; then
-        against the control, and blank in its own row: ``control_n``, ``difference``, ``lower``, ``upper``, ``level``, ``p_value``,
-        ``p_adjusted``, ``relative`` (a share of the control's value), ``relative_lower``, ``relative_upper``,
-        ``detectable`` (smallest difference found at the power asked for), ``reduction`` (share of the variance that an
-        adjustment took away), ``margin`` (by how much a guardrail may fall), ``verdict`` (better, worse, not told
-        apart; of a guardrail holds, broken, not shown; control).
+        against the control, and blank in its own row: ``control_n``, ``difference``, ``lower``, ``upper``, ``level``,
+        ``p_value``, ``p_adjusted``, ``relative`` (a share of the control's value), ``relative_lower``,
+        ``relative_upper``, ``detectable`` (smallest difference found at the power asked for), ``reduction`` (share of
+        the variance that an adjustment took away), ``margin`` (by how much a guardrail may fall), ``verdict``
+        (better, worse, not told apart; of a guardrail holds, broken, not shown; control).
     gate : pandas.DataFrame
         A row per check of validity: ``check``, ``status``, ``found``, ``rule``.
     looks : pandas.DataFrame
