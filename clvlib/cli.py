@@ -60,6 +60,7 @@ def _report(args: argparse.Namespace) -> int:
         args.source,
         weeks,
         args.out,
+        mapping=args.mapping,
         notebooks=names,
         parameters=dict(args.parameter),
         jobs=args.jobs,
@@ -87,7 +88,7 @@ def _near(path: Path) -> str:
 def _check(args: argparse.Namespace) -> int:
     from clvlib.report.form import frame_cells, text_table
 
-    shop = clv.connect(args.source)
+    shop = clv.connect(args.source, mapping=args.mapping)
     try:
         quality = shop.quality()
         first, last = shop.date_range
@@ -110,7 +111,7 @@ def _score(args: argparse.Namespace) -> int:
 
     if args.out and args.out.suffix not in {".csv", ".parquet"}:
         raise ParameterError(f"--out {args.out}: its name must end in .csv or .parquet")
-    shop = clv.connect(args.source)
+    shop = clv.connect(args.source, mapping=args.mapping)
     try:
         scored = score(shop, args.as_of or None, args.horizon, args.interval)
     finally:
@@ -164,6 +165,9 @@ def _parser() -> argparse.ArgumentParser:
     scoring.add_argument("--as-of", default="", help="last day that is looked at; default: that of the data")
     scoring.add_argument("--horizon", type=float, default=52, help="weeks ahead (default: %(default)s)")
     scoring.add_argument("--interval", type=float, default=0.9, help="level of the intervals (default: %(default)s)")
+
+    for reads in (report, check, scoring):
+        reads.add_argument("--mapping", metavar="TOML", help="how to read the source: a file, or a name that ships")
 
     sample = command("sample", _sample, "make a sample shop, with its true parameters written beside it")
     sample.add_argument("folder", type=Path)

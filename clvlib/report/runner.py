@@ -64,6 +64,7 @@ class _Plan:
     """One run, checked before anything starts."""
 
     source: str
+    mapping: str
     out: Path
     notebooks: list[Notebook]
     parameters: dict[str, dict[str, Any]]
@@ -129,6 +130,7 @@ def run_weeks(
     weeks: Sequence[str],
     out: str | Path = "reports",
     *,
+    mapping: str | Path | None = None,
     notebooks: Sequence[str] = (),
     parameters: Mapping[str, Any] | None = None,
     jobs: int = 2,
@@ -144,6 +146,8 @@ def run_weeks(
         As in :func:`run`.
     weeks : sequence of str
         Labels; an empty one is the last complete week.
+    mapping : str or pathlib.Path, optional
+        How to read the source, as in :func:`clvlib.connect`.
     notebooks : sequence of str
         Which ones, such as ``["01", "03_clv"]``; none: all in ``folder``.
     parameters : mapping
@@ -177,20 +181,20 @@ def run_weeks(
     given = checked(chosen, parameters or {})
     for label in filter(None, weeks):
         Week(label)
-    with _prepared(source, weeks, tell) as (facts, store, which):
-        plan = _Plan(str(source), Path(out).resolve(), chosen, given, jobs, timeout, tell)
+    with _prepared(source, mapping, weeks, tell) as (facts, store, which):
+        plan = _Plan(str(source), str(mapping or ""), Path(out).resolve(), chosen, given, jobs, timeout, tell)
         for week in which:
             yield _report(plan, facts, store, week)
 
 
 @contextmanager
 def _prepared(
-    source: str | Path, labels: Sequence[str], tell: Callable[[str], None]
+    source: str | Path, mapping: str | Path | None, labels: Sequence[str], tell: Callable[[str], None]
 ) -> Iterator[tuple[Facts, Path, list[Week]]]:
     """Read and check the tables once, into a file from which each kernel starts at once."""
     with tempfile.TemporaryDirectory(prefix="clvlib-") as scratch:
         started = time.monotonic()
-        store = _store(source, Path(scratch) / "shop.duckdb")
+        store = _store(source, mapping, Path(scratch) / "shop.duckdb")
         shop = connect(store)
         try:
             weeks = [shop.week(label) for label in labels]
@@ -201,11 +205,13 @@ def _prepared(
         yield facts, store, weeks
 
 
-def _store(source: str | Path, file: Path) -> Path:
+def _store(source: str | Path, mapping: str | Path | None, file: Path) -> Path:
     """Return a file of checked tables: ``file``, or the source itself where it is one already."""
     try:
-        connect(source, store=file).close()
+        connect(source, mapping=mapping, store=file).close()
     except ParameterError:
+        if mapping is not None:
+            raise
         connect(source).close()
         return Path(source).resolve()
     return file
@@ -296,6 +302,7 @@ def _write(
         "schema": 1,
         "week": week.label,
         "source": plan.source,
+        "mapping": plan.mapping,
         "shop": facts.name,
         "sample": facts.sample,
         "tables": facts.fingerprint,
@@ -319,5 +326,6 @@ def _as_published(plan: _Plan, node: Any, book: Notebook, week: Week, target: Pa
     values = {name: ours.get(name, p.default) for name, p in book.parameters.items()} | plan.parameters[book.name]
     cell = next(c for c in node.cells if "injected-parameters" in c.metadata.get("tags", []))
     lines = [f"{k}: {book.parameters[k].annotation} = {literal(v)}" for k, v in values.items()]
-    cell.source = "\n".join(["# Parameters", *lines])
+    head = f"# Parameters; the source was read with mapping={plan.mapping!r}" if plan.mapping else "# Parameters"
+    cell.source = "\n".join([head, *lines])
     return values
