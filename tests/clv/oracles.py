@@ -79,3 +79,64 @@ def gamma_gamma_log_likelihood(p, q, gamma, x, m):
 def histories(counts=(0, 1, 2, 9, 170, 4000), spans=(0.5, 39.0, 9000.0), shares=(0.02, 0.7, 1.0)):
     """(x, t_x, T) over the corners that peers fall over."""
     return [(x, 0.0 if x == 0 else share * T, T) for x, T, share in product(counts, spans, shares) if x or share == 1.0]
+
+
+def pareto_odds(r, alpha, s, beta, x, t_x, T):
+    """Odds of having left, by integrating over the time of leaving."""
+    with mp.workdps(30):
+        r, alpha, s, beta, x, t_x, T = map(mp.mpf, (r, alpha, s, beta, x, t_x, T))
+
+        def density(u):
+            return s / (beta + u) * ((alpha + T) / (alpha + u)) ** (r + x) * ((beta + T) / (beta + u)) ** s
+
+        if t_x == T:
+            return mp.mpf(0)
+        pace = (r + x) / (alpha + t_x) + (s + 1) / (beta + t_x)
+        cuts = [t_x] + [t_x + c / pace for c in (0.5, 2, 6, 18, 60, 200, 1000) if t_x + c / pace < T] + [T]
+        return mp.quad(density, cuts)
+
+
+def pareto_log_likelihood(r, alpha, s, beta, x, t_x, T):
+    """Schmittlein, Morrison & Colombo 1987 with the time of leaving integrated numerically."""
+    with mp.workdps(30):
+        odds = pareto_odds(r, alpha, s, beta, x, t_x, T)
+        r, alpha, s, beta, x, T = map(mp.mpf, (r, alpha, s, beta, x, T))
+        stays = mp.loggamma(r + x) - mp.loggamma(r) + r * mp.log(alpha) + s * mp.log(beta)
+        return stays - (r + x) * mp.log(alpha + T) - s * mp.log(beta + T) + mp.log(1 + odds)
+
+
+def pareto_log_likelihood_textbook(r, alpha, s, beta, x, t_x, T):
+    """Fader & Hardie 2005 (note 009) eq. 22 with 2F1, for α ≥ β and α < β."""
+    with mp.workdps(50):
+        r, alpha, s, beta, x, t_x, T = map(mp.mpf, (r, alpha, s, beta, x, t_x, T))
+        big, small, second = (alpha, beta, s + 1) if alpha >= beta else (beta, alpha, r + x)
+
+        def part(t):
+            return mp.hyp2f1(r + s + x, second, r + s + x + 1, (big - small) / (big + t)) / (big + t) ** (r + s + x)
+
+        a0 = part(t_x) - part(T)
+        rest = (alpha + T) ** -(r + x) * (beta + T) ** -s + s / (r + s + x) * a0
+        return mp.log(mp.gamma(r + x) / mp.gamma(r) * alpha**r * beta**s * rest)
+
+
+def pareto_expected(r, alpha, s, beta, x, t_x, T, t):
+    """Note 009 eq. 41 (conditional expectation); s = 1 by a step of 1e-20 aside."""
+    with mp.workdps(50):
+        alive = 1 / (1 + pareto_odds(r, alpha, s, beta, x, t_x, T))
+        r, alpha, s, beta, x, T, t = map(mp.mpf, (r, alpha, s, beta, x, T, t))
+        if s == 1:
+            s += mp.mpf(10) ** -20
+        grown = ((beta + T) / (beta + T + t)) ** (s - 1)
+        return alive * (r + x) * (beta + T) / ((alpha + T) * (s - 1)) * (1 - grown)
+
+
+def pareto_tail(r, alpha, s, beta, x, t_x, T, t, n):
+    """P(X(T, T + t) ≥ n | history): the n-th purchase comes at u ≤ t and is lived to see."""
+    with mp.workdps(20):
+        alive = 1 / (1 + pareto_odds(r, alpha, s, beta, x, t_x, T))
+        k, a, b, s = mp.mpf(r) + x, mp.mpf(alpha) + T, mp.mpf(beta) + T, mp.mpf(s)
+
+        def density(u):
+            return (u / a) ** (n - 1) / (1 + u / a) ** (n + k) / a / mp.beta(n, k) * (b / (b + u)) ** s
+
+        return alive * mp.quad(density, mp.linspace(0, t, 9))

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clvlib.clv.models.beta_geo import BetaGeoModel, ModifiedBetaGeoModel
+from clvlib.clv.models.beta_geo import BetaGeoModel
+from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
 from tests.clv import oracles
 
 LETTERS = ("r", "alpha", "a", "b")

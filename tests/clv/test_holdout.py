@@ -8,8 +8,9 @@ import pytest
 
 from clvlib.clv import engine, plots
 from clvlib.clv.holdout import tracking, validate
-from clvlib.clv.models.beta_geo import BetaGeoModel, ModifiedBetaGeoModel
+from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
+from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
 from clvlib.clv.rfm import rfm
 from clvlib.errors import ConvergenceWarning, EmptyDataError, MissingColumnError, ParameterError
 

@@ -1,4 +1,4 @@
-"""BG/NBD and MBG/NBD: purchases at a gamma rate, and a beta chance to leave for good after each."""
+"""BG/NBD: purchases at a gamma rate, and a beta chance to leave for good after each."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from scipy import special
 
 from clvlib.clv.cells import Cells
 from clvlib.clv.models.base import Border
-from clvlib.clv.models.purchases import PurchaseModel
+from clvlib.clv.models.nbd import rate_derivatives, rate_log_likelihood
+from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel
 from clvlib.clv.optimise import Derivatives
 from clvlib.clv.special import log_rising, rising_slope
 
-__all__ = ["BetaGeoModel", "ModifiedBetaGeoModel", "expected_while_alive"]
+__all__ = ["BetaGeoModel", "expected_while_alive"]
 
 Array = NDArray[np.float64]
 
@@ -53,10 +54,7 @@ class BetaGeoModel(PurchaseModel):
             {"a": 1, "b": 1}, "one chance of leaving fits all customers; a geometric dropout without a beta suffices"
         ),
         Border({"a": -1, "b": -1}, "customers leave at once or never; a fixed share of stayers suffices"),
-        Border({"r": 1, "alpha": 1}, "one purchase rate fits all customers; a Poisson rate without a gamma suffices"),
-        Border({"r": -1, "alpha": -1}, "nearly all purchases come from very few customers; rates are all or nothing"),
-        Border({"r": -1}, "hardly anybody buys again; expected purchases are near zero for all"),
-        Border({"alpha": 1}, "hardly anybody buys again; expected purchases are near zero for all"),
+        *RATE_BORDERS,
     )
 
     def _mixture(self, p: Array, cells: Cells) -> tuple[Array, Array, Array]:
@@ -73,8 +71,9 @@ class BetaGeoModel(PurchaseModel):
         r, alpha, a, b = p
         x, T = cells["frequency"], cells["T"]
         odds, _, e = self._mixture(p, cells)
-        rate = log_rising(r, x) - r * np.log1p(T / alpha) - x * np.log(alpha + T)
-        return np.asarray(rate + log_rising(b, e) - log_rising(a + b, e) + np.logaddexp(0.0, odds))
+        return np.asarray(
+            rate_log_likelihood(r, alpha, x, T) + log_rising(b, e) - log_rising(a + b, e) + np.logaddexp(0.0, odds)
+        )
 
     def _derivatives(self, p: Array, cells: Cells) -> Derivatives:
         r, alpha, a, b = p
@@ -82,31 +81,26 @@ class BetaGeoModel(PurchaseModel):
         odds, q, e = self._mixture(p, cells)
         gone = special.expit(odds)  # 1 − P(alive)
         end, last, later = 1 / (alpha + T), 1 / (alpha + t_x), b + np.maximum(e, 1) - 1
-        pull = T * end / alpha  # −d log(1 + T/α) / dα
         slope = np.stack([q, (r + x) * (end - last), np.full_like(q, 1 / a), -1 / later])  # of the odds
-        ab1 = rising_slope(a + b, e)
-        score = slope * gone
-        score[0] += rising_slope(r, x) - np.log1p(T / alpha)
-        score[1] += r * pull - x * end
-        score[2] -= ab1
-        score[3] += rising_slope(b, e) - ab1
+        gradient = slope @ (w * gone)
         hessian = np.einsum("in,jn,n->ij", slope, slope, w * gone * (1 - gone))
-        ab2 = w @ rising_slope(a + b, e, 2)
-        hessian[0, 0] += w @ rising_slope(r, x, 2)
         bend = (w * gone) @ (end - last)
-        hessian[0, 1] += w @ pull + bend
-        hessian[1, 0] += w @ pull + bend
-        hessian[1, 1] += w @ (x * end**2 - r * pull * (end + 1 / alpha) + gone * (r + x) * (last**2 - end**2))
-        hessian[2, 2] += -ab2 - (w @ gone) / a**2
-        hessian[2, 3] -= ab2
-        hessian[3, 2] -= ab2
-        hessian[3, 3] += w @ rising_slope(b, e, 2) - ab2 + (w * gone) @ (1 / later**2)
-        return float(w @ self._log_likelihood(p, cells)), score @ w, hessian
+        ab1, ab2 = w @ rising_slope(a + b, e), w @ rising_slope(a + b, e, 2)
+        rate_gradient, rate_hessian = rate_derivatives(r, alpha, x, T, w)
+        gradient += np.array([*rate_gradient, -ab1, w @ rising_slope(b, e) - ab1])
+        hessian[:2, :2] += rate_hessian
+        hessian += np.array(
+            [
+                [0, bend, 0, 0],
+                [bend, (w * gone) @ ((r + x) * (last**2 - end**2)), 0, 0],
+                [0, 0, -ab2 - (w @ gone) / a**2, -ab2],
+                [0, 0, -ab2, w @ rising_slope(b, e, 2) - ab2 + (w * gone) @ (1 / later**2)],
+            ]
+        )
+        return float(w @ self._log_likelihood(p, cells)), gradient, hessian
 
     def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:
-        x, T, w = cells["frequency"], cells["T"], cells.weight
-        time = max(float(w @ T) / cells.customers, 1e-12)
-        rate = max(float(w @ x), 0.5) / cells.customers / time
+        rate = self._rate(cells)
         return [(0.5, 0.5 / (2 * rate), 0.7, 2.0), (2.0, 2.0 / rate, 1.0, 20.0), (0.2, 0.05 / rate, 0.3, 0.5)]
 
     def _alive(self, p: Array, cells: Cells) -> Array:
@@ -140,23 +134,6 @@ class BetaGeoModel(PurchaseModel):
         # the count-th of the arrivals, which lie uniformly in the horizon
         last = horizon * rng.beta(np.maximum(count, 1), np.maximum(arrivals - count, 0) + 1)
         return count, np.where(count > 0, last, 0.0)
-
-
-class ModifiedBetaGeoModel(BetaGeoModel):
-    """MBG/NBD (Batislam, Denizel & Filiztekin 2007): as BG/NBD, but customers may leave right after the first purchase.
-
-    Parameters are learned by ``fit``: r, alpha (in the time unit), a, b.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> model = ModifiedBetaGeoModel.with_parameters({"r": .5248436, "alpha": 6.1830928, "a": .8913878, "b": 1.6140483})
-    >>> customer = pd.DataFrame({"frequency": [2], "recency": [30.43], "T": [38.86]}, index=["1"])
-    >>> round(float(model.probability_alive(customer).iloc[0]), 4)
-    0.7061
-    """
-
-    _at_start = 1
 
 
 def expected_while_alive(r: Array, alpha: Array, a: float, b: Array, t: Array) -> Array:

@@ -16,14 +16,22 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from clvlib.clv.cells import Cells
-from clvlib.clv.models.base import Estimator, normal_quantile
+from clvlib.clv.models.base import Border, Estimator, normal_quantile
 from clvlib.clv.special import gauss_legendre
 from clvlib.errors import ParameterError
 
-__all__ = ["PurchaseModel", "Uncertainty", "combine"]
+__all__ = ["RATE_BORDERS", "PurchaseModel", "Uncertainty", "combine"]
 
 Array = NDArray[np.float64]
 Uncertainty = Literal["both", "parameters", "customer"]
+
+# what gamma purchase rates degenerate to, in every model that has them
+RATE_BORDERS = (
+    Border({"r": 1, "alpha": 1}, "one purchase rate fits all customers; a Poisson rate without a gamma suffices"),
+    Border({"r": -1, "alpha": -1}, "nearly all purchases come from very few customers; rates are all or nothing"),
+    Border({"r": -1}, "hardly anybody buys again; expected purchases are near zero for all"),
+    Border({"alpha": 1}, "hardly anybody buys again; expected purchases are near zero for all"),
+)
 
 _NODES = 48  # Gauss–Legendre points of a discounting integral
 _EXACT = 24  # counts up to here stand alone in a distribution's grid, larger ones share bins
@@ -56,6 +64,15 @@ class PurchaseModel(Estimator):
     def _pace(self, p: Array, cells: Cells) -> Array:
         """Return the time scale on which expectations change, for integrals over time."""
         return float(p[1]) + cells["T"]
+
+    @staticmethod
+    def _time(cells: Cells) -> float:
+        """Return the mean time that customers were observed, for starting values."""
+        return max(float(cells.weight @ cells["T"]) / cells.customers, 1e-12)
+
+    def _rate(self, cells: Cells) -> float:
+        """Return the mean rate of repeat purchases, above 0, for starting values."""
+        return max(float(cells.weight @ cells["frequency"]), 0.5) / cells.customers / self._time(cells)
 
     # ---- predictions
 

@@ -1,0 +1,80 @@
+"""NBD: purchases at a gamma rate, and nobody ever leaves. The baseline that shows what dropout adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from clvlib.clv.cells import Cells
+from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel
+from clvlib.clv.optimise import Derivatives
+from clvlib.clv.special import log_rising, rising_slope
+
+__all__ = ["NBDModel", "rate_derivatives", "rate_log_likelihood"]
+
+Array = NDArray[np.float64]
+
+
+def rate_log_likelihood(r: float, alpha: float, x: Array, T: Array) -> Array:
+    """Return ln of Γ(r + x)/Γ(r) · α^r / (α + T)^(r + x): purchases at a rate λ ~ Gamma(r, α) until T."""
+    return np.asarray(log_rising(r, x) - r * np.log1p(T / alpha) - x * np.log(alpha + T))
+
+
+def rate_derivatives(r: float, alpha: float, x: Array, T: Array, w: Array) -> tuple[Array, Array]:
+    """Return gradient and Hessian of the weighted :func:`rate_log_likelihood` in r and α."""
+    end = 1 / (alpha + T)
+    pull = T * end / alpha  # −d log(1 + T/α) / dα
+    gradient = np.array([w @ (rising_slope(r, x) - np.log1p(T / alpha)), w @ (r * pull - x * end)])
+    mixed = w @ pull
+    second = w @ (x * end**2 - r * pull * (end + 1 / alpha))
+    return gradient, np.array([[w @ rising_slope(r, x, 2), mixed], [mixed, second]])
+
+
+class NBDModel(PurchaseModel):
+    """NBD (Ehrenberg 1959; Fader & Hardie, note 012): purchases at rate λ ~ Gamma(r, α), for ever.
+
+    Parameters are learned by ``fit``: r, alpha (in the time unit). Recency tells this model nothing.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> model = NBDModel.with_parameters({"r": 0.5, "alpha": 10.0})
+    >>> customer = pd.DataFrame({"frequency": [2], "recency": [5.0], "T": [40.0]}, index=["1"])
+    >>> model.expected_purchases(customer, horizon=50).to_dict()  # (r + x)/(α + T) · 50
+    {'1': 2.5}
+    """
+
+    _names = ("r", "alpha")
+    _borders = RATE_BORDERS
+
+    def _log_likelihood(self, p: Array, cells: Cells) -> Array:
+        return rate_log_likelihood(float(p[0]), float(p[1]), cells["frequency"], cells["T"])
+
+    def _derivatives(self, p: Array, cells: Cells) -> Derivatives:
+        r, alpha = p
+        derivatives = rate_derivatives(r, alpha, cells["frequency"], cells["T"], cells.weight)
+        return float(cells.weight @ self._log_likelihood(p, cells)), *derivatives
+
+    def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:
+        rate = self._rate(cells)
+        return [(0.5, 0.5 / rate), (3.0, 3.0 / rate), (0.1, 0.1 / rate)]
+
+    def _alive(self, p: Array, cells: Cells) -> Array:  # noqa: ARG002 - nobody leaves
+        return np.ones(len(cells))
+
+    def _expected(self, p: Array, cells: Cells, horizon: Array) -> Array:
+        r, alpha = p
+        return np.asarray((r + cells["frequency"]) / (alpha + cells["T"]) * horizon)
+
+    def _tail(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+        r, alpha = p
+        return np.asarray(special.betainc(n, r + cells["frequency"], horizon / (alpha + cells["T"] + horizon)))
+
+    def _draw(self, p: Array, cells: Cells, horizon: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        r, alpha = p
+        count = rng.poisson(rng.gamma(r + cells["frequency"], 1 / (alpha + cells["T"])) * horizon).astype(float)
+        last = horizon * rng.random(len(cells)) ** (1 / np.maximum(count, 1))
+        return count, np.where(count > 0, last, 0.0)
