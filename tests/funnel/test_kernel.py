@@ -159,6 +159,17 @@ def test_segments(rows, window, cut):
         assert rows_of["people"].tolist() == people(here, 3)
 
 
+@given(st.sets(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1), max_size=50))
+@settings(max_examples=100, deadline=None)
+def test_rank_is_a_search(units, others):
+    """Also for values that cluster, as no hash does."""
+    ordered = np.array(sorted(units), np.uint64)
+    values = np.array([*units, *others, 0, 2**64 - 1], np.uint64)
+    place = {unit: k for k, unit in enumerate(sorted(units))}
+    assert engine_side._rank(values, ordered).tolist() == [place.get(int(v), -1) for v in values]
+    assert engine_side._distinct(np.repeat(values, 2)).tolist() == sorted({int(v) for v in values})
+
+
 # --- ClickHouse's documented cases ------------------------------------------------------------------------------------
 
 
@@ -302,8 +313,9 @@ def test_microseconds_over_many_years_still_fit():
     })  # fmt: skip
     query = Query(("a", "b"), 1, by=("shop",))
     table = as_table(events, "events")
-    low, high = engine_side._bounds(query, engine_side._log(table, query))
-    assert engine_side._partitions(table, query, engine_side._Frame(low, high, 1, 1, 2), n) > 1
+    used = engine_side._log(table, query)
+    frame = engine_side._Frame(*engine_side._bounds(query, used), 1, 1, 2)
+    assert engine_side._partitions(table, query, frame, used["n"]) > 1
     found = funnel(events, ["a", "b"], pd.Timedelta(microseconds=1), by="shop")
     assert found.table["people"].tolist() == [n // 2] * 4
 
