@@ -229,7 +229,7 @@ def _looks_claim(result: ExperimentResult) -> str:
     if told.empty:
         return "No weekly look could tell an effect"
     first = pd.Timestamp(told["look"].min()) - pd.Timedelta("1us")
-    return f"An effect could be told from {first:%Y-%m-%d} on, however often it was looked at"
+    return f"An effect could first be told on {first:%Y-%m-%d}"
 
 
 def _claim(effects: pd.DataFrame, control: str) -> str:

@@ -120,7 +120,8 @@ def _sql(assignments: Table, orders: Table, name: str, spans: tuple[str, str], e
 WITH known AS (SELECT {end} AS until),
 people AS (
   SELECT CAST(unit_id AS VARCHAR) AS unit_id, MIN(CAST(variant AS VARCHAR)) AS variant,
-         COUNT(DISTINCT variant) AS variants, COUNT(*) AS seen, MIN(CAST(assigned_at AS TIMESTAMP)) AS assigned_at,
+         MAX(CAST(variant AS VARCHAR)) AS other_variant, COUNT(*) AS seen,
+         MIN(CAST(assigned_at AS TIMESTAMP)) AS assigned_at,
          {cluster} AS cluster_id
   FROM {{t}} AS _a, known
   WHERE experiment = {wanted} AND unit_id IS NOT NULL AND variant IS NOT NULL
@@ -143,7 +144,7 @@ bought AS (
 ),
 outcomes AS (
   SELECT p.variant, p.seen, p.assigned_at, {size} AS cluster_size, p.assigned_at + {window} AS done, known.until,
-         CASE WHEN p.variants > 1 THEN 'double' WHEN p.assigned_at + {window} <= known.until THEN 'mature'
+         CASE WHEN p.variant <> p.other_variant THEN 'double' WHEN p.assigned_at + {window} <= known.until THEN 'mature'
               ELSE 'open' END AS status,
          COALESCE(b.orders, 0) AS orders, COALESCE(b.revenue, 0) AS revenue,
          COALESCE(b.before, 0) AS orders_before, COALESCE(b.revenue_before, 0) AS revenue_before,

@@ -71,7 +71,7 @@ def test_looks_plot_draws_a_point_per_week() -> None:
     result = Experiment("script", looks="weekly", min_per_arm=2400).judge(pd.concat(weeks, ignore_index=True))
     ax = looks_plot(result)
     assert ax.containers[0].lines[0].get_ydata().tolist() == pytest.approx(result.looks["difference"].tolist())
-    assert ax.get_title(loc="left").startswith("An effect could be told from")
+    assert ax.get_title(loc="left").startswith("An effect could first be told on")
     same = Experiment("script").judge(cells({"A": (600, 60), "B": (600, 60)}))
     assert looks_plot(same).get_title(loc="left") == "No weekly look could tell an effect"
     early = Experiment("script").judge(cells({"A": (2, 1), "B": (2, 1)}))

@@ -1,0 +1,61 @@
+"""Notebook 04, its cells run in this process: what it says of the sample shop, and of one that has orders alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from clvlib.abtest.experiment import Experiment
+from clvlib.data.connect import connect
+from tests.conftest import ROOT
+
+
+def run(capsys: pytest.CaptureFixture[str], source: Path, **parameters: object) -> str:
+    cells = json.loads((ROOT / "notebooks" / "04_abtest.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert code[0]["metadata"]["tags"] == ["parameters"]
+    names: dict[str, object] = {}
+    for place, cell in enumerate(code):
+        exec("".join(cell["source"]), names)  # noqa: S102 - our own notebook
+        if place == 0:
+            assert set(parameters) <= set(names)
+            names |= {"source": str(source), **parameters}
+    return capsys.readouterr().out
+
+
+def test_the_planted_effect_is_found_and_nothing_where_nothing_was_planted(
+    sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = connect(sample)
+    script = Experiment("script").of(shop, shop.week().as_of).best
+    assert script["lower"] < 0.032 < script["upper"]  # E1: B converts 3.2 points better
+    assert script["verdict"] == "better"
+    said = run(capsys, sample)
+    assert "Ship B: B's conversion is" in said
+    assert "is left out:" not in said
+    nothing = run(capsys, sample, experiment="cover_image", control="control")
+    assert "Do not ship treatment: the test is over" in nothing
+
+
+@pytest.mark.parametrize("looks", ["weekly", "any"])
+def test_other_ways_of_looking(sample: Path, capsys: pytest.CaptureFixture[str], looks: str) -> None:
+    assert "Ship B" in run(capsys, sample, looks=looks, metric="conversion")
+    assert "interval" in run(capsys, sample, looks=looks, metric="revenue")
+
+
+def test_while_the_test_runs_nothing_is_decided(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = run(capsys, sample, week="2026-W43")
+    assert "Keep running" in said
+    assert "window is still open" in said
+
+
+def test_a_shop_with_orders_alone_gets_one_line_a_section(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    days = pd.date_range("2026-01-05", periods=60, freq="D")
+    orders = pd.DataFrame({"customer_id": [f"c{i % 9}" for i in range(60)], "ordered_at": days, "amount": 10.0})
+    orders.to_csv(tmp_path / "orders.csv", index=False)
+    lines = run(capsys, tmp_path).strip().splitlines()
+    assert len(lines) == 9  # the head of the chapter, then a line a section
+    assert all("is left out: this shop has no table 'assignments'" in line for line in lines[1:])
