@@ -88,6 +88,16 @@ def _alerts(harvests: Mapping[str, Harvest], titles: Mapping[str, str]) -> list[
     return sorted(found, key=lambda alert: _SEVERITY[alert["severity"]])
 
 
+def _left_out(harvests: Mapping[str, Harvest]) -> list[tuple[str, str]]:
+    """Return each reason with the sections that it keeps out, in their order."""
+    by_reason: dict[str, list[str]] = {}
+    for found in harvests.values():
+        for item in found.missing:
+            sections = by_reason.setdefault(str(item["reason"]).rstrip(".") or "No reason was given", [])
+            sections.append(item["section"] or item["chapter"])
+    return [(reason, ", ".join(dict.fromkeys(sections))) for reason, sections in by_reason.items()]
+
+
 def _frame(frame: pd.DataFrame, caption: str, currency: str, formats: Mapping[str, str] | None = None) -> Markup:
     heads, rows, numeric = frame_cells(frame.reset_index(drop=True), dict(formats or {}), currency)
     return Markup(html_table(heads, rows, numeric, caption))  # noqa: S704 - html_table escapes every cell
@@ -188,7 +198,7 @@ def render(
         "groups": groups,
         "interval_head": "95% interval" if intervals <= {""} else "Interval (95% unless marked)",
         "alerts": _alerts(harvests, titles),
-        "missing": [m for h in harvests.values() for m in h.missing],
+        "missing": _left_out(harvests),
         "quality": _quality(facts),
         "provenance": _provenance(manifest),
         "safe": Markup,

@@ -163,7 +163,7 @@ def test_figures_and_alerts(full: str):
     assert "¥1.235M" in full
     assert "¥1.2M to ¥1.3M" in full
     assert full.index('severity">high') < full.index('severity">low')
-    assert "A1 &lt;x&gt;: no table" in full
+    assert "No table: A1 &lt;x&gt;." in full
     assert not re.search(r"\bnan\b|\bNone\b|\binf\b", full)
 
 

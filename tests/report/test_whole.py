@@ -1,0 +1,85 @@
+"""The four notebooks, end to end, on the shops that everything must work for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from clvlib.report.page import LIMIT
+from clvlib.report.runner import NOTEBOOKS, Report, run
+
+pytestmark = pytest.mark.slow
+SOURCES = sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+def _words(report: Report) -> str:
+    """What a reader of the page sees, with the code folded away."""
+    html = (report.folder / "index.html").read_text(encoding="utf-8")
+    assert len(html.encode()) < LIMIT
+    assert not re.search(r"(src|href)=\"(?!data:image/png|#)", html)
+    for hidden in (r"<style>.*?</style>", r"<details.*?</details>", r"<[^>]+>"):
+        html = re.sub(hidden, " ", html, flags=re.DOTALL)
+    return " ".join(unescape(html).split())
+
+
+def _check(report: Report) -> str:
+    assert report.table.set_index("chapter")["error"].to_dict() == {path.stem: "" for path in SOURCES}
+    assert report.exit_code == 0
+    words = _words(report)
+    assert not re.search(r"\b(nan|NaN|NaT|None|inf|Traceback)\b", words)
+    return words
+
+
+def _orders(*rows: str) -> Callable[[Path], str]:
+    def write(folder: Path) -> str:
+        text = "\n".join(["customer_id,ordered_at,amount", *rows])
+        (folder / "orders.csv").write_text(text + "\n", encoding="utf-8")
+        return str(folder)
+
+    return write
+
+
+def test_sample_shop(sample: Path, tmp_path: Path):
+    before = {path: path.read_bytes() for path in SOURCES}
+    report = run(sample, out=tmp_path)
+    words = _check(report)
+    assert report.week == "2026-W46"
+    assert "This shop is made up" in words
+    assert re.search(r"HIGH|high click to cart below 12%", words), "the drop that is planted in the sample's last week"
+    assert "Left out" not in words
+    manifest = json.loads((report.folder / "manifest.json").read_text(encoding="utf-8"))
+    assert {"orders", "customers", "events", "assignments"} <= set(manifest["tables"])
+    assert len(list((report.folder / "tables").rglob("*.csv"))) == len(
+        list((report.folder / "tables").rglob("*.parquet"))
+    )
+    assert {path: path.read_bytes() for path in SOURCES} == before
+
+
+def test_orders_alone(tmp_path: Path):
+    words = _check(run("cdnow", out=tmp_path))
+    assert "23,570" in words  # known_answers.md: customers of CDNOW
+    assert "made up" not in words
+    assert "This shop has no table 'events'" in words
+
+
+DAYS = [f"2026-0{month}-{day:02d}" for month in (3, 4, 5) for day in range(1, 29)]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(_orders("a,2026-01-05,5", "a,2026-01-19,7"), id="one customer"),
+        pytest.param(_orders("a,2026-01-05,5", "b,2026-01-26,7"), id="two customers, two orders, a week between"),
+        pytest.param(_orders(*[f"c{i},{day},9" for i, day in enumerate(DAYS)]), id="nobody came back"),
+        pytest.param(_orders(*[f"c{i % 9},{day},0" for i, day in enumerate(DAYS)]), id="all for nothing"),
+        pytest.param(_orders(*[f"c{i % 9},{day},5" for i, day in enumerate(DAYS)]), id="all of one price"),
+    ],
+)
+def test_thin_data_make_a_thin_report(tmp_path: Path, source: Callable[[Path], str]):
+    (tmp_path / "shop").mkdir()
+    assert "Left out" in _check(run(source(tmp_path / "shop"), out=tmp_path / "reports"))
