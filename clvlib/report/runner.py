@@ -172,11 +172,7 @@ def run_weeks(
         A parameter, a week, a notebook or the data cannot be used (before any kernel starts), another run writes the
         same week, or the report cannot be written.
     """
-    if jobs < 1 or timeout <= 0:
-        raise ParameterError(f"jobs is {jobs} and timeout {timeout:g}; both must be positive")
-    for name in _OURS:
-        if name in (parameters or {}):
-            raise ParameterError(f"parameter {name!r} is set by the report itself (--source, --week, --out)")
+    _refuse(jobs, timeout, parameters or {})
     chosen = select(notebooks, folder)
     given = checked(chosen, parameters or {})
     for label in filter(None, weeks):
@@ -185,6 +181,14 @@ def run_weeks(
         plan = _Plan(str(source), str(mapping or ""), Path(out).resolve(), chosen, given, jobs, timeout, tell)
         for week in which:
             yield _report(plan, facts, store, week)
+
+
+def _refuse(jobs: int, timeout: float, parameters: Mapping[str, Any]) -> None:
+    if jobs < 1 or timeout <= 0:
+        raise ParameterError(f"jobs is {jobs} and timeout {timeout:g}; both must be positive")
+    for name in _OURS:
+        if name in parameters:
+            raise ParameterError(f"parameter {name!r} is set by the report itself (--source, --week, --out)")
 
 
 @contextmanager
