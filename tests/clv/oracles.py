@@ -140,3 +140,25 @@ def pareto_tail(r, alpha, s, beta, x, t_x, T, t, n):
             return (u / a) ** (n - 1) / (1 + u / a) ** (n + k) / a / mp.beta(n, k) * (b / (b + u)) ** s
 
         return alive * mp.quad(density, mp.linspace(0, t, 9))
+
+
+def bgbb_log_likelihood(alpha, beta, gamma, delta, x, t_x, n):
+    """Fader, Hardie & Shang 2010 eq. 5."""
+    with mp.workdps(40):
+        a, b, c, d = map(mp.mpf, (alpha, beta, gamma, delta))
+        x, t_x, n = int(x), int(t_x), int(n)
+        total = mp.beta(a + x, b + n - x) / mp.beta(a, b) * mp.beta(c, d + n) / mp.beta(c, d)
+        for i in range(n - t_x):
+            total += mp.beta(a + x, b + t_x - x + i) / mp.beta(a, b) * mp.beta(c + 1, d + t_x + i) / mp.beta(c, d)
+        return mp.log(total)
+
+
+def bgbb_expected(alpha, beta, gamma, delta, x, t_x, n, h):
+    """Fader, Hardie & Shang 2010 eq. 9, the closed form with gamma functions."""
+    with mp.workdps(60):
+        a, b, c, d = map(mp.mpf, (alpha, beta, gamma, delta))
+        if c == 1:
+            c += mp.mpf(10) ** -25
+        level = mp.exp(bgbb_log_likelihood(alpha, beta, gamma, delta, x, t_x, n))
+        first = mp.beta(a + x + 1, b + n - x) / mp.beta(a, b) / level * d / (c - 1) * mp.gammaprod([c + d], [1 + d])
+        return first * (mp.gammaprod([1 + d + n], [c + d + n]) - mp.gammaprod([1 + d + n + h], [c + d + n + h]))

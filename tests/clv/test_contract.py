@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 import clvlib as clv
 from clvlib.clv.models.base import load
 from clvlib.clv.models.beta_geo import BetaGeoModel
+from clvlib.clv.models.beta_geo_beta_binom import BetaGeoBetaBinomModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
 from clvlib.clv.models.nbd import NBDModel
 from clvlib.clv.models.pareto_nbd import ParetoNBDModel
+from clvlib.clv.models.shifted_beta_geo import ShiftedBetaGeoModel
 from clvlib.errors import (
     ClvError,
     ConvergenceWarning,
@@ -36,13 +38,20 @@ TRUTH = {
     ParetoNBDModel: {"r": 0.8, "alpha": 6.0, "s": 0.9, "beta": 15.0},
     NBDModel: {"r": 0.6, "alpha": 8.0},
 }
+PERIODIC = {
+    BetaGeoBetaBinomModel: {"alpha": 1.2, "beta": 0.75, "gamma": 0.65, "delta": 2.8},
+    ShiftedBetaGeoModel: {"alpha": 0.7, "beta": 1.2},
+}
+SPEND = {GammaGammaModel: {"p": 6.0, "q": 4.0, "gamma": 15.0}}
 PURCHASE_MODELS = list(TRUTH)
-ALL_MODELS = [*PURCHASE_MODELS, GammaGammaModel]
+ALL_MODELS = [*TRUTH, *PERIODIC, *SPEND]
 
 
 def customers(cls, n=1500, seed=1) -> pd.DataFrame:
-    """Simulated customers on a grid of days, in weeks, with spend."""
+    """Simulated customers on a grid of days, in weeks, with spend; members and donors by period."""
     rng = np.random.default_rng(seed)
+    if cls in PERIODIC:
+        return cls.with_parameters(PERIODIC[cls], unit="W").simulate(n, rng.integers(5, 15, n), seed)
     truth = TRUTH.get(cls, TRUTH[BetaGeoModel])
     model = (cls if cls in TRUTH else BetaGeoModel).with_parameters(truth, unit="W")
     frame = model.simulate(n, rng.integers(100, 400, n) / 7, seed)
@@ -62,6 +71,8 @@ def case(request):
 def predictions(model, frame) -> pd.DataFrame:
     if isinstance(model, GammaGammaModel):
         return model.expected_spend(frame, 0.9)
+    if isinstance(model, ShiftedBetaGeoModel):
+        return model.probability_retained(frame, 3, 0.9)
     parts = {
         "alive": model.probability_alive(frame),
         "discounted": model.discounted_expected_purchases(frame, 0.003, 52),
@@ -111,8 +122,8 @@ def test_row_order_does_not_matter(case):
 
 def test_weeks_and_days_give_the_same_predictions(case):
     cls, frame, model = case
-    if cls is GammaGammaModel:
-        pytest.skip("spend has no time unit")
+    if cls not in TRUTH:
+        pytest.skip("no continuous time")
     days = frame.assign(recency=frame["recency"] * 7, T=frame["T"] * 7)
     days.attrs["clvlib"] = {"unit": "D"}
     other = cls().fit(days)
@@ -189,7 +200,7 @@ def test_bad_input_is_refused(case):
 
 def test_parameters_are_recovered(case):
     cls, _, _ = case
-    truth = list(TRUTH.get(cls, {"p": 6.0, "q": 4.0, "gamma": 15.0}).values())
+    truth = list((TRUTH | PERIODIC | SPEND)[cls].values())
     model = cls().fit(customers(cls, 30000, seed=5))
     errors = (np.log(model.params_) - np.log(truth)) / np.sqrt(np.diag(model._log_covariance))
     assert np.abs(errors).max() < 3.3, errors

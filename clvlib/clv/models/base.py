@@ -97,6 +97,9 @@ class Estimator(ABC):
     def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:
         """Return starting values, the best guess first."""
 
+    def _check(self, cells: Cells) -> None:  # noqa: B027 - most models can have any history
+        """Refuse histories that this model cannot have; raises DataError."""
+
     def _usable(self, cells: Cells) -> Cells:
         """Return the histories that take part in the fit; a model may raise EmptyDataError here."""
         return cells
@@ -157,7 +160,9 @@ class Estimator(ABC):
         ConvergenceWarning
             When the data do not hold all parameters; the text names the simpler model that suffices.
         """
-        cells = self._usable(Cells.read(summary, self._columns))
+        cells = Cells.read(summary, self._columns)
+        self._check(cells)
+        cells = self._usable(cells)
         return self._fit_cells(cells, unit_of(summary))
 
     def _fit_cells(self, cells: Cells, unit: str) -> Self:
@@ -282,7 +287,9 @@ class Estimator(ABC):
                 f"{type(self).__name__} was fitted with time in {self.unit_!r}, the summary has time in {unit!r}; "
                 f"make it with customer_summary(unit={self.unit_!r})"
             )
-        return Cells.read(summary, self._columns)
+        cells = Cells.read(summary, self._columns)
+        self._check(cells)
+        return cells
 
     def _points(self) -> Array:
         """Return parameter sets whose equal-weight averages are those over the estimates' distribution.

@@ -241,11 +241,7 @@ class PurchaseModel(Estimator):
 
     def _discounted(self, p: Array, cells: Cells, rate: float, horizon: float | None) -> Array:
         """Return ∫ e^(−δt) dE(t) = e^(−δH) E(H) + δ ∫ e^(−δt) E(t) dt, over t = c (e^y − 1) by Gauss–Legendre."""
-        if horizon is not None:
-            _check_horizon(horizon)
-        if not np.isfinite(rate) or rate < 0 or (rate == 0 and horizon is None):
-            raise ParameterError(f"the discount rate is positive (0 only with a horizon); found {rate}")
-        end = min(np.inf if horizon is None else horizon, 45.0 / rate if rate > 0 else np.inf)
+        end = self._discounted_end(rate, horizon)
         whole = self._expected_cells(p, cells, end)
         if rate == 0 or end == 0:
             return whole
@@ -257,6 +253,15 @@ class PurchaseModel(Estimator):
             density = rate * np.exp(-rate * t) * (t + pace) * span * weight
             total = total + density * self._expected(p, cells, t)
         return np.asarray(total)
+
+    @staticmethod
+    def _discounted_end(rate: float, horizon: float | None) -> float:
+        """Check rate and horizon, and return where money stops counting: the horizon, or when e^(−δt) is nothing."""
+        if horizon is not None:
+            _check_horizon(horizon)
+        if not np.isfinite(rate) or rate < 0 or (rate == 0 and horizon is None):
+            raise ParameterError(f"the discount rate is positive (0 only with a horizon); found {rate}")
+        return min(np.inf if horizon is None else horizon, 45.0 / rate if rate > 0 else np.inf)
 
     # ---- simulation
 
