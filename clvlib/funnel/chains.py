@@ -57,6 +57,8 @@ class Query:
         Whether a start whose window is not over by ``cut`` is set aside.
     strict : bool
         Whether a step must come later than the one before it, rather than not earlier.
+    reentry : bool
+        Whether the best start counts, rather than the first.
     """
 
     steps: tuple[str, ...]
@@ -68,6 +70,7 @@ class Query:
     cut: int | None = None
     exclude_open: bool = True
     strict: bool = False
+    reentry: bool = True
 
 
 @dataclass(frozen=True)
@@ -395,7 +398,10 @@ def _last_closed(query: Query, frame: _Frame) -> int:
 def _walk(keys: list[Ints], place: Ints, query: Query, frame: _Frame) -> tuple[NDArray[Any], ...]:
     """Depth, segment, maturity, times and gaps of each unit's best chain; ``place`` is the segment of each start."""
     unit = keys[0] // frame.stride
-    kept, owner, closed = _counted_starts(keys[0] - unit * frame.stride, unit, _last_closed(query, frame))
+    kept, owner, closed = _counted_starts(keys[0], unit, frame.stride, _last_closed(query, frame))
+    if not query.reentry:
+        kept = np.append(True, unit[1:] != unit[:-1])[: len(unit)]
+        owner = np.arange(len(closed))
     events = [keys[0][kept], *keys[1:]]
     depth, best = _reach(events, owner, len(closed), frame.window, strict=query.strict)
     made = _replay(events, depth, events[0][best], strict=query.strict)
@@ -410,7 +416,9 @@ def _walk(keys: list[Ints], place: Ints, query: Query, frame: _Frame) -> tuple[N
     return depth, place[kept][touch], closed, made, gaps
 
 
-def _counted_starts(time: Ints, unit: Ints, last_closed: int) -> tuple[NDArray[np.bool_], Ints, NDArray[np.bool_]]:
+def _counted_starts(
+    keys: Ints, unit: Ints, stride: int, last_closed: int
+) -> tuple[NDArray[np.bool_] | slice, Ints, NDArray[np.bool_]]:
     """Leave out the open starts of those who have a closed one; return who is kept, their owners, and who is closed.
 
     A closed start has been watched for the whole window, an open one only if it converted early: to count the second
@@ -419,7 +427,9 @@ def _counted_starts(time: Ints, unit: Ints, last_closed: int) -> tuple[NDArray[n
     new = np.ones(len(unit), bool)
     new[1:] = unit[1:] != unit[:-1]
     owner = np.cumsum(new) - 1
-    over = time <= last_closed
+    if last_closed >= stride:  # nothing is open
+        return slice(None), owner, np.ones(int(new.sum()), bool)
+    over = keys - unit * stride <= last_closed
     closed = over[new]
     keep = over | ~closed[owner]
     return keep, owner[keep], closed

@@ -17,7 +17,7 @@ from clvlib.funnel.chains import Attribution, Chains, Query, chains, moment
 from clvlib.result import Result
 from clvlib.stats.proportions import proportion_interval
 
-__all__ = ["FunnelResult", "funnel"]
+__all__ = ["FunnelResult", "funnel", "question", "readable"]
 
 _UNITS = {"person": ("person_id",), "session": ("person_id", "session_id")}
 
@@ -96,6 +96,7 @@ def funnel(
     open_windows: Literal["exclude", "so far"] = "exclude",
     attribution: Attribution = "first",
     strict: bool = False,
+    reentry: bool = True,
 ) -> FunnelResult:
     """Count who moves through ``steps`` in their order within ``window`` of the first of them.
 
@@ -132,6 +133,8 @@ def funnel(
     strict : bool
         Two events at the same time are taken in the order of ``steps``, since logs are coarse. With ``strict`` a step
         must come later than the one before it.
+    reentry : bool
+        Without it, each unit's first start alone counts, as in many tools.
 
     Returns
     -------
@@ -164,6 +167,36 @@ def funnel(
     0   view       2         1.0
     1  order       1         0.5
     """
+    query, span = question(
+        steps, window, by, unit=unit, as_of=as_of, starts=starts, open_windows=open_windows,
+        attribution=attribution, strict=strict, reentry=reentry,
+    )  # fmt: skip
+    found = chains(as_table(events, "events"), query)
+    _check_names(found.log, query.steps)
+    table = _table(found, query.steps, level)
+    total = _table(found, query.steps, level, whole=True) if query.by else table
+    _warn_undefined(total if query.by else table, query)
+    return FunnelResult(
+        steps=query.steps, window=readable(span), unit=unit, level=level, attribution=attribution,
+        as_of="" if as_of is None else str(as_of), open_units=int((~found.closed).sum()),
+        unusable=int(found.log["unusable"].reindex(list(query.steps)).sum()), by=query.by, total=total, table=table,
+    )  # fmt: skip
+
+
+def question(
+    steps: Sequence[str],
+    window: str | pd.Timedelta,
+    by: str | Sequence[str] = (),
+    *,
+    unit: str = "person",
+    as_of: Any = None,
+    starts: tuple[Any, Any] | None = None,
+    open_windows: str = "exclude",
+    attribution: str = "first",
+    strict: bool = False,
+    reentry: bool = True,
+) -> tuple[Query, pd.Timedelta]:
+    """Check the arguments of a funnel (see :func:`funnel`); return what they ask, and the window."""
     span = _window(window)
     query = Query(
         steps=_steps(steps),
@@ -175,17 +208,9 @@ def funnel(
         cut=None if as_of is None else moment(as_of, "as_of", whole_day=True),
         exclude_open=_choice(open_windows, {"exclude": True, "so far": False}, "open_windows"),
         strict=strict,
+        reentry=reentry,
     )
-    found = chains(as_table(events, "events"), query)
-    _check_names(found.log, query.steps)
-    table = _table(found, query.steps, level)
-    total = _table(found, query.steps, level, whole=True) if query.by else table
-    _warn_undefined(total if query.by else table, query)
-    return FunnelResult(
-        steps=query.steps, window=_readable(span), unit=unit, level=level, attribution=attribution,
-        as_of="" if as_of is None else str(as_of), open_units=int((~found.closed).sum()),
-        unusable=int(found.log["unusable"].reindex(list(query.steps)).sum()), by=query.by, total=total, table=table,
-    )  # fmt: skip
+    return query, span
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
@@ -224,10 +249,10 @@ def _choice(value: Any, known: dict[str, Any], name: str) -> Any:
     return known[value]
 
 
-def _readable(span: pd.Timedelta) -> str:
+def readable(span: pd.Timedelta) -> str:
     """Write a length of time briefly.
 
-    >>> _readable(pd.Timedelta("7D")), _readable(pd.Timedelta("90min"))
+    >>> readable(pd.Timedelta("7D")), readable(pd.Timedelta("90min"))
     ('7 days', '0 days 01:30:00')
     """
     return f"{span.days} day{'s' if span.days != 1 else ''}" if span == pd.Timedelta(days=span.days) else str(span)

@@ -57,5 +57,5 @@ def test_cost_per_million_events(events, arguments):
     cpu, megabytes, *people = map(float, run.stdout.splitlines()[-1].split())
     print(f"\n{EVENTS:,} events {arguments}: {cpu:.2f} CPU s, {megabytes:,.0f} MB, people {people}")  # noqa: T201 - the measurement
     assert cpu < 0.6 * EVENTS / 1e6 + 0.5
-    assert megabytes < 150 + 90 * EVENTS / 1e6 + 300
+    assert megabytes < 500 + 120 * min(EVENTS / 1e6, 25)
     assert people == sorted(people, reverse=True)
