@@ -38,12 +38,8 @@ def events_of(people, cut):
 def test_equals_the_product_limit_by_hand_and_is_self_consistent(people, cut):
     """Efron 1967: n F(W) is what has converted plus what each open unit is expected to add."""
     window = 24
-    found = conversion_curve(
-        events_of(people, cut),
-        ["a", "b"],
-        pd.Timedelta(hours=window),
-        as_of=ZERO + pd.Timedelta(hours=cut, microseconds=-1),
-    )
+    as_of = ZERO + pd.Timedelta(hours=cut, microseconds=1)
+    found = conversion_curve(events_of(people, cut), ["a", "b"], pd.Timedelta(hours=window), as_of=as_of)
     watched = [min(cut - s, window) for s, _ in people]
     seen = [t is not None and t <= window and s + t < cut for s, t in people]
     times = [t if ok else w for (_, t), ok, w in zip(people, seen, watched, strict=True)]
@@ -179,9 +175,7 @@ def test_first_start_loses_orders_on_a_real_log():
     table = definitions(events, ["pv", "cart", "buy"], "1D")
     first = events[events["event"] == "pv"].groupby("person_id")["occurred_at"].min()
     within = events.join(first.rename("start"), on="person_id")
-    within = within[
-        (within["occurred_at"] >= within["start"]) & (within["occurred_at"] <= within["start"] + pd.Timedelta("1D"))
-    ]
+    within = within[(within["occurred_at"] - within["start"]).between(pd.Timedelta(0), pd.Timedelta("1D"))]
     cart = within[within["event"] == "cart"].groupby("person_id")["occurred_at"].min()
     later = within[within["event"] == "buy"].join(cart.rename("cart"), on="person_id")
     assert table.loc["first start", "converted"] == later[later["occurred_at"] >= later["cart"]]["person_id"].nunique()
