@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -157,7 +158,7 @@ def expected_while_alive(r: Array, alpha: Array, a: float, b: Array, t: Array) -
 
 def _expected_by_rule(r: Array, a: float, b: Array, tau: Array, points: int) -> Array:
     levels, code = np.unique(b, return_inverse=True)
-    nodes, weights = beta_rule(a, levels, points)
+    nodes, weights = _kept_rule(a, levels.tobytes(), points)
     total = np.zeros(tau.shape)
     for p, w in zip(nodes.T, weights.T, strict=True):
         chance = p[code]
@@ -199,6 +200,12 @@ def _hyper(a: float, b: Array, c: Array, z: Array) -> Array:
                 break
         value[quick] = total
     return np.asarray(value)
+
+
+@lru_cache(maxsize=32)
+def _kept_rule(a: float, levels: bytes, points: int) -> tuple[Array, Array]:
+    """Return the rule once for all the horizons of a discounting integral, which share a and b."""
+    return beta_rule(a, np.frombuffer(levels), points)
 
 
 def beta_rule(a: float, b: Array, points: int) -> tuple[Array, Array]:
