@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from clvlib.errors import ThinDataWarning
 from clvlib.stats.effect import Effect
@@ -23,6 +24,7 @@ from clvlib.stats.sampling import detectable_difference, detectable_mean_differe
 __all__ = ["METRICS", "Adjusted", "Arm", "Mean", "Metric", "Proportion"]
 
 Row = Mapping[str, Any]
+Columns = Mapping[str, NDArray[np.float64]]  # of several groups that do not overlap
 NAN = float("nan")
 
 
@@ -66,7 +68,7 @@ class Metric(Protocol):
         """SQL aggregates over people, by the name under which they come back."""
         ...
 
-    def merge(self, rows: pd.DataFrame) -> dict[str, float]:
+    def merge(self, rows: Columns) -> dict[str, float]:
         """Aggregates of several groups that do not overlap, from theirs."""
         ...
 
@@ -115,7 +117,7 @@ class Proportion:
         """Count the people with the event."""
         return {f"{self.name}_total": f"SUM(CASE WHEN {self.event} THEN 1 ELSE 0 END)"}
 
-    def merge(self, rows: pd.DataFrame) -> dict[str, float]:
+    def merge(self, rows: Columns) -> dict[str, float]:
         """Add up."""
         return {f"{self.name}_total": float(rows[f"{self.name}_total"].sum())}
 
@@ -172,7 +174,7 @@ class Mean:
         """Mean and sample variance."""
         return {f"{self.name}_mean": f"AVG({self.value})", f"{self.name}_variance": f"VAR_SAMP({self.value})"}
 
-    def merge(self, rows: pd.DataFrame) -> dict[str, float]:
+    def merge(self, rows: Columns) -> dict[str, float]:
         """Join means and variances (Chan, Golub & LeVeque 1983)."""
         n, mean = rows["people"], rows[f"{self.name}_mean"]
         mean_all = float(np.average(mean, weights=n))
@@ -257,7 +259,7 @@ class Adjusted(Mean):
             f"{name}_covariance": f"COVAR_SAMP({y}, {x})",
         }
 
-    def merge(self, rows: pd.DataFrame) -> dict[str, float]:
+    def merge(self, rows: Columns) -> dict[str, float]:
         """Join means, variances and covariances."""
         n, name = rows["people"], self.name
         y, x = rows[f"{name}_raw_mean"], rows[f"{name}_before_mean"]
@@ -288,10 +290,10 @@ class Adjusted(Mean):
         return {arm: {**row, **added[arm]} for arm, row in arms.items()}
 
 
-def _joint(n: pd.Series, within: pd.Series, between: pd.Series) -> float:
+def _joint(n: NDArray[np.float64], within: NDArray[np.float64], between: NDArray[np.float64]) -> float:
     """Sample (co)variance of the union, from those of its parts and the squares between their means."""
     total = float(n.sum())
-    squares = ((n - 1) * within.fillna(0.0)).sum() + (n * between).sum()
+    squares = ((n - 1) * np.where(n > 1, within, 0.0)).sum() + (n * between).sum()
     return float(squares) / (total - 1) if total > 1 else NAN
 
 

@@ -72,10 +72,12 @@ def merged(cells: pd.DataFrame, by: list[str], metrics: Iterable[Metric]) -> pd.
     known = list(metrics)
 
     def join(group: pd.DataFrame) -> dict[str, Any]:
-        row: dict[str, Any] = {column: group[column].sum() for column in COUNTS}
-        row["last_assigned"] = group["last_assigned"].max()
+        figures = group.drop(columns=["variant", "status", "look", "last_assigned"])
+        columns = {str(name): column.to_numpy(dtype=float) for name, column in figures.items()}
+        row: dict[str, Any] = {column: int(columns[column].sum()) for column in COUNTS if column != "clusters"}
+        row |= {"clusters": float(columns["clusters"].sum()), "last_assigned": group["last_assigned"].max()}
         for metric in known:
-            row |= metric.merge(group)
+            row |= metric.merge(columns)
         return row
 
     groups = cells.groupby(by, sort=False)
