@@ -11,7 +11,9 @@ import pandas as pd
 
 from clvlib.errors import EmptyDataError
 from clvlib.funnel.change import Change
+from clvlib.funnel.curve import ConversionCurve
 from clvlib.funnel.kernel import FunnelResult
+from clvlib.funnel.paths import Credit
 from clvlib.funnel.threshold import Threshold
 from clvlib.funnel.weekly import trend_sentence
 from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, new_axes, percent_axis, styled
@@ -21,8 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "change_data",
+    "credit_data",
+    "curve_data",
     "funnel_data",
     "plot_change",
+    "plot_credit",
+    "plot_curve",
     "plot_funnel",
     "plot_segments",
     "plot_trend",
@@ -222,4 +228,85 @@ def plot_change(result: Change, ax: Axes | None = None, title: str = "", dimensi
         ax.grid(axis="y", visible=False)
         ax.legend(loc="best")
         _titled(ax, title, result.sentence, 54)
+    return ax
+
+
+def curve_data(now: ConversionCurve, reference: ConversionCurve | None = None) -> pd.DataFrame:
+    """Return what :func:`plot_curve` draws: share by hours, of the period and of its reference."""
+    parts = [now.table.assign(period="now")]
+    parts += [] if reference is None else [reference.table.assign(period="reference")]
+    return pd.concat(parts, ignore_index=True)[["period", "hours", "share", "lower", "upper", "at_risk"]]
+
+
+def plot_curve(
+    now: ConversionCurve, reference: ConversionCurve | None = None, ax: Axes | None = None, title: str = ""
+) -> Axes:
+    """Draw the share converted by days since the first step, with open windows as censored.
+
+    Parameters
+    ----------
+    now : ConversionCurve
+        The period.
+    reference : ConversionCurve, optional
+        An older one beside it.
+    ax, title
+        As for :func:`plot_funnel`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    data = curve_data(now, reference)
+    with styled():
+        ax = ax or new_axes(height=3.4)
+        for period, color, label in (("reference", MUTED, "the period before"), ("now", ACCENT, "this period")):
+            part = data[data["period"] == period]
+            if len(part):
+                days = np.concatenate([[0.0], part["hours"] / 24])
+                lines = {name: np.concatenate([[0.0], part[name]]) for name in ("share", "lower", "upper")}
+                ax.fill_between(days, lines["lower"], lines["upper"], step="post", color=color, alpha=0.15, lw=0)
+                ax.step(days, lines["share"], where="post", color=color, label=label)
+        ax.set_xlim(0, now.hours / 24)
+        ax.set_ylim(bottom=0)
+        ax.set_xlabel(f"days since {now.start}")
+        ax.set_ylabel(f"share that reached {now.goal}")
+        ax.legend(loc="lower right")
+        _titled(ax, title, now.sentence)
+    return percent_axis(ax, decimals=1)
+
+
+def credit_data(result: Credit) -> pd.DataFrame:
+    """Return what :func:`plot_credit` draws: orders credited by the Markov chain, with limits, and by last touch."""
+    return result.table[["markov", "lower", "upper", "last"]]
+
+
+def plot_credit(result: Credit, ax: Axes | None = None, title: str = "") -> Axes:
+    """Draw the conversions that each touchpoint is credited with, beside those where it came last.
+
+    Parameters
+    ----------
+    result : Credit
+        What to draw.
+    ax, title
+        As for :func:`plot_funnel`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    data = credit_data(result)
+    y = np.arange(len(data))
+    with styled():
+        ax = ax or new_axes(height=1.3 + 0.32 * len(data))
+        ax.barh(y, data["markov"], color=ACCENT, height=0.6, label="removal effect (Markov)")
+        errors = [data["markov"] - data["lower"], data["upper"] - data["markov"]]
+        ax.errorbar(data["markov"], y, xerr=np.clip(errors, 0, None), fmt="none", ecolor=INK, capsize=2, lw=1)
+        ax.plot(data["last"], y, marker="D", linestyle="none", color=PALETTE[1], label="last touch")
+        ax.set_yticks(y, list(data.index))
+        ax.invert_yaxis()
+        ax.set_xlim(left=0)
+        ax.set_xlabel("orders credited")
+        ax.grid(axis="y", visible=False)
+        ax.legend(loc="lower right")
+        _titled(ax, title, result.sentence, 56)
     return ax

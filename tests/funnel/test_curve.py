@@ -181,3 +181,13 @@ def test_first_start_loses_orders_on_a_real_log():
     assert table.loc["first start", "converted"] == later[later["occurred_at"] >= later["cart"]]["person_id"].nunique()
     assert table.loc["first start", "rate"] < 0.6 * table.loc["best start", "rate"]
     assert table.loc["best start", "converted"] == funnel(events, ["pv", "cart", "buy"], "1D").table["people"].iloc[-1]
+
+
+def test_figure_draws_what_its_twin_says():
+    from clvlib.funnel.plots import curve_data, plot_curve
+
+    old = conversion_curve(events_of([(0.0, 5.0 + i) for i in range(40)], 1000), ["a", "b"], "7D", as_of="2027-01-01")
+    ax = plot_curve(old, old)
+    data = curve_data(old, old)
+    assert ax.lines[1].get_ydata().tolist() == [0.0, *data.loc[data["period"] == "now", "share"]]
+    assert ax.get_title(loc="left").replace("\n", " ") == old.sentence

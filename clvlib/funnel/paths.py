@@ -1,0 +1,281 @@
+"""The paths by which people come to an order, and the credit that each touchpoint deserves (F5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clvlib.data.engine import Table, as_table, identifier, literal
+from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
+from clvlib.funnel.kernel import question
+from clvlib.result import Result
+from clvlib.stats.resample import interval_of_draws
+
+__all__ = ["Credit", "credit", "journeys"]
+
+Floats = NDArray[np.float64]
+ARROW = " > "
+
+
+@dataclass(frozen=True)
+class Credit(Result):
+    """How many conversions each touchpoint is credited with, by several rules.
+
+    ``table`` has a row per touchpoint (index ``touch``), those with most Markov credit first: ``journeys`` that it is
+    part of, ``first``, ``last``, ``linear``, ``shapley`` and ``markov``: conversions credited, each of which adds up to
+    all conversions; ``removal_effect``: by how much the share of journeys that convert falls without it; ``lower`` and
+    ``upper``: bootstrap interval of ``markov``.
+
+    Attributes
+    ----------
+    journeys, conversions : float
+        In all.
+    rate : float
+        Share of journeys that convert.
+    level : float
+        Confidence level.
+    """
+
+    journeys: float
+    conversions: float
+    rate: float
+    level: float
+    paths: pd.DataFrame = field(repr=False)
+
+    @property
+    def sentence(self) -> str:
+        """Who deserves most, in words."""
+        top = self.table.iloc[0]
+        last = self.table["last"].sort_values(ascending=False, kind="stable").index[0]
+        text = (
+            f"{self.table.index[0]} deserves {top['markov'] / self.conversions:.0%} of {self.conversions:,.0f} orders"
+        )
+        return text if last == self.table.index[0] else f"{text}, though {last} comes last most often"
+
+
+def journeys(
+    events: Table | pd.DataFrame,
+    goal: str,
+    touch: str = "channel",
+    window: str | pd.Timedelta = "7D",
+    *,
+    touches: Sequence[str] = (),
+    as_of: Any,
+    starts: tuple[Any, Any] | None = None,
+) -> pd.DataFrame:
+    """Collect the paths of touchpoints that lead to a goal, or to nothing.
+
+    A journey is what one person does until the goal, or until nothing happens for longer than ``window``; the next
+    touchpoint then begins another. A journey without the goal that might still go on at ``as_of`` is left out.
+
+    Parameters
+    ----------
+    events : Table or pandas.DataFrame
+        ``person_id``, ``occurred_at``, ``event`` and the column ``touch``.
+    goal : str
+        The event to reach.
+    touch : str
+        What a touchpoint is: ``channel``, ``platform`` …; a missing one is ``unknown``.
+    window : str or pandas.Timedelta
+        Longest pause.
+    touches : sequence of str
+        Events that are touchpoints; by default, all but the goal.
+    as_of : date or time
+        End of what has been observed; a date means the end of that day.
+    starts : tuple, optional
+        Earliest and latest (exclusive) time of a journey's first event; earlier events are not looked at.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``path`` (touchpoints joined by " > ", each run of the same one once), ``journeys``, ``conversions``; most
+        frequent first.
+
+    Raises
+    ------
+    EmptyDataError
+        There is no touchpoint in the period.
+    MissingColumnError
+        ``touch`` is no column.
+
+    Examples
+    --------
+    >>> log = pd.DataFrame({"person_id": list("aaabc"), "channel": ["x", "x", "y", "x", "y"],
+    ...                     "event": ["view", "view", "order", "view", "view"],
+    ...                     "occurred_at": pd.date_range("2026-11-02", periods=5, freq="h")})
+    >>> journeys(log, "order", as_of="2026-11-30")
+      path  journeys  conversions
+    0    x         2            1
+    1    y         1            0
+    """
+    query, _ = question([goal], window, as_of=as_of, starts=starts)
+    table = as_table(events, "events").require("person_id", "occurred_at", "event")
+    if touch not in table.columns:
+        raise MissingColumnError(f"events: there is no column {touch!r}; the table has {', '.join(table.columns)}")
+    frame = table.query(_journey_sql(query.window, query.starts, query.cut or 0, goal, touch, touches))
+    if frame.empty:
+        raise EmptyDataError("there is no journey in the period that is over")
+    return frame.astype({"journeys": np.int64, "conversions": np.int64})
+
+
+def _journey_sql(
+    window: int, starts: tuple[int | None, int | None], cut: int, goal: str, touch: str, touches: Sequence[str]
+) -> str:
+    """Cut each person's events into journeys, and write each down as text."""
+    aim = literal(goal).replace("{", "{{").replace("}", "}}")
+    wanted = f" AND (event = {aim} OR event IN {literal([*touches])})" if touches else ""
+    since = "" if starts[0] is None else f" AND us >= {starts[0]}"
+    until = "" if starts[1] is None else f" AND MIN(us) < {starts[1]}"
+    return f"""
+    WITH e AS (
+        SELECT * FROM (
+            SELECT person_id, epoch_us(CAST(occurred_at AS TIMESTAMP)) AS us,
+                   COALESCE(CAST({identifier(touch)} AS VARCHAR), 'unknown') AS touch,
+                   CASE WHEN event = {aim} THEN 1 ELSE 0 END AS won
+            FROM {{t}} WHERE person_id IS NOT NULL AND isfinite(occurred_at){wanted}
+        ) AS x WHERE us < {cut}{since}
+    ), cuts AS (
+        SELECT *, CASE WHEN LAG(won) OVER p = 1 OR us - LAG(us) OVER p > {window} THEN 1 ELSE 0 END AS begins
+        FROM e WINDOW p AS (PARTITION BY person_id ORDER BY us, won, touch)
+    ), numbered AS (
+        SELECT *, SUM(begins) OVER (PARTITION BY person_id ORDER BY us, won, touch ROWS UNBOUNDED PRECEDING)
+                  AS journey FROM cuts
+    ), runs AS (
+        SELECT *, CASE WHEN won = 0 AND touch = LAG(touch) OVER j THEN 1 ELSE 0 END AS repeated
+        FROM numbered WINDOW j AS (PARTITION BY person_id, journey ORDER BY us, won, touch)
+    ), written AS (
+        SELECT person_id, journey, MAX(won) AS won,
+               string_agg(touch, '{ARROW}' ORDER BY us, touch) FILTER (WHERE won = 0 AND repeated = 0) AS path
+        FROM runs GROUP BY person_id, journey
+        HAVING (MAX(won) = 1 OR MAX(us) + {window} < {cut}){until}
+    )
+    SELECT path, COUNT(*) AS journeys, SUM(won) AS conversions FROM written WHERE path IS NOT NULL
+    GROUP BY path ORDER BY journeys DESC, conversions DESC, path"""
+
+
+def credit(paths: pd.DataFrame, level: float = 0.95, draws: int = 200, seed: int = 0) -> Credit:
+    """Share the conversions out among the touchpoints.
+
+    ``first``, ``last`` and ``linear`` (equally over a path's touchpoints) are rules of thumb. ``shapley`` is the exact
+    Shapley value of the game in which a set of touchpoints is worth the conversions of the paths that need no other:
+    each path's conversions equally over its distinct touchpoints (Zhao, Mahboobi & Bagheri 2018). ``markov`` follows
+    the removal effect in a first-order Markov chain over all journeys, also those that lead to nothing: the relative
+    fall of the chance to convert when everybody who would come to the touchpoint leaves instead (Anderl et al. 2016).
+    It is solved exactly, not simulated. All of these describe; none says what would happen without the touchpoint.
+
+    Parameters
+    ----------
+    paths : pandas.DataFrame
+        ``path``, ``journeys``, ``conversions``, as :func:`journeys` returns them.
+    level : float
+        Confidence level.
+    draws : int
+        Bootstrap draws for the interval; journeys are what is drawn.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    Credit
+
+    Raises
+    ------
+    EmptyDataError
+        There is no path, or no conversion to share out.
+    ParameterError
+        More conversions than journeys, no draw, or a level that is none.
+
+    Examples
+    --------
+    >>> paths = pd.DataFrame({"path": ["C1 > C2 > C3", "C1", "C2 > C3"], "journeys": 1, "conversions": [1, 0, 0]})
+    >>> found = credit(paths)
+    >>> found.table[["removal_effect", "markov"]].sort_index().round(2).values.tolist()
+    [[0.5, 0.2], [1.0, 0.4], [1.0, 0.4]]
+    """
+    won = paths["conversions"].to_numpy(float)
+    lost = paths["journeys"].to_numpy(float) - won
+    if (lost < 0).any() or (won < 0).any() or draws < 1 or not 0 < level < 1:
+        raise ParameterError("credit: each path needs 0 <= conversions <= journeys; draws >= 1 and 0 < level < 1")
+    if not won.sum():
+        raise EmptyDataError("no journey ends in a conversion, so there is nothing to share out")
+    walks = [str(path).split(ARROW) for path in paths["path"]]
+    names = sorted({touch for walk in walks for touch in walk})
+    place = {name: k for k, name in enumerate(names)}
+    chain = _Chain([[place[touch] for touch in walk] for walk in walks], len(names))
+    effects = chain.removal_effects(won, lost)
+    shares = _heuristics(chain.walks, won, len(names))
+    shares["markov"] = _shared_out(effects, won.sum())
+    table = pd.DataFrame(shares, index=pd.Index(names, name="touch"))
+    table.insert(0, "journeys", chain.incidence @ (won + lost))
+    table["removal_effect"] = effects
+    table[["lower", "upper"]] = _bootstrap(chain, won, lost, level, draws, seed)
+    table = table.sort_values("markov", ascending=False, kind="stable")
+    total = float((won + lost).sum())
+    return Credit(
+        journeys=total, conversions=float(won.sum()), rate=float(won.sum() / total), level=level, paths=paths,
+        table=table,
+    )  # fmt: skip
+
+
+class _Chain:
+    """Transitions of all paths: states are the start, the touchpoints, the goal and nothing."""
+
+    def __init__(self, walks: list[list[int]], touches: int) -> None:
+        self.walks, self.touches = walks, touches
+        steps = [(i, a, b) for i, w in enumerate(walks) for a, b in zip([-1, *w[:-1]], w, strict=True)]
+        self.path, self.source, self.target = np.array(steps).T  # the start is -1
+        self.end = np.array([walk[-1] for walk in walks])
+        self.incidence = np.zeros((touches, len(walks)))
+        self.incidence[self.target, self.path] = 1
+
+    def removal_effects(self, won: Floats, lost: Floats) -> Floats:
+        """Relative fall of the chance to convert without each touchpoint."""
+        n = self.touches
+        flow = np.zeros((n + 1, n))
+        np.add.at(flow, (self.source, self.target), (won + lost)[self.path])  # row -1, the last, is the start
+        goal = np.bincount(self.end, weights=won, minlength=n)
+        leaving = flow[:n].sum(axis=1) + np.bincount(self.end, weights=won + lost, minlength=n)
+        move = np.divide(flow[:n], leaving[:, None], out=np.zeros((n, n)), where=leaving[:, None] > 0)
+        convert = np.divide(goal, leaving, out=np.zeros(n), where=leaving > 0)
+        begin = flow[n] / flow[n].sum()
+
+        def chance(kept: NDArray[np.bool_]) -> float:
+            inner = np.eye(int(kept.sum())) - move[np.ix_(kept, kept)]
+            return float(begin[kept] @ np.linalg.solve(inner, convert[kept])) if kept.any() else 0.0
+
+        whole = chance(np.ones(n, bool))
+        return np.array([1 - chance(np.arange(n) != k) / whole for k in range(n)])
+
+
+def _heuristics(walks: list[list[int]], won: Floats, touches: int) -> dict[str, Floats]:
+    result = {name: np.zeros(touches) for name in ("first", "last", "linear", "shapley")}
+    for walk, conversions in zip(walks, won, strict=True):
+        distinct = sorted(set(walk))
+        result["first"][walk[0]] += conversions
+        result["last"][walk[-1]] += conversions
+        np.add.at(result["linear"], walk, conversions / len(walk))
+        result["shapley"][distinct] += conversions / len(distinct)
+    return result
+
+
+def _shared_out(effects: Floats, conversions: float) -> Floats:
+    positive: Floats = np.maximum(effects, 0)
+    shared: Floats = positive / positive.sum() * conversions
+    return shared
+
+
+def _bootstrap(chain: _Chain, won: Floats, lost: Floats, level: float, draws: int, seed: int) -> Floats:
+    """Draw journeys anew; the limits are of the share of credit times the conversions that there were."""
+    counts = np.concatenate([won, lost])
+    total = int(counts.sum())
+    drawn = np.random.default_rng(seed).multinomial(total, counts / counts.sum(), size=draws).astype(float)
+    half = len(won)
+    credited = [
+        _shared_out(chain.removal_effects(row[:half], row[half:]), won.sum()) for row in drawn if row[:half].any()
+    ]
+    return interval_of_draws(np.array(credited), level)[["lower", "upper"]].to_numpy()
