@@ -31,6 +31,12 @@ _PUBLIC = {
     "Experiment": "clvlib.abtest.experiment",
     "proportion_interval": "clvlib.stats.proportions",
     "proportion_difference": "clvlib.stats.proportions",
+    "proportion_effects": "clvlib.stats.proportions",
+    "proportion_ratio": "clvlib.stats.proportions",
+    "sample_ratio": "clvlib.stats.sampling",
+    "sample_size_proportions": "clvlib.stats.sampling",
+    "kaplan_meier": "clvlib.stats.survival",
+    "bootstrap": "clvlib.stats.resample",
     "Chapter": "clvlib.report.chapter",
 }
 

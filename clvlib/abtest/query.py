@@ -113,6 +113,8 @@ def _sql(assignments: Table, orders: Table, name: str, spans: tuple[str, str], e
     """From rows to people; a metric may use the columns of ``outcomes``. A number less itself is 0 if it is finite."""
     window, history = spans
     money = "net_amount" if "net_amount" in orders.columns else "amount"
+    # An order that was never paid is no outcome; one that was paid and refunded is, with nothing left of its money.
+    paid = "AND o.paid_at IS NOT NULL" if "paid_at" in orders.columns else ""
     wanted = literal(name).replace("{", "{{").replace("}", "}}")
     cluster, size = "NULL", "NULL"
     if "cluster_id" in assignments.columns:
@@ -134,7 +136,7 @@ purchases AS (
   SELECT p.unit_id, CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at AS earlier, CAST(o.{money} AS DOUBLE) AS amount
   FROM people AS p JOIN {{orders}} AS o ON CAST(o.customer_id AS VARCHAR) = p.unit_id CROSS JOIN known
   WHERE CAST(o.ordered_at AS TIMESTAMP) >= p.assigned_at - {history}
-    AND CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at + {window} AND CAST(o.ordered_at AS TIMESTAMP) < known.until
+    AND CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at + {window} AND CAST(o.ordered_at AS TIMESTAMP) < known.until {paid}
 ),
 bought AS (
   SELECT unit_id,

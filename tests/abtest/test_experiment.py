@@ -223,6 +223,16 @@ def test_refunds_are_netted_and_negative_revenue_is_kept() -> None:
     assert revenue.loc["B", "difference"] == pytest.approx(-32)
 
 
+def test_an_order_that_was_never_paid_is_no_conversion_but_a_refunded_one_is() -> None:
+    orders = bought(first("A", 30) + first("B", 50)).assign(paid_at=START, net_amount=50.0)
+    orders.loc[:9, ["paid_at", "net_amount"]] = [pd.NaT, 0.0]  # A0 to A9 left at the till
+    orders.loc[[10, 11], "net_amount"] = 0.0  # A10 and A11 got all their money back
+    result = Experiment("script").analyse(people(A=2000, B=2000), orders, as_of=LATER)
+    totals = result.table.set_index(["metric", "arm"])["total"]
+    assert totals["conversion"].to_dict() == {"A": 20, "B": 50}
+    assert totals["revenue"].to_dict() == {"A": 18 * 50.0, "B": 50 * 50.0}
+
+
 def test_two_orders_of_one_person_are_one_conversion() -> None:
     orders = pd.concat([bought(["A1", "A1", "B1"]), bought(["A1"], after="2D")])
     result = Experiment("script", min_per_arm=1).analyse(people(A=10, B=10), orders, as_of=LATER)
