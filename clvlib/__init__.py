@@ -25,6 +25,7 @@ _PUBLIC = {
     "ShiftedBetaGeoModel": "clvlib.clv.models.shifted_beta_geo",
     "GammaGammaModel": "clvlib.clv.models.gamma_gamma",
     "LifetimeValue": "clvlib.clv.value",
+    "backtest": "clvlib.clv.backtest",
     "load": "clvlib.clv.models.base",
     "rfm": "clvlib.clv.rfm",
     "funnel": "clvlib.funnel",

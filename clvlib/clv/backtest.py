@@ -1,0 +1,460 @@
+"""Which model should this shop use? Forecasts from several past days, scored against what customers then did."""
+
+# ruff: noqa: SLF001 - scores stand on the distributions of the models, below what users see
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clvlib.clv.cells import Cells
+from clvlib.clv.leaderboard import FINE, GROUPS, PIT_BINS, Score, leaderboard, sentence
+from clvlib.clv.models.beta_geo import BetaGeoModel
+from clvlib.clv.models.gamma_gamma import GammaGammaModel
+from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
+from clvlib.clv.models.nbd import NBDModel
+from clvlib.clv.models.pareto_nbd import ParetoNBDModel
+from clvlib.clv.models.purchases import PurchaseModel
+from clvlib.clv.scores import Tail, count_scores, gains, gini, pit_shares, poisson_tail
+from clvlib.data.calendar import as_date
+from clvlib.data.summary import Collapse, Unit
+from clvlib.errors import ConvergenceWarning, EmptyDataError, ParameterError, ThinDataWarning
+from clvlib.result import Result
+
+__all__ = ["AVERAGE_RATE", "LAST_PERIOD", "Backtest", "backtest"]
+
+Array = NDArray[np.float64]
+Models = Mapping[str, PurchaseModel | type[PurchaseModel]] | Sequence[PurchaseModel | type[PurchaseModel]]
+By = Literal["log_score", "crps"]
+
+LAST_PERIOD, AVERAGE_RATE = "last_period", "average_rate"
+
+_FEWEST_WEEKS = 8  # origins chosen by us have at least so much to learn from
+_LONGEST_STEP = 26  # weeks between origins chosen by us
+_WORDS = {"W": "weeks", "D": "days"}
+
+
+@dataclass(frozen=True)
+class Backtest(Result):
+    """How models forecast this shop from several past days; ``table`` is the leaderboard, a row per model.
+
+    ``table`` columns, pooled over origins (means are per customer and origin):
+
+    - ``baseline``, ``parameters``: whether it is a simple rule, and how many numbers were estimated;
+    - ``log_score`` (mean log probability of what happened, in nats; higher is better) and ``crps`` (in purchases;
+      lower is better) of the predictive distribution of each customer's purchases;
+    - ``difference``, ``lower``, ``upper``, ``verdict``: how much better than the best baseline it scored, with the
+      paired bootstrap interval, positive is better; "better", "worse", "no clear difference" or "reference";
+    - ``won``: at how many origins it scored better than the best baseline;
+    - ``forecast``, ``actual``, ``bias`` (forecast / actual − 1), ``mae``, ``rmse``, ``wape`` (sum of absolute errors /
+      actual) of the expected purchases;
+    - ``pit_gap`` (mean distance of the PIT histogram from flat, as a share; 0 is calibrated) and ``pit_p`` (p-value
+      of calibration);
+    - ``brier`` (of P(active in the horizon)), ``reliability`` and ``resolution`` of it;
+    - ``gini`` (how well it ranks customers by value: 0 chance, 1 perfect), ``top_share`` and ``top_lift`` (share of
+      all value that its best tenth of customers held, and times their even share), mean over origins; by money where
+      a spend model was given, else by purchases;
+    - with a spend model ``money_forecast``, ``money_actual``, ``money_bias``, ``money_mae``.
+
+    Attributes
+    ----------
+    choice : str
+        The model to use: the one with the fewest parameters among those that nothing clearly beats.
+    sentence : str
+        Which and why.
+    best_baseline : str
+        What differences are to.
+    by : {"log_score", "crps"}
+        What the leaderboard is sorted and compared by.
+    horizon : float
+        Length of the forecasts, in ``unit``.
+    unit : str
+        Time unit.
+    level : float
+        Level of the intervals.
+    origins : pandas.DataFrame
+        By origin and model: the same figures, ``customers``, and ``converged``.
+    calibration : pandas.DataFrame
+        By model and bin of the PIT: ``left``, ``right`` (limits) and ``share``; 0.1 each where calibrated.
+    active : pandas.DataFrame
+        By model and group of customers of like P(active): customers, expected and actual share of buyers, and the
+        interval of the latter.
+    gains : pandas.DataFrame
+        By model and share of customers, the highest forecast first (0, 0.01, ... 1): share of all value.
+    fits : mapping
+        By origin and model, the fitted models.
+    """
+
+    choice: str
+    sentence: str
+    best_baseline: str
+    by: str
+    horizon: float
+    unit: str
+    level: float
+    origins: pd.DataFrame = field(repr=False)
+    calibration: pd.DataFrame = field(repr=False)
+    active: pd.DataFrame = field(repr=False)
+    gains: pd.DataFrame = field(repr=False)
+    fits: Mapping[dt.date, Mapping[str, PurchaseModel]] = field(repr=False)
+
+
+class _Origin(NamedTuple):
+    """What was known on a day, and what came within the horizon."""
+
+    day: dt.date
+    known: pd.DataFrame
+    actual: NDArray[np.int64]
+    money: Array
+    duration: float
+    last: Array  # repeat purchases in the equally long period before
+    last_money: Array
+    group: NDArray[np.intp]  # of customers, the same at every origin
+
+
+class _Forecast(NamedTuple):
+    """What a model says: per customer the mean and the case, per case the distribution."""
+
+    mean: Array
+    tail: Tail
+    case: NDArray[np.intp]
+    money: Array | None
+    parameters: int
+    converged: bool
+
+
+def backtest(
+    shop: Any,
+    models: Models | None = None,
+    origins: int | Sequence[str | dt.date] = 4,
+    horizon: float = 13,
+    spend: GammaGammaModel | None = None,
+    *,
+    unit: Unit = "W",
+    collapse: Collapse = "D",
+    by: By = "log_score",
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int | np.random.Generator = 0,
+) -> Backtest:
+    """Let models forecast from several past days, score them by what then happened, and say which one to use.
+
+    Parameters
+    ----------
+    shop : Shop
+        What :func:`clvlib.connect` returns.
+    models : mapping or sequence of purchase models, optional
+        Models or their classes, by name or named after their class; each is fitted afresh at each origin. Default:
+        BG/NBD, MBG/NBD and Pareto/NBD.
+    origins : int or sequence of date or str
+        The last days that the models may see, or how many Sundays to take: equally spaced, the latest as late as the
+        data allow, a horizon apart where there is room (at most 26 weeks), less where there is not.
+    horizon : float
+        Length of each forecast, in ``unit``.
+    spend : GammaGammaModel, optional
+        A spend model; fitted afresh too. Forecasts are then graded in money as well.
+    unit : {"W", "D"}
+        Time unit.
+    collapse : {"D", "W"}
+        As for :meth:`Shop.customer_summary`.
+    by : {"log_score", "crps"}
+        What decides.
+    level : float
+        Level of the intervals.
+    draws : int
+        Bootstrap resamples.
+    seed : int or numpy.random.Generator
+        Of the resampling; nothing else is random.
+
+    Returns
+    -------
+    Backtest
+
+    Raises
+    ------
+    EmptyDataError
+        Nobody had bought by an origin, or nobody twice.
+    ParameterError
+        An argument that cannot be, or a horizon that reaches beyond the data.
+
+    Warns
+    -----
+    ThinDataWarning
+        Fewer origins than asked for, nobody bought in a horizon (``bias`` and ``wape`` are then left out), or the
+        calibration cannot be tested.
+    ConvergenceWarning
+        A model that found no proper maximum at some origin; it is scored all the same.
+
+    Notes
+    -----
+    Nothing after an origin reaches a model, with one exception: refunds are netted against their order whenever they
+    came, so an order that was refunded after the origin is not a purchase before it either.
+
+    Three baselines always take part. ``last_period`` repeats the repeat purchases (and the money) of the equally long
+    period before the origin. ``average_rate`` takes frequency / T times the horizon, times average spend. Both forecast
+    a figure and no distribution; for log score, CRPS and P(active) they are given a Poisson distribution around it,
+    and where the figure is below half a purchase in the time from the first purchase to the end of the horizon, around
+    that, since a Poisson of mean 0 would call every purchase impossible. ``NBDModel`` is a model without dropout.
+
+    Distributions are those of the estimated parameters. Intervals come from a bootstrap over customers, each with all
+    of his origins, the same resamples for all models (in 1024 random groups). They tell chance between customers; a
+    season that all customers share is in the scores of each origin, and shows by comparing origins.
+
+    Examples
+    --------
+    >>> from clvlib.data.connect import connect
+    >>> from clvlib.data.datasets import cdnow
+    >>> shop = connect({"orders": cdnow(sample=True)}, mapping="cdnow")
+    >>> result = backtest(shop, [BetaGeoModel], ["1997-09-30"], 39)
+    >>> result.choice, result.best_baseline
+    ('BetaGeoModel', 'NBDModel')
+    >>> print(result.table["forecast"].round(1)["BetaGeoModel"])
+    1653.4
+    """
+    contestants = _contestants(models)
+    _check(by, unit, collapse, level, draws)
+    if not (spend is None or isinstance(spend, GammaGammaModel)):
+        raise ParameterError(f"spend is a spend model such as GammaGammaModel(); found {spend!r}")
+    days = _days_of(horizon, unit)
+    scores: dict[tuple[dt.date, str], Score] = {}
+    fits: dict[dt.date, dict[str, PurchaseModel]] = {}
+    troubles: dict[str, list[str]] = {}
+    for day in _origins(shop, origins, days):
+        origin = _at(shop, day, days, unit, collapse)
+        fits[day] = {name: _fitted(name, model, origin, troubles) for name, model in contestants.items()}
+        spender = None if spend is None else _fitted("spend model", spend, origin, troubles)
+        for name, forecast in _forecasts(origin, fits[day], spender):
+            scores[day, name] = _score(forecast, origin)
+    for name, found in troubles.items():
+        text = f"{name}: no proper fit at {len(found)} of {len(fits)} origins, lastly: {found[-1]}"
+        warnings.warn(text, ConvergenceWarning, stacklevel=2)
+    baselines = {LAST_PERIOD, AVERAGE_RATE, *(name for name, model in contestants.items() if type(model) is NBDModel)}
+    board = leaderboard(scores, baselines, by, level, draws, seed)
+    _tell_blanks(board.table, board.origins)
+    return Backtest(
+        table=board.table,
+        choice=board.unbeaten[0],
+        sentence=sentence(board, by, f"{horizon:g} {_WORDS[unit]}", level),
+        best_baseline=board.reference,
+        by=by,
+        horizon=float(horizon),
+        unit=unit,
+        level=level,
+        origins=board.origins,
+        calibration=board.calibration,
+        active=board.active,
+        gains=board.gains,
+        fits=fits,
+    )
+
+
+# ---- what is asked
+
+
+def _contestants(models: Models | None) -> dict[str, PurchaseModel]:
+    """Return unfitted models by name, NBD always among them."""
+    chosen: Models = (BetaGeoModel, ModifiedBetaGeoModel, ParetoNBDModel) if models is None else models
+    if isinstance(chosen, Mapping):
+        named = list(chosen.items())
+    else:
+        named = [((model if isinstance(model, type) else type(model)).__name__, model) for model in chosen]
+    result: dict[str, PurchaseModel] = {}
+    for name, model in named:
+        one = model() if isinstance(model, type) else model
+        if not isinstance(one, PurchaseModel):
+            raise ParameterError(f"{name}: a backtest compares purchase models; found {type(one).__name__}")
+        if name in result or name in {LAST_PERIOD, AVERAGE_RATE}:
+            raise ParameterError(f"two models are named {name!r}; pass a mapping with a name for each")
+        result[name] = one
+    if not result:
+        raise ParameterError("a backtest needs at least one model")
+    if not any(type(model) is NBDModel for model in result.values()):
+        result[NBDModel.__name__] = NBDModel()
+    return result
+
+
+def _check(by: str, unit: str, collapse: str, level: float, draws: int) -> None:
+    if by not in {"log_score", "crps"} or unit not in _WORDS or collapse not in {"D", "W"}:
+        raise ParameterError(
+            f"by is 'log_score' or 'crps', unit and collapse are 'W' or 'D'; found {by!r}, {unit!r}, {collapse!r}"
+        )
+    if not 0 < level < 1 or draws < 100:
+        raise ParameterError(f"level lies between 0 and 1 and draws is at least 100; found {level} and {draws}")
+
+
+def _days_of(horizon: float, unit: str) -> int:
+    days = horizon * (7 if unit == "W" else 1)
+    if not (np.isfinite(days) and days >= 1) or abs(days - round(days)) > 1e-9:
+        raise ParameterError(f"the horizon is a whole number of days, at least one; found {horizon} {_WORDS[unit]}")
+    return round(days)
+
+
+def _origins(shop: Any, origins: int | Sequence[str | dt.date], days: int) -> list[dt.date]:
+    """Return the last days that models may see, in order."""
+    until: dt.date = shop.data_until
+    if isinstance(origins, int):
+        return _sundays(shop.date_range[0], until, origins, days)
+    if isinstance(origins, str) or not len(origins):
+        raise ParameterError(f"origins is a number or a list of days; found {origins!r}")
+    chosen = sorted({as_date(day, "origins") for day in origins})
+    for day in chosen:
+        if day + dt.timedelta(days=days) > until:
+            raise ParameterError(
+                f"origin {day}: the horizon ends on {day + dt.timedelta(days=days)} and the data on {until}; "
+                "choose an earlier origin or a shorter horizon"
+            )
+    return chosen
+
+
+def _sundays(first: dt.date, until: dt.date, count: int, days: int) -> list[dt.date]:
+    """Return equally spaced Sundays, the latest as late as the data allow."""
+    if count < 1:
+        raise ParameterError(f"a backtest needs at least one origin; found {count}")
+    latest = until - dt.timedelta(days=days)
+    latest -= dt.timedelta(days=(latest.weekday() + 1) % 7)
+    room = (latest - first).days // 7 - max(_FEWEST_WEEKS, -(-days // 14))
+    if room < 0:
+        raise ParameterError(
+            f"the data run from {first} to {until}, which leaves too little to learn from before a horizon of "
+            f"{days} days; choose a shorter one"
+        )
+    step = min(-(-days // 7), _LONGEST_STEP, room // max(count - 1, 1))
+    if step < 1:
+        text = f"the data have room for {room + 1} origin{'s' if room else ''} a week apart, not {count}"
+        warnings.warn(text, ThinDataWarning, stacklevel=4)
+        step, count = 1, room + 1
+    return [latest - dt.timedelta(weeks=step * back) for back in reversed(range(count))]
+
+
+# ---- one origin
+
+
+def _at(shop: Any, day: dt.date, days: int, unit: Unit, collapse: Collapse) -> _Origin:
+    """Summarise what was known on a day, what came, and what the period before had held."""
+    known, later = shop.calibration_holdout(day, day + dt.timedelta(days=days), unit, collapse)
+    if not known["frequency"].sum() > 0:
+        raise EmptyDataError(
+            f"origin {day}: none of {len(known):,} customers had bought twice by then, so there is nothing to learn "
+            "repeat buying from; choose later origins"
+        )
+    frequency = known["frequency"].to_numpy(dtype=float)
+    money = frequency * known["monetary_value"].to_numpy(dtype=float)
+    try:
+        before = shop.customer_summary(day - dt.timedelta(days=days), unit, collapse).reindex(known.index).fillna(0.0)
+        past, past_money = before["frequency"].to_numpy(dtype=float), before["frequency"] * before["monetary_value"]
+    except EmptyDataError:  # the shop is younger than that
+        past, past_money = np.zeros(len(known)), np.zeros(len(known))
+    actual = later["frequency_holdout"].to_numpy(dtype=np.int64)
+    return _Origin(
+        day=day,
+        known=known,
+        actual=actual,
+        money=actual * later["monetary_value_holdout"].to_numpy(dtype=float),
+        duration=float(later["duration_holdout"].iloc[0]),
+        last=np.maximum(frequency - past, 0.0),
+        last_money=np.maximum(money - np.asarray(past_money, dtype=float), 0.0),
+        group=(pd.util.hash_array(known.index.to_numpy(dtype=object)) % GROUPS).astype(np.intp),
+    )
+
+
+def _fitted(name: str, model: Any, origin: _Origin, troubles: dict[str, list[str]]) -> Any:
+    """Fit a fresh copy on what was known, and note what the fit complains of."""
+    summary = _histories(origin.known, model._columns)[0] if isinstance(model, PurchaseModel) else origin.known
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fitted = type(model)(**model.get_params()).fit(summary)
+    for warning in caught:
+        if issubclass(warning.category, ConvergenceWarning):
+            troubles.setdefault(name, []).append(f"origin {origin.day}: {warning.message}")
+        else:
+            warnings.warn(warning.message, warning.category, stacklevel=3)
+    return fitted
+
+
+def _histories(known: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, NDArray[np.intp]]:
+    """Return the distinct histories with their customers in ``n``, and the history of each customer."""
+    cells = Cells.read(known, columns)
+    frame = pd.DataFrame({**cells.columns, "n": cells.weight})
+    frame.attrs = dict(known.attrs)
+    return frame, cells.inverse
+
+
+def _forecasts(
+    origin: _Origin, fits: Mapping[str, PurchaseModel], spender: GammaGammaModel | None
+) -> list[tuple[str, _Forecast]]:
+    spend = None if spender is None else np.asarray(spender.expected_spend(origin.known), dtype=float)
+    frequency, age = origin.known["frequency"].to_numpy(dtype=float), origin.known["T"].to_numpy(dtype=float)
+    rate = np.divide(origin.duration * frequency, age, out=np.zeros(len(age)), where=age > 0)
+    least = 0.5 * origin.duration / (age + origin.duration)
+    average = origin.known["monetary_value"].to_numpy(dtype=float)
+    rules = {LAST_PERIOD: (origin.last, origin.last_money), AVERAGE_RATE: (rate, rate * average)}
+    found = [(name, _rule(mean, None if spend is None else money, least)) for name, (mean, money) in rules.items()]
+    return found + [(name, _model(model, origin, spend)) for name, model in fits.items()]
+
+
+def _rule(mean: Array, money: Array | None, least: Array) -> _Forecast:
+    """Give a figure a Poisson distribution that calls nothing impossible."""
+    levels, case = np.unique(np.maximum(mean, least), return_inverse=True)
+    return _Forecast(mean, poisson_tail(levels), case, money, parameters=0, converged=True)
+
+
+def _model(model: PurchaseModel, origin: _Origin, spend: Array | None) -> _Forecast:
+    histories, case = _histories(origin.known, model._columns)
+    cells, p, horizon = model._read(histories), model._p(), origin.duration
+    mean = np.asarray(model.expected_purchases(histories, horizon), dtype=float)[case]
+
+    def tail(where: NDArray[np.intp], n: Array) -> Array:
+        return np.asarray(model._tail(p, cells.take(where), horizon, n))
+
+    money = None if spend is None else mean * spend
+    return _Forecast(mean, tail, cells.inverse[case], money, len(model._names), model.converged_)
+
+
+def _score(forecast: _Forecast, origin: _Origin) -> Score:
+    """Score each distinct pair of history and outcome, and add up."""
+    top = int(origin.actual.max()) + 1
+    pair, which = np.unique(forecast.case * np.int64(top) + origin.actual, return_inverse=True)
+    case = (pair // top).astype(np.intp)
+    scores = count_scores(lambda where, n: forecast.tail(case[where], n), pair % top)
+    each = np.column_stack([np.ones(len(pair)), scores.log_score, scores.crps, pit_shares(scores, PIT_BINS)])
+    groups = np.stack([np.bincount(origin.group, column[which], GROUPS) for column in each.T], axis=1).astype(float)
+    active, bought = scores.active[which], (origin.actual > 0).astype(float)
+    error = forecast.mean - origin.actual
+    figures = {
+        "forecast": float(forecast.mean.sum()),
+        "actual": float(origin.actual.sum()),
+        "absolute": float(np.abs(error).sum()),
+        "squared": float((error**2).sum()),
+        "brier": float(((active - bought) ** 2).sum()),
+    }
+    worth, came = forecast.mean, origin.actual.astype(float)
+    if forecast.money is not None:
+        worth, came = forecast.money, origin.money
+        figures["money_forecast"], figures["money_actual"] = float(worth.sum()), float(came.sum())
+        figures["money_absolute"] = float(np.abs(worth - came).sum())
+    figures["gini"] = gini(worth, came)
+    fine = np.minimum((np.sqrt(active) * FINE).astype(np.intp), FINE - 1)
+    return Score(
+        groups=groups,
+        figures=figures,
+        active=np.stack([np.bincount(fine, column, FINE) for column in (np.ones(len(fine)), active, bought)], axis=1),
+        gains=gains(worth, came),
+        parameters=forecast.parameters,
+        converged=forecast.converged,
+    )
+
+
+def _tell_blanks(table: pd.DataFrame, origins: pd.DataFrame) -> None:
+    """Say which figures are left out."""
+    blank = sorted({str(name) for frame in (table, origins) for name in frame.columns[frame.isna().any()]})
+    if blank:
+        where = sorted({str(key[0]) for key in origins.index[origins.isna().any(axis=1)]})
+        text = f"too few customers or purchases for {', '.join(blank)}" + (f" at {', '.join(where)}" if where else "")
+        warnings.warn(f"{text}; they are left out there", ThinDataWarning, stacklevel=3)
