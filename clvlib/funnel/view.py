@@ -14,9 +14,12 @@ from clvlib.data.calendar import Week
 from clvlib.data.connect import Shop
 from clvlib.data.engine import Table
 from clvlib.errors import EmptyDataError, ThinDataWarning
+from clvlib.funnel.audit import definitions
 from clvlib.funnel.change import Change, change
 from clvlib.funnel.context import with_context
+from clvlib.funnel.curve import ConversionCurve, conversion_curve
 from clvlib.funnel.kernel import FunnelResult, funnel
+from clvlib.funnel.paths import Credit, credit, journeys
 from clvlib.funnel.threshold import Threshold, threshold
 from clvlib.funnel.weekly import trend, week_funnels
 
@@ -117,6 +120,39 @@ class WeekFunnel:
     def _settled(self) -> dict[str, Any]:
         end = pd.Timestamp(self.week.end) - pd.Timedelta(self.window)
         return {"starts": (end - dt.timedelta(days=7), end), "as_of": self.week.as_of}
+
+    @cached_property
+    def definitions(self) -> pd.DataFrame:
+        """The conversion of ``path`` as other tools would report it."""
+        return definitions(self.events, self.steps, self.window, level=self.level, **self._settled)
+
+    @cached_property
+    def curve_before(self) -> ConversionCurve:
+        """How the week before has converted, by time since the first step."""
+        return self._curve(self.week.previous)
+
+    @cached_property
+    def curve(self) -> ConversionCurve:
+        """How this week converts, continued by the week before where people have not been watched for long enough."""
+        return self._curve(self.week, self.curve_before)
+
+    def _curve(self, week: Week, reference: ConversionCurve | None = None) -> ConversionCurve:
+        options: dict[str, Any] = {"starts": (week.start, week.end), "as_of": self.week.as_of, "level": self.level}
+        return conversion_curve(self.events, self.steps, self.window, reference=reference, **options)
+
+    @cached_property
+    def credit(self) -> Credit:
+        """The credit of each channel for the orders of the last weeks, and the paths behind it."""
+        period = (self.week.shift(1 - self.weeks).start, self.week.end)
+        paths = journeys(
+            self.events,
+            self.steps[-1],
+            window=self.window,
+            touches=self.steps[:1],
+            as_of=self.week.as_of,
+            starts=period,
+        )
+        return credit(paths, level=self.level)
 
     @property
     def columns(self) -> list[tuple[str, ...]]:

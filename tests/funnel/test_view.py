@@ -60,13 +60,18 @@ def test_parts_agree(view):
     assert view.path.open_units == 0
     assert view.path_by_session.total["people"].iloc[0] > 0
     assert view.rate_name == "click to cart"
+    assert view.definitions.loc["best start", "rate"] == view.path.total["from_first"].iloc[-1]
+    assert view.curve.converted <= view.curve.people
+    assert view.curve_before.final == pytest.approx(view.definitions.loc["first start", "rate"])
+    paths = view.credit.paths
+    assert paths["conversions"].sum() == view.credit.table["last"].sum()
 
 
 def test_a_shop_without_events_fails_only_when_asked():
     orders = pd.DataFrame({"customer_id": ["a", "b"], "ordered_at": ["2026-01-05", "2026-01-14"], "amount": [9, 9]})
     shop = clv.connect({"orders": orders})
     view = WeekFunnel(shop, shop.week("2026-W02"))
-    for part in ("path", "verdict", "moved", "rates", "path_by_session"):
+    for part in ("path", "verdict", "moved", "rates", "path_by_session", "curve", "definitions", "credit"):
         with pytest.raises(MissingTableError, match="no table 'events'"):
             getattr(view, part)
 
