@@ -54,7 +54,7 @@ class Backtest(Result):
       paired bootstrap interval, positive is better; "better", "worse", "no clear difference" or "reference";
     - ``won``: at how many origins it scored better than the best baseline;
     - ``forecast``, ``actual``, ``bias`` (forecast / actual − 1), ``mae``, ``rmse``, ``wape`` (sum of absolute errors /
-      actual) of the expected purchases;
+      actual) of the expected purchases; mind that the absolute error favours who forecasts the median, mostly 0;
     - ``pit_gap`` (mean distance of the PIT histogram from flat, as a share; 0 is calibrated) and ``pit_p`` (p-value
       of calibration);
     - ``brier`` (of P(active in the horizon)), ``reliability`` and ``resolution`` of it;

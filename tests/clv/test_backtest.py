@@ -216,6 +216,27 @@ def test_the_model_that_made_the_customers_wins_and_is_calibrated():
     assert ((active["lower"] <= active["expected"]) & (active["expected"] <= active["upper"])).mean() >= 0.7
 
 
+def test_a_customer_seen_at_several_origins_counts_as_one_for_chance():
+    true = NBDModel.with_parameters({"r": 0.8, "alpha": 8.0}, unit="W")
+    known = true.simulate(1500, 30.0, seed=1).assign(monetary_value=1.0)
+    later = pd.DataFrame({"frequency_holdout": true.simulate_future(known, 13.0, seed=2).astype(int)})
+
+    class Simulated:  # everybody does the same again at each origin, so four origins tell no more than one
+        data_until, date_range = dt.date(2026, 1, 1), (dt.date(2024, 1, 1), dt.date(2026, 1, 1))
+
+        def calibration_holdout(self, *_):
+            return known, later.assign(monetary_value_holdout=1.0, duration_holdout=13.0)
+
+        def customer_summary(self, *_):
+            raise EmptyDataError("the shop is younger than that")
+
+    days = ["2025-01-01", "2025-02-01", "2025-03-01", "2025-04-01"]
+    one, four = (backtest(Simulated(), [NBDModel], days[:n], 13) for n in (1, 4))
+    for name in ("lower", "upper"):
+        assert four.table[name][LAST_PERIOD] == pytest.approx(one.table[name][LAST_PERIOD], rel=1e-9)
+    assert four.table["pit_p"]["NBDModel"] == pytest.approx(one.table["pit_p"]["NBDModel"])
+
+
 def test_where_nobody_leaves_the_simple_model_is_chosen():
     true = NBDModel.with_parameters({"r": 0.8, "alpha": 8.0}, unit="W")
 
