@@ -117,9 +117,13 @@ def spending_grades(
     bought = purchases(as_table(orders, "orders"))
     people = _people_sql(bought, last, weeks)
     quantiles = ", ".join(f"quantile_cont(spend, {share}) AS q{i}" for i, share in enumerate(cuts))
-    found = bought.query(f"{people} SELECT COUNT(*) AS n, SUM(timed) AS timed, {quantiles} FROM people").iloc[0]
+    found = bought.query(
+        f"{people} SELECT COUNT(*) AS n, SUM(timed) AS timed, MAX(spend) AS most, {quantiles} FROM people"
+    ).iloc[0]
     if not found["n"]:
         raise EmptyDataError(f"nobody bought in the {weeks} weeks to {last}")
+    if not found["most"]:
+        raise EmptyDataError(f"every purchase in the {weeks} weeks to {last} is worth zero: there is no spend to grade")
     values = tuple(float(found[f"q{i}"]) for i in range(len(cuts)))
     table = _table(bought.query(_grade_sql(people, values)), names)
     unknown = [] if "coupon_id" in bought.columns else ["coupon_share"]

@@ -47,10 +47,10 @@ class NewReturning(Result):
     def sentence(self) -> str:
         """The shares of the new customers, and whether their basket differs, in words."""
         new = self.table.loc["new"]
-        text = (
-            f"{new['buyer_share']:.0%} of the {int(self.table['buyers'].sum()):,} buyers are new; "
-            f"they bring {new['revenue_share']:.0%} of the revenue"
-        )
+        text = f"{new['buyer_share']:.0%} of the {int(self.table['buyers'].sum()):,} buyers are new; "
+        if not self.table["revenue"].sum():
+            return f"{text}nobody paid anything"
+        text += f"they bring {new['revenue_share']:.0%} of the revenue"
         if self.basket_difference is None:
             return text
         if not self.basket_difference.significant:
@@ -136,7 +136,10 @@ def _table(frame: pd.DataFrame, moments: dict[str, Moments], level: float) -> pd
     table = counts.assign(revenue=frame["revenue"].fillna(0.0))
     shares = proportion_interval(table["buyers"], table["buyers"].sum(), level)
     table[["buyer_share", "share_lower", "share_upper"]] = shares
-    table["revenue_share"] = table["revenue"] / table["revenue"].sum()
+    total = table["revenue"].sum()
+    if not total:
+        warnings.warn("every purchase is worth zero, so there are no shares of revenue", ThinDataWarning, stacklevel=3)
+    table["revenue_share"] = table["revenue"] / (total or np.nan)
     table["orders_per_buyer"] = frame["mean_x"]
     table["basket"] = frame["revenue"] / frame["orders"]
     table[["lower", "upper"]] = np.nan

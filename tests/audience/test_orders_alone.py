@@ -150,6 +150,17 @@ def test_everybody_spends_the_same():
     assert table["customers"].to_dict() == {"top": 4}
 
 
+def test_purchases_worth_nothing():
+    orders = pd.DataFrame({"customer_id": ["a", "b"], "ordered_at": pd.Timestamp("2026-11-10"), "amount": 0.0})
+    orders = orders.assign(net_amount=0.0, is_purchase=True)
+    with pytest.raises(EmptyDataError, match="worth zero"):
+        spending_grades(orders, "2026-11-15")
+    with pytest.warns(ThinDataWarning) as said:
+        result = new_returning(orders, ("2026-11-09", "2026-11-16"))
+    assert result.sentence == "100% of the 2 buyers are new; nobody paid anything"
+    assert any("worth zero" in str(warning.message) for warning in said)
+
+
 def test_coupons():
     orders = sold([("a", 15 * 24, 10), ("a", 15 * 24, 10), ("b", 15 * 24, 30)]).assign(coupon_id=["x", None, None])
     table = spending_grades(orders, "2026-11-15", shares=(0.5,), names=("low", "high")).table
