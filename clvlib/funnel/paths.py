@@ -52,9 +52,8 @@ class Credit(Result):
         """Who deserves most, in words."""
         top = self.table.iloc[0]
         last = self.table["last"].sort_values(ascending=False, kind="stable").index[0]
-        text = (
-            f"{self.table.index[0]} is credited with {top['markov'] / self.conversions:.0%} of {self.conversions:,.0f} orders"
-        )
+        share = top["markov"] / self.conversions
+        text = f"{self.table.index[0]} is credited with {share:.0%} of {self.conversions:,.0f} orders"
         return text if last == self.table.index[0] else f"{text}, though {last} comes last most often"
 
 

@@ -16,6 +16,7 @@ from clvlib.data.engine import Table
 from clvlib.errors import EmptyDataError, ThinDataWarning
 from clvlib.funnel.audit import definitions
 from clvlib.funnel.change import Change, change
+from clvlib.funnel.cohorts import Triangle, triangle
 from clvlib.funnel.context import with_context
 from clvlib.funnel.curve import ConversionCurve, conversion_curve
 from clvlib.funnel.kernel import FunnelResult, funnel
@@ -139,6 +140,11 @@ class WeekFunnel:
     def _curve(self, week: Week, reference: ConversionCurve | None = None) -> ConversionCurve:
         options: dict[str, Any] = {"starts": (week.start, week.end), "as_of": self.week.as_of, "level": self.level}
         return conversion_curve(self.events, self.steps, self.window, reference=reference, **options)
+
+    @cached_property
+    def cohorts(self) -> Triangle:
+        """The people of each of the last eight weeks, followed from their first step."""
+        return triangle(self.events, self.steps, self.week, level=self.level)
 
     @cached_property
     def credit(self) -> Credit:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clvlib.data.engine import as_table
+from clvlib.data.engine import DuckDBEngine, Table, as_table
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError, ThinDataWarning
 from clvlib.funnel import chains as engine_side
 from clvlib.funnel.chains import Query, chains
@@ -318,6 +318,22 @@ def test_microseconds_over_many_years_still_fit():
     assert engine_side._partitions(table, query, frame, used["n"]) > 1
     found = funnel(events, ["a", "b"], pd.Timedelta(microseconds=1), by="shop")
     assert found.table["people"].tolist() == [n // 2] * 4
+
+
+def test_dates_and_infinite_times():
+    engine = DuckDBEngine()
+    values = (
+        "('p', DATE '2026-11-01', 'a'), ('p', DATE '2026-11-02', 'b'), ('q', DATE '2026-11-01', 'a'), ('q', NULL, 'b')"
+    )
+    engine.connection.execute(f"CREATE TABLE d AS SELECT * FROM (VALUES {values}) AS x(person_id, occurred_at, event)")
+    columns = ("person_id", "occurred_at", "event")
+    assert funnel(Table(engine, "events", "d", columns), ["a", "b"], "1D").table["people"].tolist() == [2, 1]
+    engine.connection.execute(
+        "CREATE TABLE i AS SELECT 'p' AS person_id, 'a' AS event, TIMESTAMP 'infinity' AS occurred_at"
+    )
+    engine.connection.execute("INSERT INTO i VALUES ('q', 'a', TIMESTAMP '2026-11-01')")
+    found = funnel(Table(engine, "events", "i", columns), ["a"], "1D")
+    assert (found.table["people"].tolist(), found.unusable) == ([1], 1)
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

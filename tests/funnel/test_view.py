@@ -63,6 +63,7 @@ def test_parts_agree(view):
     assert view.definitions.loc["best start", "rate"] == view.path.total["from_first"].iloc[-1]
     assert view.curve.converted <= view.curve.people
     assert view.curve_before.final == pytest.approx(view.definitions.loc["first start", "rate"])
+    assert view.cohorts.table.iloc[:, 1:].notna().sum(axis=1).tolist() == [7, 6, 5, 4, 3, 2, 1, 0]
     paths = view.credit.paths
     assert paths["conversions"].sum() == view.credit.table["last"].sum()
 
@@ -71,7 +72,7 @@ def test_a_shop_without_events_fails_only_when_asked():
     orders = pd.DataFrame({"customer_id": ["a", "b"], "ordered_at": ["2026-01-05", "2026-01-14"], "amount": [9, 9]})
     shop = clv.connect({"orders": orders})
     view = WeekFunnel(shop, shop.week("2026-W02"))
-    for part in ("path", "verdict", "moved", "rates", "path_by_session", "curve", "definitions", "credit"):
+    for part in ("path", "verdict", "moved", "rates", "path_by_session", "curve", "definitions", "credit", "cohorts"):
         with pytest.raises(MissingTableError, match="no table 'events'"):
             getattr(view, part)
 
