@@ -72,17 +72,16 @@ def plot_slots(result: Slots, measure: Measure = "views", ax: Axes | None = None
     -------
     matplotlib.axes.Axes
     """
+    import seaborn as sns
+
     grid = slots_data(result, measure)
     with styled():
         ax = ax or new_axes(height=3.0)
-        image = ax.imshow(grid.to_numpy(), aspect="auto", cmap=SEQUENTIAL, vmin=0)
-        ax.set_xticks(range(0, 24, 3), [f"{hour}:00" for hour in range(0, 24, 3)])
-        ax.set_yticks(range(7), list(grid.index))
-        ax.grid(visible=False)
-        ax.set_xlabel("hour, shop time")
-        bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
-        bar.set_label(f"{measure} per hour, mean week")
-        bar.outline.set_visible(False)
+        label = {"label": f"{measure} per hour, mean week", "pad": 0.02}
+        sns.heatmap(grid, ax=ax, cmap=SEQUENTIAL, vmin=0, cbar_kws=label, linewidths=0.4, linecolor="white")
+        ax.set_xticks([hour + 0.5 for hour in range(0, 24, 3)], [f"{hour}:00" for hour in range(0, 24, 3)], rotation=0)
+        ax.set_yticks([day + 0.5 for day in range(7)], list(grid.index), rotation=0)
+        ax.set(xlabel="hour, shop time", ylabel="")
         _titled(ax, title, result.sentence_of(measure))
     return ax
 

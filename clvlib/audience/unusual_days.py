@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from dataclasses import dataclass, field
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,6 +63,18 @@ class UnusualDays(Result):
             for row in out.to_dict("records")
         ]
         return "; ".join(told)
+
+    def alerts(self) -> list[dict[str, str]]:
+        """Return an alert per unusual day, as ``Chapter.alert`` takes it; a lack weighs more than a rush."""
+        return [
+            {
+                "rule": f"unusually {row['verdict']} day",
+                "text": f"{row['orders']:,} orders; {row['lower']:,.0f} to {row['upper']:,.0f} were to be expected",
+                "segment": f"{row['day']:%A %d %B}",
+                "severity": "medium" if row["verdict"] == "low" else "low",
+            }
+            for row in self.table[self.table["verdict"] != "usual"].to_dict("records")
+        ]
 
 
 def unusual_days(orders: Table | pd.DataFrame, week: Week, weeks: int = 26, level: float = 0.95) -> UnusualDays:
@@ -179,4 +192,5 @@ def plot_unusual_days(days: UnusualDays, ax: Axes | None = None) -> Axes:
         ax.set_ylabel("orders a day")
         ax.tick_params(axis="x", rotation=30)
         ax.legend(loc="upper left", ncols=2)
+        ax.set_title(fill(days.sentence, 62))
         return count_axis(ax)

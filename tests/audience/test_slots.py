@@ -119,7 +119,7 @@ def test_figure_draws_what_its_twin_says():
     assert grid.shape == (7, 24)
     assert grid.loc["Mon", 21] == 25
     ax = plot_slots(found, title="Claim")
-    assert ax.images[0].get_array().tolist() == grid.to_numpy().tolist()
+    assert ax.collections[0].get_array().ravel().tolist() == grid.to_numpy().ravel().tolist()
 
 
 def test_dates_without_a_time_of_day_have_no_hours():
