@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def triangle(
     within: int = 8,
     level: float = 0.95,
 ) -> Triangle:
-    """Follow the people of each week, from their first step in these weeks on.
+    """Follow the people who came for the first time in each week.
 
     Parameters
     ----------
@@ -76,12 +77,13 @@ def triangle(
     Returns
     -------
     Triangle
-        A person belongs to the week of the first start; the chain from that start is followed.
+        A person belongs to the week of the first start in the whole log, and the chain from that start is followed: with
+        a log that begins late, the first cohorts hold people who had been there before.
 
     Raises
     ------
     EmptyDataError
-        Nobody made the first step in these weeks.
+        Nobody made the first step for the first time in these weeks.
     ParameterError
         No cohort, or no week to follow them for.
 
@@ -99,17 +101,20 @@ def triangle(
     if cohorts < 1 or within < 1:
         raise ParameterError(f"cohorts and within are at least 1; found {cohorts} and {within}")
     weeks = [week.shift(k) for k in range(1 - cohorts, 1)]
-    query, _ = question(
-        steps, pd.Timedelta(weeks=within), as_of=week.as_of, starts=(weeks[0].start, week.end),
-        open_windows="so far", reentry=False,
-    )  # fmt: skip
+    options: dict[str, Any] = {"as_of": week.as_of, "open_windows": "so far", "reentry": False}
+    query, _ = question(steps, pd.Timedelta(weeks=within), starts=(None, week.end), **options)
     found = chains(as_table(events, "events"), query)
-    if not len(found.depth):
-        raise EmptyDataError(f"nobody made the first step {query.steps[0]!r} from {weeks[0].start} to {week.as_of}")
-    start = found.times[:, 0]
-    cohort = (start - moment(weeks[0].start, "week")) // _WEEK
-    done = found.depth == len(query.steps)
-    age = np.maximum(-(-(found.times[done, -1] - start[done]) // _WEEK), 1)  # within 1 week: up to its very end
+    opening = moment(weeks[0].start, "week")
+    new = found.times[:, 0] >= opening
+    if not new.any():
+        raise EmptyDataError(
+            f"nobody made the first step {query.steps[0]!r} for the first time from {weeks[0].start} to {week.as_of}"
+        )
+    times, depth = found.times[new], found.depth[new]
+    start = times[:, 0]
+    cohort = (start - opening) // _WEEK
+    done = depth == len(query.steps)
+    age = np.maximum(-(-(times[done, -1] - start[done]) // _WEEK), 1)  # within 1 week: up to its very end
     people = np.bincount(cohort, minlength=cohorts)
     converted = np.zeros((cohorts, within + 1), np.int64)
     np.add.at(converted, (cohort[done], age), 1)

@@ -143,7 +143,7 @@ class WeekFunnel:
 
     @cached_property
     def cohorts(self) -> Triangle:
-        """The people of each of the last eight weeks, followed from their first step."""
+        """The people who came for the first time in each of the last eight weeks, followed from then on."""
         return triangle(self.events, self.steps, self.week, level=self.level)
 
     @cached_property

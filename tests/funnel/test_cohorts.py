@@ -55,6 +55,14 @@ def test_intervals_and_bad_input():
         triangle(log(people), ["view", "order"], LAST.shift(20))
 
 
+def test_who_came_before_is_in_no_later_cohort():
+    people = [(0, None), (3 * 168, None)]
+    events = log(people)
+    again = events.assign(occurred_at=events["occurred_at"] + pd.Timedelta(weeks=1))
+    found = triangle(pd.concat([events, again]), ["view", "order"], LAST, cohorts=4, within=1)
+    assert found.table["people"].tolist() == [0, 0, 1, 0]
+
+
 def test_only_the_running_week_is_all_blank():
     found = triangle(log([(4 * 168 + 5, 3)]), ["view", "order"], LAST, cohorts=1, within=2)
     assert found.table["people"].tolist() == [1]
