@@ -77,7 +77,7 @@ def triangle(
     Returns
     -------
     Triangle
-        A person belongs to the week of the first start in the whole log, and the chain from that start is followed: with
+        A person belongs to the week of the first start in the whole log, and the chain from that start is followed. In
         a log that begins late, the first cohorts hold people who had been there before.
 
     Raises
