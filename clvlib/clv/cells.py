@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ Array = NDArray[np.float64]
 PERIODS_PER_YEAR = {"h": 8766.0, "D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
 
 _COUNTS = {"frequency"}
+_FEW = 50_000  # below, reducing to distinct histories costs nothing worth saving
 _SLACK = 1e-9  # recency may exceed T by rounding
 
 
@@ -90,14 +92,27 @@ class Cells:
         """Return one value per row of the summary from one value per history."""
         return values[self.inverse]
 
+    @cached_property
+    def histogram(self) -> tuple[Array, NDArray[np.intp], Array]:
+        """Distinct frequencies, the position of each history's among them, and how many customers have each.
+
+        What depends on the frequency alone is worth computing once per frequency, not once per history.
+        """
+        levels, code = np.unique(self["frequency"], return_inverse=True)
+        return levels, code, np.bincount(code, weights=self.weight).astype(float)
+
     def take(self, where: NDArray[np.intp] | slice) -> Cells:
         """Return some of the histories, without the way back to the customers."""
         chosen = {name: values[where] for name, values in self.columns.items()}
         weight = self.weight[where]
         return Cells(chosen, weight, pd.RangeIndex(len(weight)), np.arange(len(weight)), weight)
 
-    def blocks(self, size: int = 1 << 15) -> Iterator[Cells]:
-        """Yield the histories in blocks that fit the processor's cache."""
+    def blocks(self, size: int = 1 << 13) -> Iterator[Cells]:
+        """Yield the histories in blocks that fit the processor's cache.
+
+        They are also short enough for BLAS to stay in one thread: threads that wait for each other over short vectors
+        cost several times the work itself.
+        """
         if len(self) <= size:
             yield self
             return
@@ -115,6 +130,8 @@ class Cells:
     @classmethod
     def read(cls, summary: pd.DataFrame, names: Sequence[str]) -> Cells:
         """Check a summary and reduce it to its distinct histories, in an order that its rows do not decide.
+
+        A large summary whose times are continuous is left as it is: there is nothing to reduce.
 
         Parameters
         ----------
@@ -134,9 +151,18 @@ class Cells:
         _check_values(values, summary.index)
         if not rows.sum() > 0:
             raise EmptyDataError("the summary's column n adds up to no customer at all")
+        if _is_continuous(values):
+            return cls(values, rows, summary.index, np.arange(len(rows)), rows)
         first, inverse = _distinct(list(values.values()))
         weight = np.bincount(inverse, weights=rows, minlength=len(first)).astype(float)
         return cls({name: v[first] for name, v in values.items()}, weight, summary.index, inverse, rows)
+
+
+def _is_continuous(values: Mapping[str, Array]) -> bool:
+    """Whether times are so fine that nearly every history is its own, and reducing them would cost and not save."""
+    if "T" not in values or len(values["T"]) < _FEW:
+        return False
+    return len(pd.unique(values["T"])) > 0.5 * len(values["T"])
 
 
 def _distinct(arrays: list[Array]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

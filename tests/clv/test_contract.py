@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import clvlib as clv
@@ -310,7 +310,7 @@ HISTORY = st.tuples(
 DECADES = st.floats(-9, 9)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 @given(histories=st.lists(HISTORY, min_size=1, max_size=5), logs=st.lists(DECADES, min_size=4, max_size=4))
 @pytest.mark.parametrize("cls", PURCHASE_MODELS)
 def test_predictions_are_never_nan(cls, histories, logs):

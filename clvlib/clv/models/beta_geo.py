@@ -69,12 +69,15 @@ class BetaGeoModel(PurchaseModel):
 
     def _log_likelihood(self, p: Array, cells: Cells) -> Array:
         # Fader, Hardie & Lee 2005, eq. 6, with the larger of its two terms taken out
+        return self._rows(p, cells, self._mixture(p, cells)[0])
+
+    def _rows(self, p: Array, cells: Cells, odds: Array) -> Array:
         r, alpha, a, b = p
-        x, T = cells["frequency"], cells["T"]
-        odds, _, e = self._mixture(p, cells)
-        return np.asarray(
-            rate_log_likelihood(r, alpha, x, T) + log_rising(b, e) - log_rising(a + b, e) + np.logaddexp(0.0, odds)
-        )
+        levels, code, _ = cells.histogram
+        e = levels + self._at_start
+        survived = np.asarray(log_rising(b, e) - log_rising(a + b, e))[code]
+        rate = rate_log_likelihood(r, alpha, cells["frequency"], cells["T"], cells.histogram)
+        return np.asarray(rate + survived + np.logaddexp(0.0, odds))
 
     def _derivatives(self, p: Array, cells: Cells) -> Derivatives:
         r, alpha, a, b = p
@@ -83,22 +86,25 @@ class BetaGeoModel(PurchaseModel):
         gone = special.expit(odds)  # 1 − P(alive)
         end, last, later = 1 / (alpha + T), 1 / (alpha + t_x), b + np.maximum(e, 1) - 1
         slope = np.stack([q, (r + x) * (end - last), np.full_like(q, 1 / a), -1 / later])  # of the odds
-        gradient = slope @ (w * gone)
-        hessian = np.einsum("in,jn,n->ij", slope, slope, w * gone * (1 - gone))
-        bend = (w * gone) @ (end - last)
-        ab1, ab2 = w @ rising_slope(a + b, e), w @ rising_slope(a + b, e, 2)
-        rate_gradient, rate_hessian = rate_derivatives(r, alpha, x, T, w)
-        gradient += np.array([*rate_gradient, -ab1, w @ rising_slope(b, e) - ab1])
+        left = w * gone
+        gradient = np.einsum("in,n->i", slope, left)
+        hessian = np.einsum("in,jn->ij", slope * (left * (1 - gone)), slope)
+        bend = left @ (end - last)
+        levels, _, mass = cells.histogram
+        e = levels + self._at_start
+        ab1, ab2 = mass @ rising_slope(a + b, e), mass @ rising_slope(a + b, e, 2)
+        rate_gradient, rate_hessian = rate_derivatives(r, alpha, x, T, w, cells.histogram)
+        gradient += np.array([*rate_gradient, -ab1, mass @ rising_slope(b, e) - ab1])
         hessian[:2, :2] += rate_hessian
         hessian += np.array(
             [
                 [0, bend, 0, 0],
-                [bend, (w * gone) @ ((r + x) * (last**2 - end**2)), 0, 0],
-                [0, 0, -ab2 - (w @ gone) / a**2, -ab2],
-                [0, 0, -ab2, w @ rising_slope(b, e, 2) - ab2 + (w * gone) @ (1 / later**2)],
+                [bend, left @ ((r + x) * (last**2 - end**2)), 0, 0],
+                [0, 0, -ab2 - left.sum() / a**2, -ab2],
+                [0, 0, -ab2, mass @ rising_slope(b, e, 2) - ab2 + left @ (1 / later**2)],
             ]
         )
-        return float(w @ self._log_likelihood(p, cells)), gradient, hessian
+        return float(w @ self._rows(p, cells, odds)), gradient, hessian
 
     def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:
         rate = self._rate(cells)

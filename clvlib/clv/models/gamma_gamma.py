@@ -78,18 +78,22 @@ class GammaGammaModel(Estimator):
         shape, q, gamma = p
         x, m, w = cells["frequency"], cells["monetary_value"], cells.weight
         px, spent = shape * x, x * m
-        whole = 1 / (gamma + spent)
-        first = x * (rising_slope(px, q) - np.log1p(gamma / spent))
-        second = rising_slope(q, px) - np.log1p(spent / gamma)
-        third = q * spent * whole / gamma - px * whole
-        pp = w @ (x**2 * rising_slope(px, q, 2))
-        pq = w @ (x * special.polygamma(1, px + q))
+        levels, _, mass = cells.histogram
+        pl = shape * levels
+        whole, log_spent = 1 / (gamma + spent), np.log1p(spent / gamma)
+        rise = np.log1p(gamma / spent)
+        first = mass @ (levels * rising_slope(pl, q)) - w @ (x * rise)
+        second = mass @ rising_slope(q, pl) - w @ log_spent
+        third = w @ (q * spent * whole / gamma - px * whole)
+        pp = mass @ (levels**2 * rising_slope(pl, q, 2))
+        pq = mass @ (levels * special.polygamma(1, pl + q))
         pg = -w @ (x * whole)
-        qq = w @ rising_slope(q, px, 2)
+        qq = mass @ rising_slope(q, pl, 2)
         qg = w @ (spent * whole / gamma)
         gg = w @ (px * whole**2 - q * spent * whole / gamma * (whole + 1 / gamma))
         hessian = np.array([[pp, pq, pg], [pq, qq, qg], [pg, qg, gg]])
-        return float(w @ self._log_likelihood(p, cells)), np.stack([first, second, third]) @ w, hessian
+        value = -mass @ special.betaln(pl, q) - q * (w @ log_spent) - w @ (px * rise + np.log(m))
+        return float(value), np.array([first, second, third]), hessian
 
     def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:
         mean = float(cells.weight @ cells["monetary_value"]) / cells.customers

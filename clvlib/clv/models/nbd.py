@@ -18,19 +18,31 @@ __all__ = ["NBDModel", "rate_derivatives", "rate_log_likelihood"]
 Array = NDArray[np.float64]
 
 
-def rate_log_likelihood(r: float, alpha: float, x: Array, T: Array) -> Array:
-    """Return ln of Γ(r + x)/Γ(r) · α^r / (α + T)^(r + x): purchases at a rate λ ~ Gamma(r, α) until T."""
-    return np.asarray(log_rising(r, x) - r * np.log1p(T / alpha) - x * np.log(alpha + T))
+Histogram = tuple[Array, NDArray[np.intp], Array]
 
 
-def rate_derivatives(r: float, alpha: float, x: Array, T: Array, w: Array) -> tuple[Array, Array]:
+def rate_log_likelihood(r: float, alpha: float, x: Array, T: Array, histogram: Histogram | None = None) -> Array:
+    """Return ln of Γ(r + x)/Γ(r) · α^r / (α + T)^(r + x): purchases at a rate λ ~ Gamma(r, α) until T.
+
+    With ``cells.histogram`` what depends on x alone is computed once per distinct x.
+    """
+    levels, code = (x, slice(None)) if histogram is None else histogram[:2]
+    # −r ln(1 + T/α) − x ln(α + T), which loses nothing when r and α are both large
+    alone = np.asarray(log_rising(r, levels) - levels * np.log(alpha))
+    return np.asarray(alone[code] - (r + x) * np.log1p(T / alpha))
+
+
+def rate_derivatives(
+    r: float, alpha: float, x: Array, T: Array, w: Array, histogram: Histogram | None = None
+) -> tuple[Array, Array]:
     """Return gradient and Hessian of the weighted :func:`rate_log_likelihood` in r and α."""
+    levels, mass = (x, w) if histogram is None else (histogram[0], histogram[2])
     end = 1 / (alpha + T)
     pull = T * end / alpha  # −d log(1 + T/α) / dα
-    gradient = np.array([w @ (rising_slope(r, x) - np.log1p(T / alpha)), w @ (r * pull - x * end)])
+    gradient = np.array([mass @ rising_slope(r, levels) - w @ np.log1p(T / alpha), w @ (r * pull - x * end)])
     mixed = w @ pull
     second = w @ (x * end**2 - r * pull * (end + 1 / alpha))
-    return gradient, np.array([[w @ rising_slope(r, x, 2), mixed], [mixed, second]])
+    return gradient, np.array([[mass @ rising_slope(r, levels, 2), mixed], [mixed, second]])
 
 
 class NBDModel(PurchaseModel):
@@ -51,11 +63,11 @@ class NBDModel(PurchaseModel):
     _borders = RATE_BORDERS
 
     def _log_likelihood(self, p: Array, cells: Cells) -> Array:
-        return rate_log_likelihood(float(p[0]), float(p[1]), cells["frequency"], cells["T"])
+        return rate_log_likelihood(float(p[0]), float(p[1]), cells["frequency"], cells["T"], cells.histogram)
 
     def _derivatives(self, p: Array, cells: Cells) -> Derivatives:
         r, alpha = p
-        derivatives = rate_derivatives(r, alpha, cells["frequency"], cells["T"], cells.weight)
+        derivatives = rate_derivatives(r, alpha, cells["frequency"], cells["T"], cells.weight, cells.histogram)
         return float(cells.weight @ self._log_likelihood(p, cells)), *derivatives
 
     def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:

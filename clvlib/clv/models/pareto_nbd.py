@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ __all__ = ["ParetoNBDModel"]
 
 Array = NDArray[np.float64]
 
-_POINTS = 40
+# points of the integral over the time of leaving, by how far the integrand falls: up to e^−4, to e^−16, or beyond
+_POINTS = (14, 24, 40)
+_STEEPNESS = (4.0, 16.0)
 _DEPTH = 45.0  # where the integrand has fallen by e^−45 nothing is left to integrate
 
 
@@ -58,7 +60,14 @@ class ParetoNBDModel(PurchaseModel):
         *RATE_BORDERS,
     )
 
-    def _leaving(self, p: Array, cells: Cells) -> tuple[Array, Array, Array]:
+    @staticmethod
+    def _depth(p: Array, cells: Cells, u: Array) -> Array:
+        """Return how far ln f, but for (α + T), (β + T) and s, has fallen from t_x to u."""
+        t_x = cells["recency"]
+        fall = (p[0] + cells["frequency"]) * np.log1p((u - t_x) / (p[1] + t_x))
+        return np.asarray(fall + (p[2] + 1) * np.log1p((u - t_x) / (p[3] + t_x)))
+
+    def _leaving(self, p: Array, cells: Cells, points: int) -> tuple[Array, Array, Array]:
         """Return the log odds of having left, and times of leaving (J, m) with their probabilities given having left.
 
         u = (m + t_x) e^ζ − m with m = min(α, β); ζ runs until T, or until f has fallen by e^−45.
@@ -67,39 +76,69 @@ class ParetoNBDModel(PurchaseModel):
         x, t_x, T = cells["frequency"], cells["recency"], cells["T"]
         least = min(alpha, beta)
         start = least + t_x
-
-        def depth(u: Array) -> Array:
-            return np.asarray(
-                (r + x) * np.log1p((u - t_x) / (alpha + t_x)) + (s + 1) * np.log1p((u - t_x) / (beta + t_x))
-            )
-
-        whole = np.log1p((T - t_x) / start)
-        pace = (r + x) * start / (alpha + t_x) + (s + 1) * start / (beta + t_x)
-        end = np.minimum(whole, _DEPTH / pace)
-        for _ in range(6):  # Newton on a convex function, from beyond its root
-            u = start * np.exp(end) - least
-            slope = (least + u) * ((r + x) / (alpha + u) + (s + 1) / (beta + u))
-            end = np.where(depth(u) > _DEPTH, end - (depth(u) - _DEPTH) / slope, end)
-        nodes, weights = gauss_legendre(_POINTS)
+        end = np.log1p((T - t_x) / start)
+        if points == _POINTS[-1]:
+            pace = (r + x) * start / (alpha + t_x) + (s + 1) * start / (beta + t_x)
+            end = np.minimum(end, _DEPTH / pace)
+            for _ in range(6):  # Newton on a convex function, from beyond its root
+                u = start * np.exp(end) - least
+                excess = self._depth(p, cells, u) - _DEPTH
+                slope = (least + u) * ((r + x) / (alpha + u) + (s + 1) / (beta + u))
+                end = np.where(excess > 0, end - excess / slope, end)
+        nodes, weights = gauss_legendre(points)
         u = t_x + start * np.expm1(nodes[:, None] * end)
-        share = weights[:, None] * end * (u + least) / (beta + t_x) * np.exp(-depth(u))
+        share = weights[:, None] * end * (u + least) / (beta + t_x) * np.exp(-self._depth(p, cells, u))
         total = share.sum(axis=0)
         empty = total <= 0  # T = t_x: no time to leave in
-        share = share / np.where(empty, 1.0, total)
-        rise = (r + x) * np.log1p((T - t_x) / (alpha + t_x)) + s * np.log1p((T - t_x) / (beta + t_x))
-        odds = np.log(s) + rise + np.log(np.where(empty, 1.0, total))
-        return np.where(empty, -np.inf, odds), u, share
+        total = np.where(empty, 1.0, total)
+        rise = self._depth(p, cells, T) - np.log1p((T - t_x) / (beta + t_x))
+        return np.where(empty, -np.inf, np.log(s) + rise + np.log(total)), u, share / total
+
+    def _groups(self, p: Array, cells: Cells) -> Iterator[tuple[NDArray[np.intp], Cells, int]]:
+        """Yield the histories in groups by how steeply f falls, and how many points its integral needs."""
+        group = np.searchsorted(_STEEPNESS, self._depth(p, cells, cells["T"]))
+        for number, points in enumerate(_POINTS):
+            where = np.flatnonzero(group == number)
+            if len(where):
+                yield where, cells.take(where), points
+
+    def _odds(self, p: Array, cells: Cells) -> Array:
+        """Return the log odds of having left."""
+        odds = np.empty(len(cells))
+        for where, part, points in self._groups(p, cells):
+            odds[where] = self._leaving(p, part, points)[0]
+        return odds
 
     def _log_likelihood(self, p: Array, cells: Cells) -> Array:
+        return self._rows(p, cells, self._odds(p, cells))
+
+    def _rows(self, p: Array, cells: Cells, odds: Array) -> Array:
         r, alpha, s, beta = p
         T = cells["T"]
-        stays = rate_log_likelihood(r, alpha, cells["frequency"], T) - s * np.log1p(T / beta)
-        return np.asarray(stays + np.logaddexp(0.0, self._leaving(p, cells)[0]))
+        stays = rate_log_likelihood(r, alpha, cells["frequency"], T, cells.histogram) - s * np.log1p(T / beta)
+        return np.asarray(stays + np.logaddexp(0.0, odds))
 
     def _derivatives(self, p: Array, cells: Cells) -> Derivatives:
+        _, alpha, s, beta = p
+        T, w = cells["T"], cells.weight
+        odds, gradient, hessian = np.empty(len(cells)), np.zeros(4), np.zeros((4, 4))
+        for where, part, points in self._groups(p, cells):
+            odds[where], part_gradient, part_hessian = self._odds_derivatives(p, part, points)
+            gradient, hessian = gradient + part_gradient, hessian + part_hessian
+        pull = T / (beta + T) / beta
+        bend = s * (w @ (pull * (1 / (beta + T) + 1 / beta)))
+        gradient[2:] += [-w @ np.log1p(T / beta), s * (w @ pull)]
+        hessian[2:, 2:] += [[0, w @ pull], [w @ pull, -bend]]
+        rate_gradient, rate_hessian = rate_derivatives(p[0], alpha, cells["frequency"], T, w, cells.histogram)
+        gradient[:2] += rate_gradient
+        hessian[:2, :2] += rate_hessian
+        return float(w @ self._rows(p, cells, odds)), gradient, hessian
+
+    def _odds_derivatives(self, p: Array, cells: Cells, points: int) -> tuple[Array, Array, Array]:
+        """Return the log odds, and gradient and Hessian of the weighted sum of log(1 + odds): means under f."""
         r, alpha, s, beta = p
         x, T, w = cells["frequency"], cells["T"], cells.weight
-        odds, u, share = self._leaving(p, cells)
+        odds, u, share = self._leaving(p, cells, points)
         gone = special.expit(odds)
         at_a, at_b, end_a, end_b = 1 / (alpha + u), 1 / (beta + u), 1 / (alpha + T), 1 / (beta + T)
         slope = np.stack(  # of log f(u)
@@ -112,28 +151,20 @@ class ParetoNBDModel(PurchaseModel):
         )
         weighted = slope * (share * gone)
         mean = weighted.sum(axis=1)
-        k, flat = len(p), u.size
-        hessian = weighted.reshape(k, flat) @ (slope * w).reshape(k, flat).T - (mean * w) @ mean.T
+        hessian = np.einsum("ijm,kjm->ik", weighted, slope * w) - np.einsum("im,km->ik", mean * w, mean)
         density = share * (gone * w)
         bend_r, bend_s = (density * (end_a - at_a)).sum(), (density * (end_b - at_b)).sum()
         bend_a = (density * (r + x) * (at_a**2 - end_a**2)).sum()
         bend_b = (density * ((s + 1) * at_b**2 - s * end_b**2)).sum()
-        left = w @ gone
-        pull = T * end_b / beta
         hessian += np.array(
             [
                 [0, bend_r, 0, 0],
                 [bend_r, bend_a, 0, 0],
-                [0, 0, -left / s**2, bend_s + w @ pull],
-                [0, 0, bend_s + w @ pull, bend_b - s * (w @ (pull * (end_b + 1 / beta)))],
+                [0, 0, -(w @ gone) / s**2, bend_s],
+                [0, 0, bend_s, bend_b],
             ]
         )
-        gradient = mean @ w + np.array([0, 0, -w @ np.log1p(T / beta), s * (w @ pull)])
-        rate_gradient, rate_hessian = rate_derivatives(r, alpha, x, T, w)
-        gradient[:2] += rate_gradient
-        hessian[:2, :2] += rate_hessian
-        stays = rate_log_likelihood(r, alpha, x, T) - s * np.log1p(T / beta)
-        return float(w @ (stays + np.logaddexp(0.0, odds))), gradient, hessian
+        return odds, mean @ w, hessian
 
     def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:
         rate, time = self._rate(cells), self._time(cells)
@@ -147,7 +178,7 @@ class ParetoNBDModel(PurchaseModel):
         return np.asarray(p[3] + cells["T"])
 
     def _alive(self, p: Array, cells: Cells) -> Array:
-        return np.asarray(special.expit(-self._leaving(p, cells)[0]))
+        return np.asarray(special.expit(-self._odds(p, cells)))
 
     def _expected(self, p: Array, cells: Cells, horizon: Array) -> Array:
         # note 009, eq. 21; (1 − e^(−(s − 1)L))/(s − 1) with L = log(1 + t/(β + T)) is also right at s = 1
@@ -165,9 +196,9 @@ class ParetoNBDModel(PurchaseModel):
         if horizon <= 0:
             return np.zeros(n.shape)
         width = 10 * np.sqrt((n + k) / (n * k))
-        centre = np.log(n / k)
-        low = a * np.exp(np.maximum(centre - width - 45 / n, -700.0))
-        high = np.minimum(horizon, a * np.exp(np.minimum(centre + width + 45 / k, 700.0)))
+        centre = np.log(n) - np.log(k) + np.log(a)
+        low = np.exp(np.maximum(centre - width - 45 / n, -700.0))
+        high = np.exp(np.minimum(centre + width + 45 / k, np.log(horizon)))
         low = np.minimum(low, high)
         least = np.minimum(a, b)
         start, stop = np.log1p(low / least), np.log1p(high / least)

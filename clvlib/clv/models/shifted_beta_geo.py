@@ -153,4 +153,4 @@ def _periods(t: ArrayLike) -> Array:
     time = np.floor(np.asarray(t, dtype=float))
     if not (np.isfinite(time).all() and (time >= 0).all()):
         raise ParameterError("a number of periods is finite and not negative")
-    return time
+    return np.asarray(time)
