@@ -173,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("folder", type=Path)
     sample.add_argument("--customers", type=int, default=3000, help="(default: %(default)s)")
     sample.add_argument("--weeks", type=int, default=40, help="(default: %(default)s)")
-    sample.add_argument("--seed", type=int, default=47, help="(default: %(default)s)")
+    sample.add_argument("--seed", type=int, default=53, help="(default: %(default)s)")
     return parser
 
 

@@ -136,7 +136,8 @@ purchases AS (
   SELECT p.unit_id, CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at AS earlier, CAST(o.{money} AS DOUBLE) AS amount
   FROM people AS p JOIN {{orders}} AS o ON CAST(o.customer_id AS VARCHAR) = p.unit_id CROSS JOIN known
   WHERE CAST(o.ordered_at AS TIMESTAMP) >= p.assigned_at - {history}
-    AND CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at + {window} AND CAST(o.ordered_at AS TIMESTAMP) < known.until {paid}
+    AND CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at + {window}
+    AND CAST(o.ordered_at AS TIMESTAMP) < known.until {paid}
 ),
 bought AS (
   SELECT unit_id,

@@ -61,7 +61,7 @@ class Profile(Result):
     def formats(self) -> dict[str, str]:
         """How a notebook writes the columns of ``table``."""
         shares = {f"{who}_{what}": "share" for who in ("viewer", "buyer") for what in ("share", "lower", "upper")}
-        index = {"buyer_index": ".0f", "index_lower": ".0f", "index_upper": ".0f", "p_value": ".3f"}
+        index = {"buyer_index": ".0f", "index_lower": ".0f", "index_upper": ".0f", "p_value": "p_value"}
         return {name: form for name, form in (shares | index).items() if name in self.table}
 
     @property
