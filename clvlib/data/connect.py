@@ -125,13 +125,14 @@ class Shop:
         collapse: summary.Collapse = "D",
         *,
         compressed: bool = False,
+        litt: bool = False,
     ) -> pd.DataFrame:
         """Return frequency, recency, T and monetary_value per customer.
 
         See :func:`clvlib.data.summary.customer_summary`; without ``as_of``, up to the last day of the data.
         """
         until = self.data_until if as_of is None else as_of
-        return summary.customer_summary(self.table("orders"), until, unit, collapse, compressed=compressed)
+        return summary.customer_summary(self.table("orders"), until, unit, collapse, compressed=compressed, litt=litt)
 
     def calibration_holdout(
         self,

@@ -238,13 +238,26 @@ def test_no_order_is_a_purchase() -> None:
         clv.connect({"orders": frame}).customer_summary("2026-02-01")
 
 
+@pytest.mark.parametrize(("unit", "collapse", "scale"), [("D", "D", 1), ("W", "D", 7), ("W", "W", 1), ("M", "M", 1)])
+def test_litt_is_the_sum_of_the_logs_of_the_times_between(cdnow, transactions, unit, collapse, scale) -> None:
+    visits = transactions.assign(period=transactions["day"].dt.to_period(collapse).astype("int64"))
+    visits = visits.drop_duplicates(["customer_id", "period"]).sort_values(["customer_id", "period"])
+    gaps = np.log(visits.groupby("customer_id")["period"].diff() / scale)
+    truth = gaps.groupby(visits["customer_id"]).sum()
+    ours = cdnow.customer_summary("1998-06-30", unit, collapse, litt=True)
+    np.testing.assert_allclose(ours["litt"], truth.loc[ours.index], rtol=1e-12, atol=1e-12)
+    pd.testing.assert_frame_equal(ours.drop(columns="litt"), cdnow.customer_summary("1998-06-30", unit, collapse))
+    with pytest.raises(ParameterError, match="litt"):
+        cdnow.customer_summary("1998-06-30", unit, collapse, litt=True, compressed=True)
+
+
 # Other engines, from the same text
 
 
 @pytest.mark.parametrize("dialect", ["spark", "postgres", "snowflake", "bigquery", "clickhouse"])
 @pytest.mark.parametrize("collapse", ["D", "W", "M"])
 def test_the_query_can_be_said_in_other_dialects(dialect: str, collapse: str) -> None:
-    sql = summary._summary_sql(dt.date(2026, 11, 15), collapse, collapse).format(t="orders")
+    sql = summary._summary_sql(dt.date(2026, 11, 15), collapse, collapse, litt=True).format(t="orders")
     told = sqlglot.transpile(sql, read="duckdb", write=dialect, unsupported_level=sqlglot.ErrorLevel.RAISE)[0]
     assert "ARG_MIN" not in told.upper()
     sqlglot.parse_one(told, read=dialect)
