@@ -70,7 +70,7 @@ def _summary_sql(until: dt.date, unit: str, collapse: str, *, litt: bool = False
         gap = f", LN(CAST({_period('day', collapse)} - {before} AS DOUBLE) / {scale!r}) AS log_gap"
         column = ", COALESCE(SUM(log_gap), 0) AS litt"
     return (
-        f"WITH p AS (SELECT customer_id, {_period('day', collapse)} AS period, SUM(net_amount) AS amount{gap} FROM {{t}} "
+        f"WITH p AS (SELECT customer_id, {period} AS period, SUM(net_amount) AS amount{gap} FROM {{t}} "
         f"WHERE is_purchase AND day <= {literal(until)} GROUP BY 1, 2), "
         "f AS (SELECT customer_id, MIN(period) AS first FROM p GROUP BY customer_id) "
         "SELECT p.customer_id, COUNT(*) - 1 AS frequency, "
