@@ -62,12 +62,11 @@ def elapsed(start: dt.date, end: dt.date, unit: str = "W", collapse: str = "D") 
 def _summary_sql(until: dt.date, unit: str, collapse: str, *, litt: bool = False) -> str:
     # Joining the first period back costs a quarter less than a window function over all customers.
     scale = _DAYS[unit] if collapse == "D" else 1.0
+    period = _period("day", collapse)
     gap, column = "", ""
     if litt:
-        before = "LAG({period}) OVER (PARTITION BY customer_id ORDER BY {period})".format(
-            period=_period("day", collapse)
-        )
-        gap = f", LN(CAST({_period('day', collapse)} - {before} AS DOUBLE) / {scale!r}) AS log_gap"
+        before = f"LAG({period}) OVER (PARTITION BY customer_id ORDER BY {period})"
+        gap = f", LN(CAST({period} - {before} AS DOUBLE) / {scale!r}) AS log_gap"
         column = ", COALESCE(SUM(log_gap), 0) AS litt"
     return (
         f"WITH p AS (SELECT customer_id, {period} AS period, SUM(net_amount) AS amount{gap} FROM {{t}} "
