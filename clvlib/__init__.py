@@ -19,6 +19,8 @@ _PUBLIC = {
     "write_sample": "clvlib.data.sample",
     "BetaGeoModel": "clvlib.clv.models.beta_geo",
     "ModifiedBetaGeoModel": "clvlib.clv.models.modified_beta_geo",
+    "BetaGeoCNBDkModel": "clvlib.clv.models.beta_geo_cnbd_k",
+    "ModifiedBetaGeoCNBDkModel": "clvlib.clv.models.beta_geo_cnbd_k",
     "ParetoNBDModel": "clvlib.clv.models.pareto_nbd",
     "NBDModel": "clvlib.clv.models.nbd",
     "BetaGeoBetaBinomModel": "clvlib.clv.models.beta_geo_beta_binom",

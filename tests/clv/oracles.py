@@ -162,3 +162,63 @@ def bgbb_expected(alpha, beta, gamma, delta, x, t_x, n, h):
         level = mp.exp(bgbb_log_likelihood(alpha, beta, gamma, delta, x, t_x, n))
         first = mp.beta(a + x + 1, b + n - x) / mp.beta(a, b) / level * d / (c - 1) * mp.gammaprod([c + d], [1 + d])
         return first * (mp.gammaprod([1 + d + n], [c + d + n]) - mp.gammaprod([1 + d + n + h], [c + d + n + h]))
+
+
+def cnbd_log_likelihood(k, r, alpha, a, b, x, t_x, T, litt, at_start=0):
+    """Reutterer, Platzer & Schröder 2021: gamma integrals of Erlang-k waits, then of at most k − 1 silent events."""
+    with mp.workdps(DIGITS):
+        r, alpha, a, b, t_x, T, litt = map(mp.mpf, (r, alpha, a, b, t_x, T, litt))
+        e, s = x + at_start, r + k * x
+        stays = mp.beta(a, b + e) / mp.beta(a, b)
+        left = mp.beta(a + 1, b + e - 1) / mp.beta(a, b) if e > 0 else mp.mpf(0)
+        silent = sum((T - t_x) ** j / mp.factorial(j) * mp.gamma(s + j) / (alpha + T) ** (s + j) for j in range(k))
+        whole = stays * silent + left * mp.gamma(s) / (alpha + t_x) ** s
+        return mp.log(alpha**r / mp.gamma(r) * mp.exp((k - 1) * litt) / mp.factorial(k - 1) ** x * whole)
+
+
+def cnbd_log_likelihood_by_rate(k, r, alpha, a, b, x, t_x, T, litt, at_start=0):
+    """The same, averaged over the rate numerically; for r not near 0."""
+    with mp.workdps(30):
+        e = x + at_start
+        stays, left = mp.beta(a, b + e) / mp.beta(a, b), mp.beta(a + 1, b + e - 1) / mp.beta(a, b) if e > 0 else 0
+
+        def given(rate):
+            bought = rate ** (k * x) * mp.exp((k - 1) * litt - rate * t_x) / mp.factorial(k - 1) ** x
+            silent = mp.gammainc(k, rate * (T - t_x), regularized=True)
+            return alpha**r * rate ** (r - 1) * mp.exp(-alpha * rate) / mp.gamma(r) * bought * (stays * silent + left)
+
+        peak = (mp.mpf(r) + k * x) / (alpha + t_x)
+        return mp.log(mp.quad(given, [0, *(peak * c for c in (0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 4, 20))]))
+
+
+def cnbd_shares(k, r, alpha, x, t_x, T):
+    """Chances, given alive, that j of the k events to the next purchase are done; and the silence they add up to."""
+    s, z = mp.mpf(r) + k * x, (mp.mpf(T) - t_x) / (mp.mpf(alpha) + T)
+    parts = [mp.rf(s, j) / mp.factorial(j) * z**j for j in range(k)]
+    return [part / sum(parts) for part in parts], sum(parts)
+
+
+def cnbd_alive(k, r, alpha, a, b, x, t_x, T, at_start=0):
+    with mp.workdps(40):
+        e = x + at_start
+        silence = cnbd_shares(k, r, alpha, x, t_x, T)[1]
+        gone = ((mp.mpf(alpha) + T) / (mp.mpf(alpha) + t_x)) ** (mp.mpf(r) + k * x) / silence
+        return 1 / (1 + mp.mpf(a) / (mp.mpf(b) + e - 1) * gone) if e > 0 else mp.mpf(1)
+
+
+def cnbd_tail(k, r, alpha, a, b, x, t_x, T, h, n, at_start=0):
+    """P(X(T, T + h) ≥ n | history): at least nk − j events of a Poisson process, and n − 1 chances survived."""
+    with mp.workdps(30):
+        shares, z = cnbd_shares(k, r, alpha, x, t_x, T)[0], mp.mpf(h) / (mp.mpf(alpha) + T + h)
+        s, a, b = mp.mpf(r) + k * x, mp.mpf(a), mp.mpf(b) + x + at_start
+        events = sum(q * mp.betainc(n * k - j, s + j, 0, z, regularized=True) for j, q in enumerate(shares))
+        alive = cnbd_alive(k, r, alpha, a, b - x - at_start, x, t_x, T, at_start)
+        return alive * events * mp.beta(a, b + n - 1) / mp.beta(a, b)
+
+
+def cnbd_expected(k, r, alpha, a, b, x, t_x, T, h, at_start=0):
+    total, n, term = mp.mpf(0), 1, mp.mpf(1)
+    while term > total * mp.mpf(10) ** -12:
+        term = cnbd_tail(k, r, alpha, a, b, x, t_x, T, h, n, at_start)
+        total, n = total + term, n + 1
+    return total

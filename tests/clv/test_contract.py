@@ -16,6 +16,7 @@ import clvlib as clv
 from clvlib.clv.models.base import load
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.beta_geo_beta_binom import BetaGeoBetaBinomModel
+from clvlib.clv.models.beta_geo_cnbd_k import BetaGeoCNBDkModel, ModifiedBetaGeoCNBDkModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
 from clvlib.clv.models.nbd import NBDModel
@@ -37,7 +38,10 @@ TRUTH = {
     ModifiedBetaGeoModel: {"r": 0.8, "alpha": 6.0, "a": 0.9, "b": 2.0},
     ParetoNBDModel: {"r": 0.8, "alpha": 6.0, "s": 0.9, "beta": 15.0},
     NBDModel: {"r": 0.6, "alpha": 8.0},
+    BetaGeoCNBDkModel: {"r": 0.6, "alpha": 2.5, "a": 0.9, "b": 2.5},
+    ModifiedBetaGeoCNBDkModel: {"r": 0.8, "alpha": 2.0, "a": 0.9, "b": 2.0},
 }
+ARGUMENTS = {BetaGeoCNBDkModel: {"k": 2}, ModifiedBetaGeoCNBDkModel: {"k": 3}}
 PERIODIC = {
     BetaGeoBetaBinomModel: {"alpha": 1.2, "beta": 0.75, "gamma": 0.65, "delta": 2.8},
     ShiftedBetaGeoModel: {"alpha": 0.7, "beta": 1.2},
@@ -47,13 +51,21 @@ PURCHASE_MODELS = list(TRUTH)
 ALL_MODELS = [*TRUTH, *PERIODIC, *SPEND]
 
 
+def new(cls):
+    return cls(**ARGUMENTS.get(cls, {}))
+
+
+def given_parameters(cls, params, unit="W"):
+    return cls.with_parameters(params, unit, **ARGUMENTS.get(cls, {}))
+
+
 def customers(cls, n=1500, seed=1) -> pd.DataFrame:
     """Simulated customers on a grid of days, in weeks, with spend; members and donors by period."""
     rng = np.random.default_rng(seed)
     if cls in PERIODIC:
-        return cls.with_parameters(PERIODIC[cls], unit="W").simulate(n, rng.integers(5, 15, n), seed)
+        return given_parameters(cls, PERIODIC[cls]).simulate(n, rng.integers(5, 15, n), seed)
     truth = TRUTH.get(cls, TRUTH[BetaGeoModel])
-    model = (cls if cls in TRUTH else BetaGeoModel).with_parameters(truth, unit="W")
+    model = given_parameters(cls if cls in TRUTH else BetaGeoModel, truth)
     frame = model.simulate(n, rng.integers(100, 400, n) / 7, seed)
     frame["recency"] = np.floor(frame["recency"] * 7) / 7
     shape = rng.gamma(6.0 * np.maximum(frame["frequency"], 1))
@@ -65,7 +77,7 @@ def customers(cls, n=1500, seed=1) -> pd.DataFrame:
 @pytest.fixture(scope="module", params=ALL_MODELS, ids=lambda cls: cls.__name__)
 def case(request):
     frame = customers(request.param)
-    return request.param, frame, request.param().fit(frame)
+    return request.param, frame, new(request.param).fit(frame)
 
 
 def predictions(model, frame) -> pd.DataFrame:
@@ -115,7 +127,7 @@ def test_derivatives_are_those_of_the_log_likelihood(case):
 def test_row_order_does_not_matter(case):
     cls, frame, model = case
     shuffled = frame.sample(frac=1.0, random_state=7)
-    other = cls().fit(shuffled)
+    other = new(cls).fit(shuffled)
     pd.testing.assert_series_equal(other.params_, model.params_, rtol=1e-9)
     pd.testing.assert_frame_equal(predictions(other, shuffled).loc[frame.index], predictions(model, frame), rtol=1e-7)
 
@@ -126,7 +138,7 @@ def test_weeks_and_days_give_the_same_predictions(case):
         pytest.skip("no continuous time")
     days = frame.assign(recency=frame["recency"] * 7, T=frame["T"] * 7)
     days.attrs["clvlib"] = {"unit": "D"}
-    other = cls().fit(days)
+    other = new(cls).fit(days)
     pd.testing.assert_series_equal(
         other.expected_purchases(days, 26 * 7), model.expected_purchases(frame, 26), rtol=1e-6
     )
@@ -139,8 +151,8 @@ def test_weights_equal_repeated_rows(case):
     cls, frame, _ = case
     few = frame.head(400)
     counts = np.random.default_rng(3).integers(1, 4, len(few))
-    weighted = cls().fit(few.assign(n=counts))
-    repeated = cls().fit(few.loc[few.index.repeat(counts)])
+    weighted = new(cls).fit(few.assign(n=counts))
+    repeated = new(cls).fit(few.loc[few.index.repeat(counts)])
     pd.testing.assert_series_equal(weighted.params_, repeated.params_, rtol=1e-7)
     assert weighted.n_customers_ == repeated.n_customers_
     pd.testing.assert_series_equal(weighted.standard_errors_, repeated.standard_errors_, rtol=1e-6)
@@ -148,8 +160,8 @@ def test_weights_equal_repeated_rows(case):
 
 def test_refit_forgets_the_old_data(case):
     cls, frame, _ = case
-    model = cls().fit(customers(cls, 300, seed=9))
-    pd.testing.assert_series_equal(model.fit(frame).params_, cls().fit(frame).params_)
+    model = new(cls).fit(customers(cls, 300, seed=9))
+    pd.testing.assert_series_equal(model.fit(frame).params_, new(cls).fit(frame).params_)
 
 
 def test_json_round_trip(case, tmp_path):
@@ -165,7 +177,7 @@ def test_json_round_trip(case, tmp_path):
 
 def test_scikit_learns_habits(case):
     cls, frame, _ = case
-    model = cls()
+    model = new(cls)
     assert set(model.get_params()) == set(inspect.signature(cls.__init__).parameters) - {"self", "args", "kwargs"}
     clone = cls(**copy.deepcopy(model.get_params()))
     assert repr(clone) == repr(model)
@@ -183,15 +195,15 @@ def test_bad_input_is_refused(case):
     column = cls._columns[0]
     for broken in (frame.assign(**{column: np.nan}), frame.assign(**{column: -1.0}), frame.assign(**{column: np.inf})):
         with pytest.raises(DataError, match=column):
-            cls().fit(broken)
+            new(cls).fit(broken)
     with pytest.raises(MissingColumnError, match=column):
-        cls().fit(frame.drop(columns=column))
+        new(cls).fit(frame.drop(columns=column))
     with pytest.raises(EmptyDataError):
-        cls().fit(frame.iloc[:0])
+        new(cls).fit(frame.iloc[:0])
     with pytest.raises(ClvError):
-        cls().fit(frame.to_numpy())
+        new(cls).fit(frame.to_numpy())
     with pytest.raises(DataError, match="not numeric"):
-        cls().fit(frame.assign(**{column: "many"}))
+        new(cls).fit(frame.assign(**{column: "many"}))
     with pytest.raises(ParameterError):
         cls.with_parameters({"nonsense": 1.0})
     with pytest.raises(ParameterError):
@@ -201,7 +213,7 @@ def test_bad_input_is_refused(case):
 def test_parameters_are_recovered(case):
     cls, _, _ = case
     truth = list((TRUTH | PERIODIC | SPEND)[cls].values())
-    model = cls().fit(customers(cls, 30000, seed=5))
+    model = new(cls).fit(customers(cls, 30000, seed=5))
     errors = (np.log(model.params_) - np.log(truth)) / np.sqrt(np.diag(model._log_covariance))
     assert np.abs(errors).max() < 3.3, errors
 
@@ -209,7 +221,7 @@ def test_parameters_are_recovered(case):
 def test_a_million_rows_of_few_histories_cost_little(case):
     cls, frame, model = case
     many = frame.assign(n=1e4)
-    assert cls().fit(many).params_.to_numpy() == pytest.approx(model.params_.to_numpy(), rel=1e-6)
+    assert new(cls).fit(many).params_.to_numpy() == pytest.approx(model.params_.to_numpy(), rel=1e-6)
 
 
 # ---- purchase models
@@ -217,7 +229,7 @@ def test_a_million_rows_of_few_histories_cost_little(case):
 
 @pytest.fixture(scope="module", params=PURCHASE_MODELS, ids=lambda cls: cls.__name__)
 def purchase(request):
-    model = request.param.with_parameters(TRUTH[request.param], unit="W")
+    model = given_parameters(request.param, TRUTH[request.param])
     return model, customers(request.param, 300, seed=11)
 
 
@@ -271,7 +283,7 @@ def test_the_whole_span_is_its_parts(purchase):
 
 def test_intervals_of_parts_lie_inside_the_whole(purchase):
     model, frame = purchase
-    fitted = type(model)().fit(customers(type(model)))
+    fitted = new(type(model)).fit(customers(type(model)))
     both, known, own = (fitted.expected_purchases(frame, 26, 0.9, u) for u in ("both", "parameters", "customer"))
     for part in (known, own):
         assert (both["lower"] <= part["lower"] + 1e-9).all() or (both["lower"] == 0).any()
@@ -314,7 +326,7 @@ DECADES = st.floats(-9, 9)
 @given(histories=st.lists(HISTORY, min_size=1, max_size=5), logs=st.lists(DECADES, min_size=4, max_size=4))
 @pytest.mark.parametrize("cls", PURCHASE_MODELS)
 def test_predictions_are_never_nan(cls, histories, logs):
-    model = cls.with_parameters(dict(zip(cls._names, np.exp(logs), strict=False)))
+    model = given_parameters(cls, dict(zip(cls._names, np.exp(logs), strict=False)))
     frame = pd.DataFrame([(x, s * T if x else 0.0, T) for x, s, T in histories], columns=["frequency", "recency", "T"])
     assert np.isfinite(model.log_likelihood(frame)).all()
     assert model.probability_alive(frame).between(0, 1).all()
@@ -348,7 +360,7 @@ def test_hard_data_end_in_figures_and_a_word(cls, name):
     frame = pd.DataFrame(HARD[name], columns=["frequency", "recency", "T"])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = cls().fit(frame)
+        model = new(cls).fit(frame)
     assert model.converged_ == (not caught)
     assert all(issubclass(w.category, ConvergenceWarning) for w in caught), [str(w.message) for w in caught]
     assert np.isfinite(model.summary().to_numpy()).all()
