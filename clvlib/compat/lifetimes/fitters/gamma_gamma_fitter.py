@@ -54,7 +54,7 @@ class GammaGammaFitter(BaseFitter):
         index : array_like, optional
             Index of ``data``.
         q_constraint : bool
-            Keep q from falling below 1; at 1 the observed mean spend stands in for that of the model, which is infinite.
+            Keep q from falling below 1; there the observed mean spend stands in for the model's, which is infinite.
 
         Returns
         -------
