@@ -222,3 +222,53 @@ def cnbd_expected(k, r, alpha, a, b, x, t_x, T, h, at_start=0):
         term = cnbd_tail(k, r, alpha, a, b, x, t_x, T, h, n, at_start)
         total, n = total + term, n + 1
     return total
+
+
+def gompertz_survival(u, b, s, beta):
+    return (beta / (beta - 1 + mp.exp(b * u))) ** s
+
+
+def gompertz_odds(r, alpha, b, s, beta, x, t_x, T):
+    """Odds of having left: Bemmaor & Glady 2012, with the time of leaving integrated numerically."""
+    with mp.workdps(20):
+        r, alpha, b, s, beta, x, t_x, T = map(mp.mpf, (r, alpha, b, s, beta, x, t_x, T))
+        if t_x == T:
+            return mp.mpf(0)
+
+        def density(u):
+            hazard = s * b / (1 + (beta - 1) * mp.exp(-b * u))
+            lived = gompertz_survival(u, b, s, beta) / gompertz_survival(T, b, s, beta)
+            return hazard * lived * ((alpha + T) / (alpha + u)) ** (r + x)
+
+        pace = (r + x) / (alpha + t_x) + b
+        cuts = [t_x + c / pace for c in (0.5, 4, 16, 60, 200)] + [
+            (mp.log(beta) + c) / b for c in (-9, -4, -2, 0, 2, 4, 9)
+        ]
+        return mp.quad(density, sorted({t_x, T, *(c for c in cuts if t_x < c < T)}))
+
+
+def gompertz_expected(r, alpha, b, s, beta, x, t_x, T, h):
+    with mp.workdps(20):
+        alive = 1 / (1 + gompertz_odds(r, alpha, b, s, beta, x, t_x, T))
+        r, alpha, b, s, beta, x, T, h = map(mp.mpf, (r, alpha, b, s, beta, x, T, h))
+        cuts = [(mp.log(beta) + c) / b - T for c in (-9, -4, -2, 0, 2, 4, 9)] + [c / b for c in (0.01, 0.1, 1, 8)]
+        now = gompertz_survival(T, b, s, beta)
+        lived = mp.quad(
+            lambda v: gompertz_survival(T + v, b, s, beta) / now,
+            sorted({mp.mpf(0), h, *(c for c in cuts if 0 < c < h)}),
+        )
+        return alive * (r + x) / (alpha + T) * lived
+
+
+def gompertz_tail(r, alpha, b, s, beta, x, t_x, T, t, n):
+    """P(X(T, T + t) ≥ n | history): the n-th purchase comes at u ≤ t and is lived to see."""
+    with mp.workdps(20):
+        alive = 1 / (1 + gompertz_odds(r, alpha, b, s, beta, x, t_x, T))
+        k, a, b, s, beta, T = mp.mpf(r) + x, mp.mpf(alpha) + T, mp.mpf(b), mp.mpf(s), mp.mpf(beta), mp.mpf(T)
+        now = gompertz_survival(T, b, s, beta)
+
+        def density(u):
+            arrives = (u / a) ** (n - 1) / (1 + u / a) ** (n + k) / a / mp.beta(n, k)
+            return arrives * gompertz_survival(T + u, b, s, beta) / now
+
+        return alive * mp.quad(density, mp.linspace(0, t, 9))

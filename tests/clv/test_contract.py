@@ -18,6 +18,7 @@ from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.beta_geo_beta_binom import BetaGeoBetaBinomModel
 from clvlib.clv.models.beta_geo_cnbd_k import BetaGeoCNBDkModel, ModifiedBetaGeoCNBDkModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
+from clvlib.clv.models.gamma_gompertz_nbd import GammaGompertzNBDModel
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
 from clvlib.clv.models.nbd import NBDModel
 from clvlib.clv.models.pareto_nbd import ParetoNBDModel
@@ -38,6 +39,7 @@ TRUTH = {
     ModifiedBetaGeoModel: {"r": 0.8, "alpha": 6.0, "a": 0.9, "b": 2.0},
     ParetoNBDModel: {"r": 0.8, "alpha": 6.0, "s": 0.9, "beta": 15.0},
     NBDModel: {"r": 0.6, "alpha": 8.0},
+    GammaGompertzNBDModel: {"r": 1.5, "alpha": 4.0, "b": 0.15, "s": 0.8, "beta": 12.0},
     BetaGeoCNBDkModel: {"r": 0.6, "alpha": 2.5, "a": 0.9, "b": 2.5},
     ModifiedBetaGeoCNBDkModel: {"r": 0.8, "alpha": 2.0, "a": 0.9, "b": 2.0},
 }
@@ -323,7 +325,7 @@ DECADES = st.floats(-9, 9)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
-@given(histories=st.lists(HISTORY, min_size=1, max_size=5), logs=st.lists(DECADES, min_size=4, max_size=4))
+@given(histories=st.lists(HISTORY, min_size=1, max_size=5), logs=st.lists(DECADES, min_size=5, max_size=5))
 @pytest.mark.parametrize("cls", PURCHASE_MODELS)
 def test_predictions_are_never_nan(cls, histories, logs):
     model = given_parameters(cls, dict(zip(cls._names, np.exp(logs), strict=False)))
