@@ -26,6 +26,7 @@ _PUBLIC = {
     "NBDModel": "clvlib.clv.models.nbd",
     "BetaGeoBetaBinomModel": "clvlib.clv.models.beta_geo_beta_binom",
     "ShiftedBetaGeoModel": "clvlib.clv.models.shifted_beta_geo",
+    "BetaDiscreteWeibullModel": "clvlib.clv.models.beta_discrete_weibull",
     "GammaGammaModel": "clvlib.clv.models.gamma_gamma",
     "LifetimeValue": "clvlib.clv.value",
     "backtest": "clvlib.clv.backtest",

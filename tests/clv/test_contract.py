@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import clvlib as clv
 from clvlib.clv.models.base import load
+from clvlib.clv.models.beta_discrete_weibull import BetaDiscreteWeibullModel
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.beta_geo_beta_binom import BetaGeoBetaBinomModel
 from clvlib.clv.models.beta_geo_cnbd_k import BetaGeoCNBDkModel, ModifiedBetaGeoCNBDkModel
@@ -47,6 +48,7 @@ ARGUMENTS = {BetaGeoCNBDkModel: {"k": 2}, ModifiedBetaGeoCNBDkModel: {"k": 3}}
 PERIODIC = {
     BetaGeoBetaBinomModel: {"alpha": 1.2, "beta": 0.75, "gamma": 0.65, "delta": 2.8},
     ShiftedBetaGeoModel: {"alpha": 0.7, "beta": 1.2},
+    BetaDiscreteWeibullModel: {"alpha": 0.6, "beta": 3.0, "c": 1.4},
 }
 SPEND = {GammaGammaModel: {"p": 6.0, "q": 4.0, "gamma": 15.0}}
 PURCHASE_MODELS = list(TRUTH)

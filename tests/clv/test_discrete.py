@@ -1,4 +1,4 @@
-"""BG/BB and sBG against the papers and against mpmath."""
+"""BG/BB, sBG and BdW against the papers and against mpmath."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clvlib.clv.models.beta_discrete_weibull import BetaDiscreteWeibullModel
 from clvlib.clv.models.beta_geo_beta_binom import BetaGeoBetaBinomModel
 from clvlib.clv.models.shifted_beta_geo import ShiftedBetaGeoModel
 from clvlib.errors import ConvergenceWarning, DataError, ParameterError
@@ -159,5 +160,63 @@ def test_sbg_hard_data(rows):
     table = pd.DataFrame(rows, columns=["recency", "T"])
     with pytest.warns(ConvergenceWarning, match=r"leave|fits all|do not hold"):
         model = ShiftedBetaGeoModel().fit(table)
+    assert model.probability_retained(table, 3, 0.9).to_numpy().min() >= 0
+    assert np.isfinite(model.summary().to_numpy()).all()
+
+
+# ---- BdW
+
+
+@pytest.mark.parametrize(
+    ("cohort", "known", "level", "sbg"),
+    [
+        ("regular", (0.5231, 0.8944, 1.1963), -1401.3831, -1401.5594),
+        ("highend", (0.2593, 1.7225, 1.5844), -1222.7493, -1225.1349),
+    ],
+)
+def test_bdw_cohorts(members, cohort, known, level, sbg):
+    """Fader et al. 2018: five years of the two cohorts; last digits of a public replication's optimiser."""
+    seen = members.loc[members["cohort"] == cohort, ["recency"]].clip(upper=5).assign(T=5)
+    model = BetaDiscreteWeibullModel().fit(seen)
+    assert model.converged_
+    assert model.log_likelihood_ == pytest.approx(level, abs=5e-5)
+    np.testing.assert_allclose(model.params_, known, atol=2.5e-4)
+    simple = ShiftedBetaGeoModel().fit(seen)
+    assert simple.log_likelihood_ == pytest.approx(sbg, abs=5e-5)
+    # eight years later the cohorts are smaller than sBG promised; BdW's promise is nearer
+    alive = (members.loc[members["cohort"] == cohort, "recency"] == 8).mean()
+    assert abs(model.survival(7) - alive) < abs(simple.survival(7) - alive)
+
+
+def test_bdw_with_c_1_is_sbg(members):
+    given = {"alpha": 0.7, "beta": 1.2}
+    sbg, bdw = ShiftedBetaGeoModel.with_parameters(given), BetaDiscreteWeibullModel.with_parameters({**given, "c": 1.0})
+    np.testing.assert_allclose(bdw.log_likelihood(members), sbg.log_likelihood(members), rtol=1e-12)
+    for name in ("survival", "retention_rate"):
+        np.testing.assert_allclose(getattr(bdw, name)([1, 2, 50]), getattr(sbg, name)([1, 2, 50]), rtol=1e-12)
+    pd.testing.assert_series_equal(bdw.expected_periods(members, 9, 0.1), sbg.expected_periods(members, 9, 0.1))
+
+
+@pytest.mark.parametrize("p", [(0.2593, 1.7225, 1.5844), (1e-4, 40.0, 0.3), (300.0, 9000.0, 2.5), (5.0, 0.01, 1.1)])
+def test_bdw_agrees_with_mpmath(p):
+    model = BetaDiscreteWeibullModel.with_parameters(dict(zip(("alpha", "beta", "c"), p, strict=True)))
+    with mp.workdps(40):
+        alpha, beta, c = map(mp.mpf, p)
+        survival = lambda t: mp.beta(alpha, beta + mp.mpf(t) ** c) / mp.beta(alpha, beta)  # noqa: E731
+        times = [0, 1, 2, 7, 60]
+        np.testing.assert_allclose(model.survival(times), [float(survival(t)) for t in times], rtol=1e-9)
+        rows = pd.DataFrame({"recency": [1, 3, 30, 61], "T": [61, 61, 61, 61]})
+        truth = [mp.log(survival(t - 1) - survival(t)) for t in (1, 3, 30)] + [mp.log(survival(60))]
+        values = model.log_likelihood(rows)
+        np.testing.assert_allclose(values, np.array(truth, dtype=float), rtol=1e-9, atol=1e-12)
+        retained = model.probability_retained(rows, 5)
+        assert retained[3] == pytest.approx(float(survival(65) / survival(60)), rel=1e-9)
+
+
+@pytest.mark.parametrize("rows", [[(5, 5)] * 9, [(1, 5)] * 9, [(1, 5)] * 4 + [(5, 5)] * 4, [(1, 1)], [(4, 5)] * 9])
+def test_bdw_hard_data(rows):
+    table = pd.DataFrame(rows, columns=["recency", "T"])
+    with pytest.warns(ConvergenceWarning, match=r"leave|fits all|do not hold|renews"):
+        model = BetaDiscreteWeibullModel().fit(table)
     assert model.probability_retained(table, 3, 0.9).to_numpy().min() >= 0
     assert np.isfinite(model.summary().to_numpy()).all()

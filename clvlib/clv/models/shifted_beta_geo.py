@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -37,9 +38,9 @@ class ShiftedBetaGeoModel(Estimator):
     [1.0, 0.851, 0.489]
     """
 
-    _names = ("alpha", "beta")
+    _names: ClassVar[tuple[str, ...]] = ("alpha", "beta")
     _columns = ("recency", "T")
-    _borders = (
+    _borders: ClassVar[tuple[Border, ...]] = (
         Border({"alpha": -1}, "nobody leaves; there is no churn to model"),
         Border({"beta": 1}, "nobody leaves; there is no churn to model"),
         Border({"alpha": -1, "beta": 1}, "nobody leaves; there is no churn to model"),
@@ -79,14 +80,13 @@ class ShiftedBetaGeoModel(Estimator):
 
     def survival(self, t: ArrayLike) -> Array:
         """Return S(t), the share of new members who renew at least t times."""
-        alpha, beta = self._p()
-        return np.exp(_log_survival(alpha, beta, _periods(t)))
+        p, time = self._p(), _periods(t)
+        return np.exp(self._log_survival(p, np.zeros_like(time), time))
 
     def retention_rate(self, t: ArrayLike) -> Array:
-        """Return r(t) = S(t)/S(t − 1) = (β + t − 1)/(α + β + t − 1), the share who renew the t-th time, if they can."""
-        alpha, beta = self._p()
-        time = _periods(t)
-        return np.asarray((beta + time - 1) / (alpha + beta + time - 1))
+        """Return r(t) = S(t)/S(t − 1), the share who renew the t-th time, if they can; (β + t − 1)/(α + β + t − 1)."""
+        p, time = self._p(), _periods(t)
+        return np.exp(self._log_survival(p, np.maximum(time - 1, 0.0), time))
 
     def probability_retained(
         self, summary: pd.DataFrame, horizon: float, interval: float | None = None
@@ -129,24 +129,28 @@ class ShiftedBetaGeoModel(Estimator):
 
     def _retained(self, p: Array, cells: Cells, periods: float) -> Array:
         left, renewals = self._events(cells)
-        chance = np.exp(_log_survival(p[0], p[1] + renewals, np.full(len(cells), periods)))
-        return np.where(left > 0, 0.0, chance)
+        return np.where(left > 0, 0.0, np.exp(self._log_survival(p, renewals, renewals + periods)))
+
+    def _log_survival(self, p: Array, since: Array, t: Array) -> Array:
+        """Return ln S(t)/S(since)."""
+        alpha, beta = p
+        return np.asarray(log_rising(beta + since, t - since) - log_rising(alpha + beta + since, t - since))
+
+    def _tenure(self, p: Array, chances: Array) -> Array:  # noqa: ARG002 - a chance to leave a period
+        """Return after how many periods a member leaves who survives so many chances to leave."""
+        return chances
 
     def simulate(self, n: int, T: ArrayLike, seed: int | np.random.Generator) -> pd.DataFrame:
         """Draw n new members who could have paid T periods: recency and T by customer_id."""
-        alpha, beta = self._p()
+        p = self._p()
         rng = np.random.default_rng(seed)
-        chance = np.clip(rng.beta(alpha, beta, n), 1e-300, 1 - 1e-16)
-        tenure = np.maximum(np.ceil(np.log1p(-rng.random(n)) / np.log1p(-chance)), 1.0)
+        chance = np.clip(rng.beta(p[0], p[1], n), 1e-300, 1 - 1e-16)
+        tenure = np.maximum(np.ceil(self._tenure(p, np.log1p(-rng.random(n)) / np.log1p(-chance))), 1.0)
         span = np.broadcast_to(np.asarray(T, dtype=float), (n,))
         index = pd.Index([str(i) for i in range(n)], name="customer_id")
         frame = pd.DataFrame({"recency": np.minimum(tenure, span), "T": span}, index=index)
         frame.attrs["clvlib"] = {"unit": self.unit_}
         return frame
-
-
-def _log_survival(alpha: float, beta: float | Array, t: Array) -> Array:
-    return np.asarray(log_rising(beta, t) - log_rising(alpha + beta, t))
 
 
 def _periods(t: ArrayLike) -> Array:
