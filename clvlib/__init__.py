@@ -28,6 +28,8 @@ _PUBLIC = {
     "ShiftedBetaGeoModel": "clvlib.clv.models.shifted_beta_geo",
     "BetaDiscreteWeibullModel": "clvlib.clv.models.beta_discrete_weibull",
     "GammaGammaModel": "clvlib.clv.models.gamma_gamma",
+    "CovariateModel": "clvlib.clv.models.covariates",
+    "add_covariates": "clvlib.clv.models.covariates",
     "LifetimeValue": "clvlib.clv.value",
     "backtest": "clvlib.clv.backtest",
     "load": "clvlib.clv.models.base",
