@@ -34,6 +34,7 @@ class _Parts:
     discount: Array  # present value of one of them
     horizon: float
     x: Array
+    money: Array  # mean of repeat purchases so far
     spend: Array  # expected spend
     scale: Array  # γ + x·m: the row's scale of spend
 
@@ -118,7 +119,7 @@ class LifetimeValue:
             own = (worth * expand(parts.discount * low), worth * expand(parts.discount * high))
         if uncertainty != "customer":
             often = self.purchases._spread(lambda p: np.log(np.maximum(self._often(p, parts), 1e-300)))
-            much = self.spend._spread(parts.x, summary["monetary_value"].to_numpy(dtype=float))
+            much = self.spend._spread(parts.x, parts.money)
             width = normal_quantile(interval) * np.hypot(expand(often), much)
             known = (mean * np.exp(-width), mean * np.exp(width))
         lower, upper = combine(mean, own, known)
@@ -160,9 +161,8 @@ class LifetimeValue:
             chance = (self.margin * expand(parts.discount) * parts.scale) ** 2 * expand(self._chance(parts))
             variance = sums(rows * chance)
         if uncertainty != "customer":
-            money = summary["monetary_value"].to_numpy(dtype=float)
             often = [sums(worth * parts.spend * expand(self._often(p, parts))) for p in self.purchases._points()]
-            much = [sums(worth * expand(parts.purchases) * spend) for spend in self._spends(parts.x, money)]
+            much = [sums(worth * expand(parts.purchases) * spend) for spend in self._spends(parts.x, parts.money)]
             spread = np.hypot(*[np.log(np.maximum(totals, 1e-300)).std(axis=0) for totals in (often, much)])
         limits = [total_interval(*group, interval) for group in zip(mean, variance, spread, strict=True)]
         table = pd.DataFrame(limits, index=pd.Index(names, name="group"))
@@ -189,7 +189,7 @@ class LifetimeValue:
         discount = np.divide(discounted, expected, out=np.zeros_like(expected), where=expected > 0)
         spend = self.spend.expected_spend(summary).to_numpy(dtype=float)
         x, m = (summary[name].to_numpy(dtype=float) for name in ("frequency", "monetary_value"))
-        return _Parts(cells, expected, discount, span, x, spend, self.spend._p()[2] + x * m)
+        return _Parts(cells, expected, discount, span, x, m, spend, self.spend._p()[2] + x * m)
 
     def _often(self, p: Array, parts: _Parts) -> Array:
         return self.purchases._expected_cells(p, parts.cells, parts.horizon)
