@@ -98,7 +98,13 @@ class Cells:
 
         What depends on the frequency alone is worth computing once per frequency, not once per history.
         """
-        levels, code = np.unique(self["frequency"], return_inverse=True)
+        x = self["frequency"]
+        if x.max(initial=0.0) < 4 * len(x):  # counting is ten times faster than sorting
+            count = x.astype(np.intp)
+            seen = np.bincount(count) > 0
+            levels, code = np.flatnonzero(seen).astype(float), (np.cumsum(seen) - 1)[count]
+        else:
+            levels, code = np.unique(x, return_inverse=True)
         return levels, code, np.bincount(code, weights=self.weight).astype(float)
 
     def take(self, where: NDArray[np.intp] | slice) -> Cells:

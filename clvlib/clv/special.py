@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-__all__ = ["gauss_legendre", "log_rising", "rising_slope"]
+__all__ = ["gauss_legendre", "interpolated", "log_rising", "rising_slope"]
 
 Array = NDArray[np.float64]
 
+_ROWS = 1 << 13  # rows at a time, to stay in the processor's cache
 _STIRLING = 32.0  # from here on the series below are exact to double precision
 _LOG_GAMMA = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)  # of z^-1, z^-3, ...
 _DIGAMMA = (-1 / 12, 1 / 120, -1 / 252, 1 / 240, -1 / 132)  # of z^-2, z^-4, ...
@@ -74,7 +76,61 @@ def rising_slope(z: Array | float, x: Array | float, order: int = 1) -> Array:
     )
 
 
+@lru_cache(maxsize=16)
 def gauss_legendre(points: int) -> tuple[Array, Array]:
     """Return nodes and weights of the Gauss–Legendre rule on (0, 1)."""
     nodes, weights = np.polynomial.legendre.leggauss(points)
     return (nodes + 1.0) / 2.0, weights / 2.0
+
+
+def interpolated(function: Callable[[NDArray[np.intp], Array], Array], code: NDArray[np.intp], y: Array) -> Array:
+    """Return function(code, y), positive and analytic in y, of very many rows from few evaluations.
+
+    Per code it is the exponential of a Chebyshev series in y, whose length follows from the nearest singularity, taken
+    to lie at a distance of iπ, as for functions of log(α + T) that are singular at T = −α. Where the last coefficients
+    are not below 1e-10, or a code has few rows, the rows themselves are evaluated.
+
+    Parameters
+    ----------
+    function : callable
+        Arrays of codes and of y, of one length, to values.
+    code : array of int, from 0
+    y : array
+    """
+    low, high = float(y.min()), float(y.max())
+    half = max((high - low) / 2, 1e-9)
+    points = int(np.ceil(27.6 / np.arcsinh(np.pi / half))) + 3  # e^−27.6 = 1e-12
+    count = np.bincount(code)
+    many = np.flatnonzero(count > 2 * points)
+    angle = np.pi * (np.arange(points) + 0.5) / points
+    at = (low + high) / 2 + half * np.cos(angle)
+    values = function(np.repeat(many, points), np.tile(at, len(many))).reshape(len(many), points)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        series = np.log(values) @ np.cos(angle[:, None] * np.arange(points)) * (2 / points)
+    series[:, 0] /= 2
+    good = np.abs(series[:, -2:]).max(axis=1, initial=0.0) < 1e-10  # False for NaN, too
+    held = np.zeros(len(count), dtype=bool)
+    held[many[good]] = True
+    result = np.empty(len(y))
+    rest = np.flatnonzero(~held[code])
+    for first in range(0, len(rest), _ROWS):
+        rows = rest[first : first + _ROWS]
+        result[rows] = function(code[rows], y[rows])
+    order = np.argsort(code.astype(np.min_scalar_type(len(count))), kind="stable")  # of short integers: a radix sort
+    end = np.cumsum(count)
+    for which, coefficients in zip(many[good], series[good], strict=True):
+        for first in range(end[which] - count[which], end[which], _ROWS):
+            rows = order[first : min(first + _ROWS, end[which])]
+            result[rows] = np.exp(_clenshaw(coefficients, (y[rows] - (low + high) / 2) / half))
+    return result
+
+
+def _clenshaw(coefficients: Array, z: Array) -> Array:
+    """Return the sum of a Chebyshev series."""
+    twice, this, last = 2 * z, np.zeros_like(z), np.zeros_like(z)
+    for coefficient in coefficients[:0:-1]:
+        last *= -1
+        last += twice * this
+        last += coefficient
+        this, last = last, this
+    return np.asarray(coefficients[0] + z * this - last)

@@ -128,15 +128,34 @@ def test_count_probabilities_agree_with_mpmath(cls, at_start):
 
 
 @pytest.mark.parametrize(("cls", "at_start"), MODELS)
-def test_discounted_purchases_agree_with_mpmath(cls, at_start):
-    for p in (PARAMETERS[0], PARAMETERS[1]):
-        model = cls.with_parameters(dict(zip(LETTERS, p, strict=True)))
-        for case in [(0, 0.0, 0.0), (9, 27.0, 39.0), (400, 39.0, 39.0)]:
-            for horizon in (52.0, None):
-                rate = 0.0027
-                truth = float(oracles.bg_discounted(*p, *case, rate, horizon or mp.inf, at_start))
-                ours = model.discounted_expected_purchases(frame([case]), rate, horizon)[0]
-                assert ours == pytest.approx(truth, rel=1e-7), (p, case, horizon)
+@pytest.mark.parametrize("p", PARAMETERS)
+def test_discounted_purchases_agree_with_mpmath(cls, at_start, p):
+    model = cls.with_parameters(dict(zip(LETTERS, p, strict=True)))
+    slow = p[3] > 100  # the oracle takes seconds there
+    for case in [(9, 27.0, 39.0)] if slow else [(0, 0.0, 0.0), (9, 27.0, 39.0), (400, 39.0, 39.0)]:
+        for rate, horizon in [(0.3, None)] if slow else [(0.0027, 52.0), (0.0027, None), (0.3, None)]:
+            truth = float(oracles.bg_discounted(*p, *case, rate, horizon or mp.inf, at_start))
+            ours = model.discounted_expected_purchases(frame([case]), rate, horizon)[0]
+            assert ours == pytest.approx(truth, rel=1e-7), (case, rate, horizon)
+
+
+@pytest.mark.parametrize(("cls", "at_start"), MODELS)
+@pytest.mark.parametrize("p", PARAMETERS)
+@pytest.mark.parametrize("longest", [39.0, 9000.0])
+def test_very_many_customers_are_each_foreseen_as_if_alone(cls, at_start, p, longest):
+    """Interpolation in T, for many rows of one x, against the row on its own: no T of one is near that of another."""
+    model = cls.with_parameters(dict(zip(LETTERS, p, strict=True)))
+    rng = np.random.default_rng(1)
+    T = longest * np.concatenate([[0.0, 1.0], rng.random(600), 10 ** rng.uniform(-4, 0, 600)])
+    many = pd.concat([frame({"frequency": x, "recency": 0.9 * T * (x > 0), "T": T}) for x in (0, 1, 7, 3000)])
+    many = pd.concat([many, frame([(50, 3.0, 4.0), (51, 3.0, 4.0)])], ignore_index=True)
+    few = many.iloc[[0, 1, 5, 700, 1202, 1206, 2000, 2404, 2500, 3607, 4000, 4807, -1]]
+    for predict in (
+        lambda who: model.expected_purchases(who, 39.0),
+        lambda who: model.discounted_expected_purchases(who, 0.0027),
+        lambda who: model.discounted_expected_purchases(who, 0.0027, 52.0),
+    ):
+        np.testing.assert_allclose(predict(many)[few.index], predict(few), rtol=1e-8, atol=1e-250)
 
 
 def test_discounting_with_rate_zero_is_the_expectation(bg, cdnow):

@@ -16,6 +16,7 @@ from clvlib.clv.models import regular_purchases
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.interpurchase import read_litt
 from clvlib.clv.models.nbd import rate_derivatives, rate_log_likelihood
+from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.clv.optimise import Derivatives, maximise
 from clvlib.clv.special import log_rising, rising_slope
 from clvlib.errors import ParameterError
@@ -278,6 +279,10 @@ class BetaGeoCNBDkModel(BetaGeoModel):
         return [(r, alpha / self.k_, a, b) for r, alpha, a, b in super()._starts(cells)]
 
     # ---- predictions
+
+    # given the phase, what is to come depends on t_x as well: no interpolation in T
+    _expected_cells = PurchaseModel._expected_cells  # noqa: SLF001 - our own grandparent
+    _discounted = PurchaseModel._discounted  # noqa: SLF001
 
     def _survivors(self, p: Array, cells: Cells) -> tuple[Array, Array, float, Array]:
         _, alpha, a, b = super()._survivors(p, cells)
