@@ -139,6 +139,7 @@ def backtest(
     *,
     unit: Unit = "W",
     collapse: Collapse = "D",
+    as_of: str | dt.date | None = None,
     by: By = "log_score",
     level: float = 0.95,
     draws: int = 2000,
@@ -164,6 +165,8 @@ def backtest(
         Time unit.
     collapse : {"D", "W"}
         As for :meth:`Shop.customer_summary`.
+    as_of : date or str, optional
+        Last day that may be known at all; by default the last of the data.
     by : {"log_score", "crps"}
         What decides.
     level : float
@@ -180,7 +183,7 @@ def backtest(
     Raises
     ------
     EmptyDataError
-        Nobody had bought by an origin, or nobody twice.
+        Nobody had bought by an origin, or nobody twice; or the data are too short to learn from before a horizon.
     ParameterError
         An argument that cannot be, or a horizon that reaches beyond the data.
 
@@ -226,7 +229,7 @@ def backtest(
     scores: dict[tuple[dt.date, str], Score] = {}
     fits: dict[dt.date, dict[str, PurchaseModel]] = {}
     troubles: dict[str, list[str]] = {}
-    for day in _origins(shop, origins, days):
+    for day in _origins(shop, origins, days, as_of):
         origin = _at(shop, day, days, unit, collapse)
         fits[day] = {name: _fitted(name, model, origin, troubles) for name, model in contestants.items()}
         spender = None if spend is None else _fitted("spend model", spend, origin, troubles)
@@ -296,9 +299,11 @@ def _days_of(horizon: float, unit: str) -> int:
     return round(days)
 
 
-def _origins(shop: Any, origins: int | Sequence[str | dt.date], days: int) -> list[dt.date]:
+def _origins(
+    shop: Any, origins: int | Sequence[str | dt.date], days: int, as_of: str | dt.date | None
+) -> list[dt.date]:
     """Return the last days that models may see, in order."""
-    until: dt.date = shop.data_until
+    until: dt.date = shop.data_until if as_of is None else min(as_date(as_of), shop.data_until)
     if isinstance(origins, int):
         return _sundays(shop.date_range[0], until, origins, days)
     if isinstance(origins, str) or not len(origins):
@@ -321,7 +326,7 @@ def _sundays(first: dt.date, until: dt.date, count: int, days: int) -> list[dt.d
     latest -= dt.timedelta(days=(latest.weekday() + 1) % 7)
     room = (latest - first).days // 7 - max(_FEWEST_WEEKS, -(-days // 14))
     if room < 0:
-        raise ParameterError(
+        raise EmptyDataError(
             f"the data run from {first} to {until}, which leaves too little to learn from before a horizon of "
             f"{days} days; choose a shorter one"
         )

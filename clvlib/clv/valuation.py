@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from clvlib.clv.backtest import Backtest, backtest
+from clvlib.clv.bridge import Bridge, bridge
 from clvlib.clv.engine import Engine, fit
 from clvlib.clv.holdout import Validation, tracking, validate
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
+from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
+from clvlib.clv.models.nbd import NBDModel
+from clvlib.clv.models.pareto_nbd import ParetoNBDModel
 from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.clv.rfm import RFM, rfm
 from clvlib.clv.value import LifetimeValue
@@ -20,9 +25,12 @@ from clvlib.data.calendar import as_date
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
 
-__all__ = ["CustomerValue", "ForecastCheck", "Valuation"]
+__all__ = ["AUTO", "CustomerValue", "ForecastCheck", "Valuation"]
+
+AUTO = "auto"
 
 _FEWEST_WEEKS = 8  # a calibration shorter than this is no test of anything
+_MODELS = {model.__name__: model for model in (BetaGeoModel, ModifiedBetaGeoModel, ParetoNBDModel, NBDModel)}
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,14 @@ class CustomerValue:
         Level of all intervals.
     engine : {"clvlib", "lifetimes"}
         Who estimates the parameters.
+    model : str
+        Which purchase model: "BetaGeoModel", "ModifiedBetaGeoModel", "ParetoNBDModel", "NBDModel"; or "auto": the one
+        that the backtest chooses on what was known by then, BG/NBD where time is too short for a backtest.
+
+    Raises
+    ------
+    ParameterError
+        When the model is none of these.
     """
 
     horizon: float = 52
@@ -136,7 +152,12 @@ class CustomerValue:
     annual_rate: float = 0.15
     interval: float = 0.9
     engine: Engine = "clvlib"
+    model: str = AUTO
     _kept: dict[tuple[str, int, str], Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.model not in {AUTO, *_MODELS}:
+            raise ParameterError(f"model is {AUTO!r} or one of {', '.join(_MODELS)}; found {self.model!r}")
 
     def of(self, shop: Any, as_of: str | dt.date) -> Valuation:
         """Value every customer of a shop as of a day.
@@ -148,20 +169,72 @@ class CustomerValue:
         """
         key = ("of", id(shop), str(as_of))
         if key not in self._kept:
-            self._kept[key] = self.value(shop.customer_summary(as_of=as_of, unit="W", collapse="D"))
+            base = shop.customer_summary(as_of=as_of, unit="W", collapse="D")
+            self._kept[key] = self._value(base, self._lifetime(base, self._model(shop, as_of)))
         result: Valuation = self._kept[key]
         return result
 
-    def value(self, summary: pd.DataFrame) -> Valuation:
-        """Value the customers of a summary in weeks."""
+    def choose(self, shop: Any, as_of: str | dt.date, weeks: int = 13) -> Backtest:
+        """Backtest the models on what was known on a day, with forecasts of at most ``weeks`` weeks.
+
+        Raises
+        ------
+        EmptyDataError
+            When the shop's time is too short to learn from one part of it and forecast another.
+        """
+        end = as_date(as_of)
+        held = (end - self._split(shop, end, weeks)).days // 7
+        key = ("choose", id(shop), f"{end} {held}")
+        if key not in self._kept:
+            models = list(_MODELS.values())
+            self._kept[key] = backtest(shop, models, horizon=held, spend=GammaGammaModel(), as_of=end)
+        result: Backtest = self._kept[key]
+        return result
+
+    def bridge(self, shop: Any, as_of: str | dt.date, weeks: int = 1, reported: float | None = None) -> Bridge:
+        """Say why the value of the base moved within the last weeks; see :func:`clvlib.clv.bridge.bridge`.
+
+        Both days are valued by the model of the later one, each with its own estimates.
+
+        Raises
+        ------
+        EmptyDataError
+            When nobody had bought twice by the earlier day.
+        """
+        day = as_date(as_of)
+        now = self.of(shop, day)
+        earlier, later = (
+            shop.customer_summary(as_of=each, unit="W", collapse="D") for each in (day - dt.timedelta(weeks=weeks), day)
+        )
+        before = self._lifetime(earlier, type(now.purchases))
+        after = LifetimeValue(now.purchases, now.spend, self.margin, self.annual_rate, unit="W")
+        return bridge(before, after, earlier, later, self.horizon, reported=reported, interval=self.interval)
+
+    def _model(self, shop: Any, as_of: str | dt.date) -> type[PurchaseModel]:
+        if self.model != AUTO:
+            return _MODELS[self.model]
+        if self.engine != "clvlib":
+            return BetaGeoModel
+        try:
+            scores = self.choose(shop, as_of)
+        except EmptyDataError:
+            return BetaGeoModel
+        # where a simple rule cannot be told apart from the best, the best model stands in: values need a distribution
+        best = [scores.choice, *scores.table.index]
+        return next(_MODELS[name] for name in best if name in _MODELS)
+
+    def _lifetime(self, summary: pd.DataFrame, model: type[PurchaseModel]) -> LifetimeValue:
         if not (summary["frequency"] > 0).any():
             raise EmptyDataError("no customer has bought twice yet, so there is nothing to learn repurchase from")
-        purchases, spend = fit(BetaGeoModel(), summary, self.engine), fit(GammaGammaModel(), summary, self.engine)
-        lifetime = LifetimeValue(purchases, spend, self.margin, self.annual_rate, unit="W")
+        purchases, spend = fit(model(), summary, self.engine), fit(GammaGammaModel(), summary, self.engine)
+        return LifetimeValue(purchases, spend, self.margin, self.annual_rate, unit="W")
+
+    def _value(self, summary: pd.DataFrame, lifetime: LifetimeValue) -> Valuation:
+        purchases, spend = lifetime.purchases, lifetime.spend
         scores = rfm(summary)
         total = lifetime.total(summary, self.horizon, self.interval).iloc[0].astype(float).to_dict()
         active = purchases.total_alive(summary, self.interval)
-        table = self._table(summary, purchases, spend, lifetime, scores)
+        table = self._table(summary, lifetime, scores)
         segments = lifetime.total(summary, self.horizon, self.interval, by=scores.table["segment"])
         segments["share"] = segments["mean"] / segments["mean"].sum()
         return Valuation(
@@ -182,14 +255,8 @@ class CustomerValue:
             table=table,
         )
 
-    def _table(
-        self,
-        summary: pd.DataFrame,
-        purchases: PurchaseModel,
-        spend: GammaGammaModel,
-        lifetime: LifetimeValue,
-        scores: RFM,
-    ) -> pd.DataFrame:
+    def _table(self, summary: pd.DataFrame, lifetime: LifetimeValue, scores: RFM) -> pd.DataFrame:
+        purchases, spend = lifetime.purchases, lifetime.spend
         table = summary[["frequency", "recency", "T", "monetary_value"]].copy()
         table["segment"] = scores.table["segment"]
         alive = np.asarray(purchases.probability_alive(summary))
@@ -243,7 +310,7 @@ class CustomerValue:
         known, later = shop.calibration_holdout(last, end, unit="W", collapse="D")
         if not (known["frequency"] > 0).any():
             raise EmptyDataError(f"no customer had bought twice by {last}, so there was nothing to learn from")
-        purchases = fit(BetaGeoModel(), known, self.engine)
+        purchases = fit(self._model(shop, end)(), known, self.engine)
         validation = validate(purchases, known, later, self.interval)
         weekly = tracking(purchases, shop.table("orders"), end, last)
         figures = {

@@ -302,8 +302,15 @@ def test_the_same_seed_gives_the_same(orders, small):
 def test_horizon_beyond_the_data(shop):
     with pytest.raises(ParameterError, match=r"1998-06-01: the horizon ends on 1998-08-31 and the data on 1998-06-30"):
         backtest(shop, [BetaGeoModel], ["1998-06-01"], 13)
-    with pytest.raises(ParameterError, match="too little to learn from"):
+    with pytest.raises(EmptyDataError, match="too little to learn from"):
         backtest(shop, [BetaGeoModel], 2, 70)
+
+
+def test_nothing_after_as_of_is_known(shop):
+    then = backtest(shop, [BetaGeoModel], 2, 13, as_of="1998-01-31")
+    assert [day.isoformat() for day in then.fits] == ["1997-07-27", "1997-10-26"]
+    with pytest.raises(ParameterError, match="the data on 1998-01-31"):
+        backtest(shop, [BetaGeoModel], ["1997-12-01"], 13, as_of="1998-01-31")
 
 
 def test_origin_before_the_first_order(shop):
