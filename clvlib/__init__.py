@@ -22,6 +22,7 @@ _PUBLIC = {
     "BetaGeoCNBDkModel": "clvlib.clv.models.beta_geo_cnbd_k",
     "ModifiedBetaGeoCNBDkModel": "clvlib.clv.models.beta_geo_cnbd_k",
     "ParetoNBDModel": "clvlib.clv.models.pareto_nbd",
+    "CorrelatedParetoNBDModel": "clvlib.clv.models.correlated_pareto_nbd",
     "GammaGompertzNBDModel": "clvlib.clv.models.gamma_gompertz_nbd",
     "NBDModel": "clvlib.clv.models.nbd",
     "BetaGeoBetaBinomModel": "clvlib.clv.models.beta_geo_beta_binom",

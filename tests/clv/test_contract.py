@@ -18,6 +18,7 @@ from clvlib.clv.models.beta_discrete_weibull import BetaDiscreteWeibullModel
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.beta_geo_beta_binom import BetaGeoBetaBinomModel
 from clvlib.clv.models.beta_geo_cnbd_k import BetaGeoCNBDkModel, ModifiedBetaGeoCNBDkModel
+from clvlib.clv.models.correlated_pareto_nbd import CorrelatedParetoNBDModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.gamma_gompertz_nbd import GammaGompertzNBDModel
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
@@ -41,6 +42,7 @@ TRUTH = {
     ParetoNBDModel: {"r": 0.8, "alpha": 6.0, "s": 0.9, "beta": 15.0},
     NBDModel: {"r": 0.6, "alpha": 8.0},
     GammaGompertzNBDModel: {"r": 1.5, "alpha": 4.0, "b": 0.15, "s": 0.8, "beta": 12.0},
+    CorrelatedParetoNBDModel: {"r": 2.0, "alpha": 1.5, "s": 1.5, "beta": 25.0, "kappa": 2.0},
     BetaGeoCNBDkModel: {"r": 0.6, "alpha": 2.5, "a": 0.9, "b": 2.5},
     ModifiedBetaGeoCNBDkModel: {"r": 0.8, "alpha": 2.0, "a": 0.9, "b": 2.0},
 }
