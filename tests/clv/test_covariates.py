@@ -13,7 +13,8 @@ from scipy import stats
 import clvlib as clv
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.beta_geo_cnbd_k import BetaGeoCNBDkModel
-from clvlib.clv.models.covariates import CovariateModel, add_covariates
+from clvlib.clv.models.covariates import CovariateModel
+from clvlib.clv.models.encoding import add_covariates
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
 from clvlib.clv.models.nbd import NBDModel
@@ -418,7 +419,7 @@ def test_what_cannot_be_is_refused():
         model_of(BetaGeoModel).probability_alive(frame.assign(city="village"))
     with pytest.raises(DataError, match="is text"):
         model_of(BetaGeoModel).probability_alive(frame.assign(age="old"))
-    many = customers(2500, seed=14)
+    many = customers(10_500, seed=14)
     with pytest.raises(ParameterError, match="bin the columns"):
         CovariateModel(ParetoNBDModel, ["age"]).fit(many)
 

@@ -18,20 +18,19 @@ from numpy.typing import ArrayLike, NDArray
 from clvlib.clv.cells import Cells, unit_of
 from clvlib.clv.models.base import Border
 from clvlib.clv.models.beta_geo import BetaGeoModel
+from clvlib.clv.models.encoding import Encoding, encode, learn_encoding, list_of
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
 from clvlib.clv.models.nbd import NBDModel
 from clvlib.clv.models.pareto_nbd import ParetoNBDModel
 from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.clv.optimise import Derivatives
-from clvlib.data.engine import Table, as_table, identifier
-from clvlib.errors import ConvergenceWarning, DataError, MissingColumnError, ParameterError
+from clvlib.errors import ConvergenceWarning, ParameterError
 
-__all__ = ["CovariateModel", "WithCovariates", "add_covariates"]
+__all__ = ["Base", "CovariateModel", "WithCovariates"]
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
 Base = PurchaseModel | type[PurchaseModel] | str
-Encoding = dict[str, list[Any]]
 
 # the parameter that a multiplier divides
 _LETTERS: Mapping[type[PurchaseModel], Mapping[str, str]] = {
@@ -42,7 +41,7 @@ _LETTERS: Mapping[type[PurchaseModel], Mapping[str, str]] = {
 }
 _ONE_CLOCK = (BetaGeoModel, ModifiedBetaGeoModel, NBDModel)  # alpha alone carries time
 _FEW = 16  # a numeric covariate of purchasing with more values than this stretches time instead of making patterns
-_MOST = 2_000  # more patterns than this take minutes
+_MOST = 10_000  # more patterns than this take minutes
 _FARTHEST = 60.0  # no log-parameter of a pattern is tried beyond this
 
 
@@ -63,131 +62,6 @@ class _Part(NamedTuple):
     matrix: Array
 
 
-def learn_encoding(
-    frame: pd.DataFrame, columns: Sequence[str], weight: Array, given: Mapping[str, Sequence[Any]]
-) -> Encoding:
-    """Return how columns become numbers: the levels of text, the most frequent first; centre and scale of numbers.
-
-    Numbers that are only 0 and 1 stay as they are. What is given is taken as it is.
-    """
-    encoding: Encoding = {}
-    for column in columns:
-        values = _values(frame, column)
-        if column in given:
-            encoding[column] = list(given[column])
-        elif values.dtype == object:
-            levels, code = np.unique(values.astype(str), return_inverse=True)
-            mass = np.bincount(code, weights=weight)
-            encoding[column] = [str(levels[i]) for i in np.argsort(-mass, kind="stable")]
-        elif np.isin(values, (0.0, 1.0)).all():
-            encoding[column] = [0.0, 1.0]
-        else:
-            centre = float(weight @ values / weight.sum())
-            encoding[column] = [centre, float(np.sqrt(weight @ (values - centre) ** 2 / weight.sum()))]
-        if len(pd.unique(values)) < 2:
-            raise DataError(f"covariate {column}: all rows have the value {values[0]!r}; leave the column out")
-    return encoding
-
-
-def encode(frame: pd.DataFrame, encoding: Encoding) -> dict[str, Array]:
-    """Return each column as numbers: the position of the level, or the distance from the centre in units of the scale.
-
-    Raises
-    ------
-    MissingColumnError, DataError
-        A column is absent, a value is missing, or a level was not there when the encoding was made.
-    """
-    if not isinstance(frame, pd.DataFrame):
-        raise ParameterError(f"covariates are columns of a DataFrame; found {type(frame).__name__}")
-    result = {}
-    for column, known in encoding.items():
-        values = _values(frame, column)
-        if isinstance(known[0], str):
-            code = np.asarray(pd.Index(known).get_indexer(pd.Index(values.astype(str))), dtype=float)
-            _refuse(code < 0, values, column, frame.index, f"are none of the levels that are known ({_list(known)})")
-            result[column] = code
-        elif values.dtype == object:
-            raise DataError(f"covariate {column} is text, but the model knows it as a number")
-        else:
-            result[column] = (values - known[0]) / known[1]
-    return result
-
-
-def _values(frame: pd.DataFrame, column: str) -> NDArray[Any]:
-    """Return a column as floats, or as objects where it holds text; nothing may be missing."""
-    if column not in frame:
-        raise MissingColumnError(
-            f"the covariate {column} is not among the columns {_list(frame.columns)}; clv.add_covariates(summary, "
-            f"shop.table('customers'), [{column!r}]) joins it"
-        )
-    series = frame[column]
-    number = pd.api.types.is_numeric_dtype(series)  # truth values are numbers too
-    values = series.to_numpy(dtype=float, na_value=np.nan) if number else series.to_numpy(dtype=object)
-    missing = ~np.isfinite(values) if number else np.asarray(pd.isna(values))
-    _refuse(missing, values, column, frame.index, "are missing; give them a level of their own, or leave them out")
-    return values
-
-
-def _refuse(bad: NDArray[np.bool_], values: NDArray[Any], column: str, index: pd.Index, why: str) -> None:
-    if bad.any():
-        at = int(np.argmax(bad))
-        raise DataError(
-            f"covariate {column}: {int(bad.sum()):,} of {len(bad):,} rows {why}; first {values[at]!r} at {index[at]!r}"
-        )
-
-
-def _list(names: Any) -> str:
-    return ", ".join(map(str, names))
-
-
-def add_covariates(
-    summary: pd.DataFrame, customers: pd.DataFrame | Table, columns: Sequence[str], missing: str = "unknown"
-) -> pd.DataFrame:
-    """Join what is known of customers to their summary.
-
-    Parameters
-    ----------
-    summary : pandas.DataFrame
-        By customer_id.
-    customers : pandas.DataFrame or Table
-        With ``customer_id`` and the columns, such as ``shop.table("customers")``.
-    columns : sequence of str
-        What to join.
-    missing : str
-        The level of customers of whom a text column says nothing. Numbers that are missing stay missing.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The summary with the columns added.
-
-    Raises
-    ------
-    MissingColumnError, DataError
-        A column is absent, or a customer has several rows.
-
-    Examples
-    --------
-    >>> summary = pd.DataFrame({"frequency": [2, 0]}, index=pd.Index(["a", "b"], name="customer_id"))
-    >>> add_covariates(summary, pd.DataFrame({"customer_id": ["a"], "gender": ["f"]}), ["gender"])["gender"].to_dict()
-    {'a': 'f', 'b': 'unknown'}
-    """
-    table = as_table(customers, "customers", "customer_id", *columns)
-    known = table.query(f"SELECT customer_id, {', '.join(map(identifier, columns))} FROM {{t}}").set_index(
-        "customer_id"
-    )
-    if known.index.has_duplicates:
-        twice = known.index[known.index.duplicated()][0]
-        raise DataError(f"customers: {twice!r} has several rows; keep one per customer")
-    found = known.reindex(summary.index)
-    for column in columns:
-        if not pd.api.types.is_numeric_dtype(found[column]):
-            found[column] = found[column].astype(object).where(found[column].notna(), missing)
-    joined = summary.assign(**{column: found[column] for column in columns})
-    joined.attrs = dict(summary.attrs)
-    return joined
-
-
 class WithCovariates(PurchaseModel):
     """What models with covariates share: the model underneath, coefficients by name, saving.
 
@@ -205,7 +79,7 @@ class WithCovariates(PurchaseModel):
         by_name = {kind.__name__: kind for kind in _LETTERS}
         name = self.model if isinstance(self.model, str) else getattr(self.model, "__name__", type(self.model).__name__)
         if name not in by_name:
-            raise ParameterError(f"covariates go with {_list(by_name)}; found {name}")
+            raise ParameterError(f"covariates go with {list_of(by_name)}; found {name}")
         return by_name[name]()
 
     def _covariates(self) -> dict[str, list[str]]:
@@ -270,7 +144,7 @@ class WithCovariates(PurchaseModel):
         model.encoding_ = {column: list(given.get(column, [0.0, 1.0])) for column in columns}
         names = model._names
         if set(params.keys()) != set(names):
-            raise ParameterError(f"{cls.__name__} has the parameters {_list(names)}; found {_list(params.keys())}")
+            raise ParameterError(f"{cls.__name__} has the parameters {list_of(names)}; found {list_of(params.keys())}")
         values = np.array([float(params[name]) for name in names])
         if not (np.isfinite(values).all() and (values > 0).all()):
             raise ParameterError(f"{cls.__name__}: parameters are positive numbers; found {dict(params)}")
@@ -350,7 +224,7 @@ class CovariateModel(WithCovariates):
     Every parameter of a customer is log-linear in these, so likelihood, gradient and Hessian are sums of those of the
     model underneath over the distinct patterns of covariates. A numeric covariate of purchasing with many values makes
     no patterns in BG/NBD, MBG/NBD and NBD: buying twice as fast is the same as time running twice as fast. Elsewhere
-    more than 2,000 patterns are refused; bin the column.
+    more than 10,000 patterns are refused; bin the column.
 
     Examples
     --------
@@ -413,8 +287,8 @@ class CovariateModel(WithCovariates):
         patterns = len(np.unique(self._pattern(cells)[0]))
         if patterns > _MOST:
             raise ParameterError(
-                f"{_list(columns)} make {patterns:,} patterns of customers, each with a likelihood of its own; bin the "
-                "columns with many values, as in pandas.qcut(column, 5).astype(str)"
+                f"{list_of(columns)} make {patterns:,} patterns of customers, each with a likelihood of its own; bin "
+                "the columns with many values, as in pandas.qcut(column, 5).astype(str)"
             )
         return self._fit_cells(cells, unit_of(summary))
 
@@ -424,7 +298,9 @@ class CovariateModel(WithCovariates):
             if isinstance(getattr(self, process), str) or len(set(columns)) < len(columns):
                 raise ParameterError(f"{process} is a list of different columns; found {getattr(self, process)!r}")
             if columns and process not in letters:
-                raise ParameterError(f"{type(self._base).__name__} has no {process} that {_list(columns)} could change")
+                raise ParameterError(
+                    f"{type(self._base).__name__} has no {process} that {list_of(columns)} could change"
+                )
         if not any(self._covariates().values()):
             raise ParameterError(
                 "name at least one covariate, in purchase or dropout; without any, fit the model itself"
