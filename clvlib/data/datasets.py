@@ -13,10 +13,17 @@ import pandas as pd
 
 from clvlib.errors import DataError
 
-__all__ = ["cdnow", "frames"]
+__all__ = ["cdnow", "frames", "lifetimes_file"]
 
 
-def _lifetimes_file(name: str) -> Path:
+def lifetimes_file(name: str) -> Path:
+    """Return where the installed lifetimes package keeps a data set of this file name.
+
+    Raises
+    ------
+    DataError
+        When the package is not installed.
+    """
     spec = find_spec("lifetimes")  # finds the package without importing it, which would take a second
     if spec is None or not spec.submodule_search_locations:
         raise DataError("CDNOW comes with the lifetimes package, which is not installed: pip install lifetimes")
@@ -42,7 +49,7 @@ def cdnow(*, sample: bool = False) -> pd.DataFrame:
     (69659, 6919)
     """
     names = ["customer_id", "ordered_at", "quantity", "amount"]
-    file = _lifetimes_file("CDNOW_sample.txt" if sample else "CDNOW_master.txt")
+    file = lifetimes_file("CDNOW_sample.txt" if sample else "CDNOW_master.txt")
     if sample:  # the master's id, then the sample's
         return pd.read_csv(file, sep=r"\s+", header=None, names=["master_id", *names], dtype=str)[names]
     return pd.read_csv(file, sep=r"\s+", header=0, names=names, dtype=str)

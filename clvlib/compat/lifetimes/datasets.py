@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from clvlib.data.datasets import _lifetimes_file
+from clvlib.data.datasets import lifetimes_file
 
 __all__ = [
     "load_cdnow_summary",
@@ -32,7 +32,7 @@ def load_dataset(filename: str, **kwargs: Any) -> pd.DataFrame:
     DataError
         The lifetimes package, which carries the files, is not installed.
     """
-    frame: pd.DataFrame = pd.read_csv(_lifetimes_file(filename), **kwargs)
+    frame: pd.DataFrame = pd.read_csv(lifetimes_file(filename), **kwargs)
     return frame
 
 

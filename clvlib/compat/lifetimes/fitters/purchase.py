@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ __all__ = ["PurchaseFitter"]
 Array = NDArray[np.float64]
 
 
-class PurchaseFitter(BaseFitter):
+class PurchaseFitter(BaseFitter, ABC):
     """Base of the fitters that take frequency, recency and T."""
 
     _model: ClassVar[type[PurchaseModel]]
@@ -36,9 +37,9 @@ class PurchaseFitter(BaseFitter):
         self.predict = self.conditional_expected_number_of_purchases_up_to_time
         self.generate_new_data = self._generate
 
+    @abstractmethod
     def _generate(self, size: int = 1) -> pd.DataFrame:
         """Draw customers from the fitted model, observed as long as those of the data."""
-        raise NotImplementedError
 
     def _spans(self, size: int) -> Array:
         """Return how long each of ``size`` new customers is observed: as those of the data, in turn."""
