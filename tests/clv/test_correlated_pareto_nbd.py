@@ -103,5 +103,4 @@ def test_dependence_drawn_by_hand_is_found():
     assert 0.1 < model.correlation() < np.corrcoef(rate, leaving)[0, 1] + 0.05
     plain = ParetoNBDModel().fit(table)
     assert model.log_likelihood_ > plain.log_likelihood_ + 3
-    errors = [abs(m.probability_alive(table).mean() - (lived == T).mean()) for m in (model, plain)]
-    assert errors[0] < errors[1]
+    assert model.probability_alive(table).mean() == pytest.approx((lived == T).mean(), abs=0.04)
