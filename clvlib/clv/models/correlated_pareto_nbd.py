@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import stats
 
 from clvlib.clv.cells import Cells
 from clvlib.clv.models.base import Border
 from clvlib.clv.models.pareto_nbd import ParetoNBDModel
 from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.clv.optimise import Derivatives
-from clvlib.clv.special import rising_slope
 
 __all__ = ["CorrelatedParetoNBDModel"]
 
@@ -27,6 +26,7 @@ Complex = NDArray[np.complex128] | Array
 
 _PLAIN = ParetoNBDModel()
 _STEP = 1e-30  # of derivatives by an imaginary step, which has no difference to lose digits in
+_DIFFERENCE = 1e-5  # relative step of differences
 _ROUNDS = 500  # of rejection; what is left then is kept as it is
 _FAR = 600.0  # of a term's log-likelihood above that of the sum, to which its coefficient then adds nothing
 _LEAST = 1e-14  # of the sum, against the size of its terms: below this nothing but rounding is left
@@ -159,18 +159,20 @@ class CorrelatedParetoNBDModel(PurchaseModel):
         c, c1, c2 = self._coefficient_derivatives(p)
         w, m = cells.weight, len(cells)
         linear = self.kernel_time is None
-        whole, hessian = np.zeros((5, m)), np.zeros((5, 5))
+        whole, gradient, hessian = np.zeros((5, m)), np.zeros(5), np.zeros((5, 5))
         for i, term in enumerate(self._terms(p)):
             chain = np.array([1.0, term[1] / p[1] if linear else 1.0, 1.0, term[3] / p[3] if linear else 1.0])
+            part = w * parts[i]
+            _, rise, bend = _PLAIN._derivatives(term, replace(cells, weight=part))
             g = np.zeros((5, m))
             g[:4] = chain[:, None] * _row_gradient(term, cells)
-            part = w * parts[i]
-            bend = _PLAIN._derivatives(term, replace(cells, weight=part))[2] * np.outer(chain, chain)
-            hessian[:4, :4] += c[i] * bend
+            gradient[:4] += c[i] * chain * rise
+            gradient += c1[i] * part.sum()
+            hessian[:4, :4] += c[i] * np.outer(chain, chain) * bend
             crossed = np.outer(c1[i], g @ part)
             hessian += c[i] * np.einsum("im,jm->ij", g * part, g) + crossed + crossed.T + c2[i] * part.sum()
             whole += parts[i] * (c[i] * g + c1[i][:, None])
-        return float(w @ value), whole @ w, hessian - np.einsum("im,jm->ij", whole * w, whole)
+        return float(w @ value), gradient, hessian - np.einsum("im,jm->ij", whole * w, whole)
 
     def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:
         first, second, _ = _PLAIN._starts(cells)
@@ -221,28 +223,7 @@ class CorrelatedParetoNBDModel(PurchaseModel):
 
 
 def _row_gradient(p: Array, cells: Cells) -> Array:
-    """Return each history's gradient (4, m) of Pareto/NBD's log-likelihood."""
-    r, alpha, s, beta = p
-    x, T = cells["frequency"], cells["T"]
-    levels, code, _ = cells.histogram
-    gradient = np.stack(
-        [
-            np.asarray(rising_slope(r, levels))[code] - np.log1p(T / alpha),
-            r * T / alpha / (alpha + T) - x / (alpha + T),
-            -np.log1p(T / beta),
-            s * T / beta / (beta + T),
-        ]
-    )
-    for where, part, points in _PLAIN._groups(p, cells):
-        odds, u, share = _PLAIN._leaving(p, part, points)
-        end_a, end_b = 1 / (alpha + part["T"]), 1 / (beta + part["T"])
-        slope = np.stack(  # of the log of the density of leaving at u
-            [
-                (share * np.log((alpha + part["T"]) / (alpha + u))).sum(axis=0),
-                (r + part["frequency"]) * (end_a * share.sum(axis=0) - (share / (alpha + u)).sum(axis=0)),
-                share.sum(axis=0) / s + (share * np.log((beta + part["T"]) / (beta + u))).sum(axis=0),
-                s * end_b * share.sum(axis=0) - (s + 1) * (share / (beta + u)).sum(axis=0),
-            ]
-        )
-        gradient[:, where] += special.expit(odds) * slope
-    return gradient
+    """Return each history's gradient (4, m) of Pareto/NBD's log-likelihood, by differences."""
+    steps = np.diag(_DIFFERENCE * p)
+    up, down = ([_PLAIN._log_likelihood(p + sign * step, cells) for step in steps] for sign in (1, -1))
+    return np.asarray((np.stack(up) - np.stack(down)) / (2 * _DIFFERENCE * p[:, None]))
