@@ -65,8 +65,9 @@ class Bridge(Result):
         if order.iloc[0] == 0 or self.start <= 0:
             return "the value of the base did not move"
         change = self.table.set_index("part")["change"]
-        told = " and ".join(f"{name} ({change[name] / self.start:+.1%})" for name in order.index[:2] if order[name] > 0)
-        return f"the value of the base moved by {self.change / self.start:+.1%}, most of all by {told}"
+        parts = [f"{name} ({change[name] / self.start:+.1%})" for name in order.index[:2] if order[name] > 0]
+        moved = f"{'rose' if self.change > 0 else 'fell'} by {abs(self.change) / self.start:.1%}"
+        return f"the value of the base {moved}, most of all by {' and '.join(parts)}".replace("(-", "(−")
 
 
 def bridge(
