@@ -122,9 +122,9 @@ def flat_direction(theta: Array, start: Array, hessian: Array, lower: Array, upp
 
 
 def maximise(
-    objective: Objective, starts: Sequence[Array], lower: Array, upper: Array, rough: Objective | None = None
+    objective: Objective, starts: Sequence[Array], lower: Array, upper: Array, rough: Sequence[Objective] = ()
 ) -> Optimum:
-    """Climb from every start and return the best end; with ``rough``, starts compete on a cheaper objective first.
+    """Climb from every start and return the best end; with ``rough``, starts compete on cheaper objectives first.
 
     Parameters
     ----------
@@ -132,14 +132,13 @@ def maximise(
         As in :func:`newton`.
     starts : sequence of arrays
         The first is the model's own guess.
-    rough : callable, optional
-        The objective on a part of the data.
+    rough : sequence of callables
+        The objective on a small part of the data, on a larger one, and so on.
     """
-    if rough is not None:
-        ends = [newton(rough, start, lower, upper, passes=60) for start in starts]
+    for part in rough:
+        ends = [newton(part, start, lower, upper, passes=60) for start in starts]
         best = max(ends, key=lambda end: end.value)
-        candidates = [best.theta, starts[0]] if best.flat is None else [starts[0]]
-        starts = [candidates[0]]
+        starts = [best.theta if best.flat is None else starts[0]]
     ends = [newton(objective, start, lower, upper) for start in starts]
     top = max(end.value for end in ends)
     near = [end for end in ends if end.value > top - 1e-6 - 1e-12 * abs(top)]

@@ -29,7 +29,10 @@ def _series(coefficients: tuple[float, ...], z: Array, first: int) -> Array:
 
 
 def _split(z: Array, x: Array, small: Callable[[Array, Array], Array], large: Callable[[Array, Array], Array]) -> Array:
-    z, x = np.broadcast_arrays(np.asarray(z, dtype=float), np.asarray(x, dtype=float))
+    z, x = np.asarray(z, dtype=float), np.asarray(x, dtype=float)
+    if z.ndim == 0:
+        return (large if z >= _STIRLING else small)(z, x)
+    z, x = np.broadcast_arrays(z, x)
     result = np.empty(z.shape)
     big = z >= _STIRLING
     result[big] = large(z[big], x[big])

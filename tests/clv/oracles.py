@@ -272,3 +272,17 @@ def gompertz_tail(r, alpha, b, s, beta, x, t_x, T, t, n):
             return arrives * gompertz_survival(T + u, b, s, beta) / now
 
         return alive * mp.quad(density, mp.linspace(0, t, 9))
+
+
+def pareto_discounted(r, alpha, s, beta, x, t_x, T, rate, horizon):
+    """∫ e^(−δt) E'(t) dt, where E' is P(alive) times the mean rate times P(not yet left at t)."""
+    with mp.workdps(25):
+        alive = 1 / (1 + pareto_odds(r, alpha, s, beta, x, t_x, T))
+        k, a, b, s = mp.mpf(r) + x, mp.mpf(alpha) + T, mp.mpf(beta) + T, mp.mpf(s)
+        end = min(mp.mpf(horizon), 60 / mp.mpf(rate))
+
+        def density(y):
+            t = b * mp.expm1(y)
+            return mp.exp(-rate * t) * (b / (b + t)) ** s * (b + t)
+
+        return alive * k / a * mp.quad(density, mp.linspace(0, mp.log1p(end / b), 9))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import mpmath as mp
 import numpy as np
 import pandas as pd
 import pytest
 
 from clvlib.clv import engine
+from clvlib.clv.cells import Cells
+from clvlib.clv.models.beta_geo import BetaGeoModel
+from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
 from clvlib.clv.models.nbd import NBDModel
 from clvlib.clv.models.pareto_nbd import ParetoNBDModel
 from tests.clv import oracles
 
 LETTERS = ("r", "alpha", "s", "beta")
 PUBLISHED = (0.5533, 10.578, 0.6061, 11.669)
+BG = (0.242595, 4.413602, 0.792920, 2.425888)
 PARAMETERS = [
     PUBLISHED,
     (0.05, 0.2, 0.05, 30.0),
@@ -92,8 +97,6 @@ def test_count_probabilities_agree_with_mpmath(p):
 
 
 def oracle_cells(case):
-    from clvlib.clv.cells import Cells
-
     return Cells.of(frequency=case[0], recency=case[1], T=case[2])
 
 
@@ -132,3 +135,78 @@ def test_nbd_is_the_border_of_the_others(cdnow):
     pareto = given((0.4, 12.0, 1e-18, 1e3))
     np.testing.assert_allclose(pareto.log_likelihood(cdnow), nbd.log_likelihood(cdnow), rtol=1e-9)
     np.testing.assert_allclose(pareto.expected_purchases(cdnow, 39), nbd.expected_purchases(cdnow, 39), rtol=1e-9)
+
+
+@pytest.mark.parametrize("p", PARAMETERS)
+def test_discounted_purchases_agree_with_mpmath(p):
+    cases = oracles.histories(counts=(0, 2, 170), spans=(0.5, 39.0, 9000.0), shares=(0.9,))
+    for rate, horizon in [(0.0027, None), (0.0027, 52.0), (0.3, None)]:
+        truth = [float(oracles.pareto_discounted(*p, *case, rate, horizon or mp.inf)) for case in cases]
+        ours = given(p).discounted_expected_purchases(frame(cases), rate, horizon)
+        np.testing.assert_allclose(ours, truth, rtol=1e-7, atol=1e-250)
+
+
+@pytest.mark.parametrize("p", PARAMETERS)
+def test_very_many_customers_are_each_foreseen_as_if_alone(p):
+    rng = np.random.default_rng(1)
+    T = 9000 * np.concatenate([[0.0, 1.0], rng.random(2000), 10 ** rng.uniform(-5, 0, 2000)])
+    x = rng.integers(0, 3, len(T))
+    many = frame({"frequency": x, "recency": 0.9 * T * (x > 0), "T": T})
+    few = many.iloc[[0, 1, 2, 3, 2100, 2400, 4001]]
+    whole = given(p).discounted_expected_purchases(many, 0.0027)
+    alone = pd.concat([given(p).discounted_expected_purchases(few.loc[[i]], 0.0027) for i in few.index])
+    np.testing.assert_allclose(whole[few.index], alone, rtol=1e-8, atol=1e-250)
+
+
+def test_the_integral_over_leaving_has_the_points_that_it_needs():
+    """At every steepness, and to the last of each group, against four times as many points."""
+    rng = np.random.default_rng(2)
+    model = ParetoNBDModel()
+    x = np.floor(10 ** rng.uniform(0, 4.5, 20000)) - 1
+    T = 10 ** rng.uniform(-1, 4, len(x))
+    t_x = np.where(x > 0, T * (1 - 10 ** rng.uniform(-4, -0.001, len(x))), 0.0)
+    cells = Cells.of(frequency=x, recency=t_x, T=T)
+    for letters in (*PARAMETERS, (0.6, 0.4, 0.2, 3000.0)):
+        p = np.array(letters)
+        moderate = np.flatnonzero(model._depth(p, cells, T) < 16)
+        with np.errstate(divide="ignore"):
+            truth = model._leaving(p, cells.take(moderate), 100)[0]
+        ours = model._odds(p, cells)[moderate]
+        np.testing.assert_allclose(np.logaddexp(0, ours), np.logaddexp(0, truth), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("model", [ParetoNBDModel(), BetaGeoModel(), ModifiedBetaGeoModel(), NBDModel()])
+def test_pooling_customers_without_a_repeat_purchase_changes_no_sum(model):
+    """Times from thousandths to thousands, some few at 0: value, gradient and Hessian with and without."""
+    rng = np.random.default_rng(3)
+    T = np.concatenate([np.zeros(10), 10 ** rng.uniform(-3, 4, 60000), rng.uniform(20, 70, 60000)])
+    x = rng.poisson(0.7, len(T)) * (T > 0)
+    cells = Cells.of(frequency=x, recency=T * rng.random(len(T)) * (x > 0), T=T)
+    pooled = cells.pooled()
+    assert len(pooled) < 0.6 * len(cells)
+    assert pooled.customers == pytest.approx(cells.customers, rel=1e-12)
+    for p in [*PARAMETERS, (0.25, 4.4, 0.8, 2.4), (1.3, 1e-3, 20.0, 1.0)]:
+        if isinstance(model, ModifiedBetaGeoModel) and p[0] > 2:
+            continue  # singularities at T = α ((b/a)^(1/r) e^(iπ/r) − 1)
+        parameters = np.array(p)[: len(model._names)]
+        for ours, truth in zip(
+            model._derivatives(parameters, pooled), model._derivatives(parameters, cells), strict=True
+        ):
+            np.testing.assert_allclose(ours, truth, rtol=1e-10, atol=1e-10 * np.abs(truth).max())
+    whole = Cells.of(frequency=x, recency=0.0, T=np.ceil(T))
+    assert whole.pooled() is whole
+
+
+@pytest.mark.parametrize(
+    ("cls", "known"), [(ParetoNBDModel, PUBLISHED), (BetaGeoModel, BG), (ModifiedBetaGeoModel, (12.0, 90.0, 0.9, 2.0))]
+)
+def test_very_many_customers_are_fitted_to_the_optimum_of_all(cls, known):
+    """Parts lead there, pooled where it does no harm: the gradient over all customers, taken at once, is nothing."""
+    truth = cls.with_parameters(dict(zip(cls._names, known, strict=True)))
+    people = truth.simulate(60000, np.random.default_rng(5).uniform(2, 60, 60000), 6)
+    model = cls().fit(people)
+    p = model._p()
+    value, gradient, hessian = model._derivatives(p, Cells.read(people, model._columns))
+    assert model.log_likelihood_ == pytest.approx(value, rel=1e-12)
+    assert gradient @ np.linalg.solve(-hessian, gradient) < 1e-7
+    assert (np.abs(p - known) < 4 * model.standard_errors_).all()

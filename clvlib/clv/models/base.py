@@ -29,7 +29,7 @@ __all__ = ["Border", "Estimator", "load", "normal_quantile"]
 Array = NDArray[np.float64]
 
 _REACH = 25.0  # the box: a factor e^25 to either side of the first guess
-_SMALL = 20_000  # more histories than this: the starts compete on a part of them
+_PARTS = (5_000, 50_000)  # of very many histories: the starts compete on the one, the other leads near the optimum
 _WIDEST = 3.0  # no direction counts as less certain than this on the log scale when intervals are made
 
 
@@ -71,6 +71,7 @@ class Estimator(ABC):
     _names: ClassVar[tuple[str, ...]]
     _columns: ClassVar[tuple[str, ...]]
     _borders: ClassVar[tuple[Border, ...]] = ()
+    _poolable: ClassVar[bool] = False  # whether Cells.pooled is worth a try
 
     params_: pd.Series
     standard_errors_: pd.Series
@@ -168,15 +169,25 @@ class Estimator(ABC):
     def _fit_cells(self, cells: Cells, unit: str) -> Self:
         starts = [np.log(np.asarray(start, dtype=float)) for start in self._starts(cells)]
         lower, upper = starts[0] - _REACH, starts[0] + _REACH
-        rough = None
-        if len(cells) > _SMALL:
-            part = cells.take(np.arange(0, len(cells), len(cells) // 5000))
-            rough = self._objective(part)
-        optimum = maximise(self._objective(cells), starts, lower, upper, rough)
+        parts = [cells.part(size) for size in _PARTS if len(cells) > 4 * size]
+        *rough, whole = [self._objective(part.pooled() if self._poolable else part) for part in (*parts, cells)]
+        optimum = maximise(whole, starts, lower, upper, rough)
+        if self._poolable and not self._pools_well(cells.part(_PARTS[-1]), optimum.theta):
+            optimum = maximise(self._objective(cells), [optimum.theta], lower, upper)
         self._learn(np.exp(optimum.theta), cells, unit, optimum)
         if not self.converged_:
             warnings.warn(self._trouble(optimum), ConvergenceWarning, stacklevel=3)
         return self
+
+    def _pools_well(self, cells: Cells, theta: Array) -> bool:
+        """Return whether pooling histories changes neither the log-likelihood nor where its maximum lies."""
+        pooled = cells.pooled()
+        if pooled is cells:
+            return True
+        value, gradient, hessian = self._objective(cells)(theta)
+        other = self._objective(pooled)(theta)
+        shift = gradient - other[1]
+        return abs(value - other[0]) < 1e-10 * abs(value) and float(shift @ _inverse(-hessian) @ shift) < 1e-6
 
     def _adopt(self, params: Mapping[str, float], summary: pd.DataFrame) -> Self:
         """Take over parameters that another program estimated from the summary, and judge them as our own."""

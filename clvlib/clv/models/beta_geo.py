@@ -46,6 +46,7 @@ class BetaGeoModel(PurchaseModel):
     """
 
     _names = ("r", "alpha", "a", "b")
+    _poolable = True
     _at_start: ClassVar[int] = 0  # how many chances to leave come before the first repeat purchase
     _borders = (
         Border({"a": -1}, "nobody seems to leave; the NBD model (NBDModel) suffices"),

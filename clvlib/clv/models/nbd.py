@@ -59,6 +59,7 @@ class NBDModel(PurchaseModel):
     {'1': 2.5}
     """
 
+    _poolable = True
     _names = ("r", "alpha")
     _borders = RATE_BORDERS
 

@@ -13,15 +13,19 @@ from clvlib.clv.models.base import Border
 from clvlib.clv.models.nbd import rate_derivatives, rate_log_likelihood
 from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel
 from clvlib.clv.optimise import Derivatives
-from clvlib.clv.special import gauss_legendre
+from clvlib.clv.special import gauss_legendre, interpolated
 
 __all__ = ["ParetoNBDModel"]
 
 Array = NDArray[np.float64]
 
-# points of the integral over the time of leaving, by how far the integrand falls: up to e^−4, to e^−16, or beyond
-_POINTS = (14, 24, 40)
-_STEEPNESS = (4.0, 16.0)
+# points of the integral over the time of leaving, by how far the integrand falls: to e^−1, e^−2, e^−4, e^−16; more than
+# that where ζ runs beyond 2, and the most where the integrand falls further
+_POINTS = (6, 8, 10, 14, 24, 40)
+_STEEPNESS = (1.0, 2.0, 4.0, 16.0)
+_LONG, _STEEP = 4, 5
+_ELEMENTS = 1 << 14  # of a block of histories times points: what fits the processor's cache
+_TIMES = 64  # points of a discounting integral
 _DEPTH = 45.0  # where the integrand has fallen by e^−45 nothing is left to integrate
 
 
@@ -48,6 +52,7 @@ class ParetoNBDModel(PurchaseModel):
     0.9979
     """
 
+    _poolable = True
     _names = ("r", "alpha", "s", "beta")
     _borders = (
         Border({"s": -1}, "nobody seems to leave; the NBD model (NBDModel) suffices"),
@@ -67,39 +72,50 @@ class ParetoNBDModel(PurchaseModel):
         fall = (p[0] + cells["frequency"]) * np.log1p((u - t_x) / (p[1] + t_x))
         return np.asarray(fall + (p[2] + 1) * np.log1p((u - t_x) / (p[3] + t_x)))
 
-    def _leaving(self, p: Array, cells: Cells, points: int) -> tuple[Array, Array, Array]:
-        """Return the log odds of having left, and times of leaving (J, m) with their probabilities given having left.
+    def _leaving(self, p: Array, cells: Cells, points: int) -> tuple[Array, Array, Array, Array]:
+        """Return the log odds of having left, and when: (J, m) times u with their probabilities given having left.
 
+        Of a time the logs of (α + u)/(α + t_x) and (β + u)/(β + t_x) are returned, (2, J, m).
         u = (m + t_x) e^ζ − m with m = min(α, β); ζ runs until T, or until f has fallen by e^−45.
         """
         r, alpha, s, beta = p
         x, t_x, T = cells["frequency"], cells["recency"], cells["T"]
-        least = min(alpha, beta)
-        start = least + t_x
+        start = min(alpha, beta) + t_x
         end = np.log1p((T - t_x) / start)
         if points == _POINTS[-1]:
             pace = (r + x) * start / (alpha + t_x) + (s + 1) * start / (beta + t_x)
             end = np.minimum(end, _DEPTH / pace)
             for _ in range(6):  # Newton on a convex function, from beyond its root
-                u = start * np.exp(end) - least
-                excess = self._depth(p, cells, u) - _DEPTH
-                slope = (least + u) * ((r + x) / (alpha + u) + (s + 1) / (beta + u))
+                since = start * np.expm1(end)
+                excess = self._depth(p, cells, t_x + since) - _DEPTH
+                slope = (start + since) * ((r + x) / (alpha + t_x + since) + (s + 1) / (beta + t_x + since))
                 end = np.where(excess > 0, end - excess / slope, end)
         nodes, weights = gauss_legendre(points)
-        u = t_x + start * np.expm1(nodes[:, None] * end)
-        share = weights[:, None] * end * (u + least) / (beta + t_x) * np.exp(-self._depth(p, cells, u))
+        since = np.expm1(nodes[:, None] * end)
+        growth = np.empty((2, *since.shape))
+        for log, scale in zip(growth, (alpha, beta), strict=True):
+            np.log1p(np.multiply(since, start / (scale + t_x), out=log), out=log)
+        share = np.exp(-(r + x) * growth[0] - (s + 1) * growth[1])
+        share *= 1 + since
+        share *= weights[:, None]
         total = share.sum(axis=0)
-        empty = total <= 0  # T = t_x: no time to leave in
-        total = np.where(empty, 1.0, total)
+        empty = total * end <= 0  # T = t_x: no time to leave in
+        share /= np.where(empty, 1.0, total)
+        mass = np.where(empty, 1.0, total * end * start / (beta + t_x))
         rise = self._depth(p, cells, T) - np.log1p((T - t_x) / (beta + t_x))
-        return np.where(empty, -np.inf, np.log(s) + rise + np.log(total)), u, share / total
+        return np.where(empty, -np.inf, np.log(s) + rise + np.log(mass)), t_x + start * since, growth, share
 
     def _groups(self, p: Array, cells: Cells) -> Iterator[tuple[NDArray[np.intp], Cells, int]]:
         """Yield the histories in groups by how steeply f falls, and how many points its integral needs."""
-        group = np.searchsorted(_STEEPNESS, self._depth(p, cells, cells["T"]))
+        t_x, T = cells["recency"], cells["T"]
+        group = np.searchsorted(_STEEPNESS, self._depth(p, cells, T))
+        group[group == len(_STEEPNESS)] = _STEEP
+        group[(group < _STEEP) & (T - t_x > np.expm1(2) * (min(p[1], p[3]) + t_x))] = _LONG
         for number, points in enumerate(_POINTS):
-            where = np.flatnonzero(group == number)
-            if len(where):
+            found = np.flatnonzero(group == number)
+            size = max(_ELEMENTS // points, 1)
+            for first in range(0, len(found), size):
+                where = found[first : first + size]
                 yield where, cells.take(where), points
 
     def _odds(self, p: Array, cells: Cells) -> Array:
@@ -137,34 +153,35 @@ class ParetoNBDModel(PurchaseModel):
     def _odds_derivatives(self, p: Array, cells: Cells, points: int) -> tuple[Array, Array, Array]:
         """Return the log odds, and gradient and Hessian of the weighted sum of log(1 + odds): means under f."""
         r, alpha, s, beta = p
-        x, T, w = cells["frequency"], cells["T"], cells.weight
-        odds, u, share = self._leaving(p, cells, points)
-        gone = special.expit(odds)
-        at_a, at_b, end_a, end_b = 1 / (alpha + u), 1 / (beta + u), 1 / (alpha + T), 1 / (beta + T)
-        slope = np.stack(  # of log f(u)
-            [
-                np.log((alpha + T) * at_a),
-                (r + x) * (end_a - at_a),
-                1 / s + np.log((beta + T) * at_b),
-                s * end_b - (s + 1) * at_b,
-            ]
-        )
-        weighted = slope * (share * gone)
+        x, t_x, T = cells["frequency"], cells["recency"], cells["T"]
+        odds, u, growth, share = self._leaving(p, cells, points)
+        left = special.expit(odds) * cells.weight
+        share *= left
+        end_a, end_b = 1 / (alpha + T), 1 / (beta + T)
+        slope = np.empty((4, *u.shape))  # of log f(u)
+        np.subtract(np.log1p((T - t_x) / (alpha + t_x)), growth[0], out=slope[0])
+        np.subtract((r + x) * end_a, (r + x) / (alpha + u), out=slope[1])
+        np.subtract(1 / s + np.log1p((T - t_x) / (beta + t_x)), growth[1], out=slope[2])
+        np.subtract(s * end_b, (s + 1) / (beta + u), out=slope[3])
+        weighted = slope * share
         mean = weighted.sum(axis=1)
-        hessian = np.einsum("ijm,kjm->ik", weighted, slope * w) - np.einsum("im,km->ik", mean * w, mean)
-        density = share * (gone * w)
-        bend_r, bend_s = (density * (end_a - at_a)).sum(), (density * (end_b - at_b)).sum()
-        bend_a = (density * (r + x) * (at_a**2 - end_a**2)).sum()
-        bend_b = (density * ((s + 1) * at_b**2 - s * end_b**2)).sum()
+        square = weighted.reshape(4, -1) @ slope.reshape(4, -1).T
+        weight = np.where(cells.weight == 0, 1.0, cells.weight)
+        hessian = square - (mean / weight) @ mean.T
+        # the slopes' own slopes hold 1/(α + u)² and 1/(β + u)², which are left to the moments that are there already
+        bend_r = (mean[1] / (r + x)).sum()
+        bend_a = (np.einsum("jm,jm->m", weighted[1], slope[1]) / (r + x)).sum() - 2 * end_a @ mean[1]
+        bend_s = (left @ end_b + mean[3].sum()) / (s + 1)
+        bend_b = (square[3, 3] - s * end_b @ (2 * mean[3] + left * end_b)) / (s + 1)
         hessian += np.array(
             [
                 [0, bend_r, 0, 0],
                 [bend_r, bend_a, 0, 0],
-                [0, 0, -(w @ gone) / s**2, bend_s],
+                [0, 0, -left.sum() / s**2, bend_s],
                 [0, 0, bend_s, bend_b],
             ]
         )
-        return odds, mean @ w, hessian
+        return odds, mean.sum(axis=1), hessian
 
     def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:
         rate, time = self._rate(cells), self._time(cells)
@@ -174,8 +191,22 @@ class ParetoNBDModel(PurchaseModel):
             (0.2, 0.05 / rate, 0.3, 0.1 * time),
         ]
 
-    def _pace(self, p: Array, cells: Cells) -> Array:
-        return np.asarray(p[3] + cells["T"])
+    def _discounted(self, p: Array, cells: Cells, rate: float, horizon: float | None) -> Array:
+        # (r + x)/(α + T) ∫ e^(−δt) ((β + T)/(β + T + t))^s dt: the integral is a function of T alone
+        r, alpha, s, beta = p
+        end = self._discounted_end(rate, horizon)
+        nodes, weights = gauss_legendre(_TIMES)
+
+        def worth(_: NDArray[np.intp], log_time: Array) -> Array:
+            scale = np.exp(log_time)[:, None]
+            span = np.log1p(end / scale)
+            if s > 1:
+                span = np.minimum(span, _DEPTH / (s - 1))
+            density = np.exp((1 - s) * nodes * span - rate * scale * np.expm1(nodes * span))
+            return np.asarray((density * span * scale) @ weights)
+
+        span = interpolated(worth, np.zeros(len(cells), dtype=np.intp), np.log(beta + cells["T"]))
+        return np.asarray(self._alive(p, cells) * (r + cells["frequency"]) / (alpha + cells["T"]) * span)
 
     def _alive(self, p: Array, cells: Cells) -> Array:
         return np.asarray(special.expit(-self._odds(p, cells)))
