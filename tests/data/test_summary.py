@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
+from contextlib import closing
 import warnings
 from pathlib import Path
 
@@ -269,7 +270,7 @@ def test_another_engine_gives_the_same_rows(cdnow, unit, collapse) -> None:
     sql = summary._summary_sql(dt.date(1998, 6, 30), unit, collapse).format(t="orders")
     told = sqlglot.transpile(sql, read="duckdb", write="sqlite")[0]
     rows = cdnow.query("SELECT customer_id, CAST(day AS VARCHAR) AS day, net_amount, is_purchase FROM orders")
-    with sqlite3.connect(":memory:") as other:
+    with closing(sqlite3.connect(":memory:")) as other:
         rows.to_sql("orders", other, index=False)
         theirs = pd.read_sql(told, other).set_index("customer_id").sort_index()
     ours = cdnow.customer_summary("1998-06-30", unit, collapse)
