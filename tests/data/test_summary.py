@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from contextlib import closing
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
