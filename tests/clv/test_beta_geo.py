@@ -162,3 +162,24 @@ def test_discounting_with_rate_zero_is_the_expectation(bg, cdnow):
     pd.testing.assert_series_equal(
         bg.discounted_expected_purchases(cdnow, 0.0, 39), bg.expected_purchases(cdnow, 39), check_names=False
     )
+
+
+@pytest.mark.parametrize("r", [1e-9, 0.5, 3e9])
+@pytest.mark.parametrize("a", [1e-9, 0.5, 3e9])
+@pytest.mark.parametrize("b", [1e-9, 0.5, 3e9])
+def test_predictions_at_the_borders_are_figures(r, a, b):
+    """Where fits end that a simpler model suffices for: bounds, and the simpler models' own values."""
+    alpha = 4.0 * max(r, 1.0)
+    model = BetaGeoModel.with_parameters(dict(zip(LETTERS, (r, alpha, a, b), strict=True)))
+    who = frame([(0, 0.0, 9.0), (3, 6.0, 9.0), (5000, 9.0, 9.0)])
+    expected, worth = model.expected_purchases(who, 20.0), model.discounted_expected_purchases(who, 0.01, 20.0)
+    most = model.probability_alive(who) * (r + who["frequency"]) / (alpha + who["T"]) * 20
+    assert ((expected >= 0) & (expected <= most * (1 + 1e-9))).all()
+    assert ((worth >= expected * np.exp(-0.2) * (1 - 1e-7)) & (worth <= expected * (1 + 1e-7))).all()
+    if a < 1e-8 < b:  # nobody leaves
+        np.testing.assert_allclose(expected, most, rtol=1e-6)
+    if min(a, b) > 1e8:  # everybody with the same chance of one half, but for those of 5000 purchases
+        p, k, scale = 0.5, r + who["frequency"], alpha + who["T"]
+        np.testing.assert_allclose(
+            expected, model.probability_alive(who) * -np.expm1(-k * np.log1p(p * 20 / scale)) / p, rtol=1e-5
+        )

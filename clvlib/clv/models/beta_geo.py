@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -21,11 +20,11 @@ __all__ = ["BetaGeoModel", "discounted_while_alive", "expected_while_alive"]
 
 Array = NDArray[np.float64]
 
-_FAR = 2.0  # up to here the 32-point rule is exact to 1e-13; the closed form cancels the worse the nearer to 0
 _TIMES = 64  # Gauss–Legendre points of a discounting integral
 _STEP = 0.4  # of the logit of the chance to leave: an error below 1e-9
-_PART = 256  # histories at a time
-_LIMIT = 2.0**-9  # how near to 1 parameter a counts as 1 in the closed form
+_PART, _ROWS = 256, 4096  # histories at a time: of such an integral, of an expectation
+_CERTAIN = 1e8  # a and b beyond it leave no doubt about p: as if they were that large
+_SAME = 30.0  # below e^−30 of where it begins to change, a function counts as constant
 
 
 class BetaGeoModel(PurchaseModel):
@@ -170,19 +169,21 @@ class BetaGeoModel(PurchaseModel):
 def expected_while_alive(r: Array, alpha: Array, a: float, b: Array, t: Array | float) -> Array:
     """Return E[X(t)] of customers alive now: rate ~ Gamma(r, α), chance to leave after each purchase ~ Beta(a, b).
 
-    Given the chance p it is (1 − (α/(α + pt))^r)/p. While t·r/α, in units of the purchases until dropout, is small, a
-    Gauss rule for the beta distribution of p is exact to double precision; beyond it the closed form takes over
-    (Fader, Hardie & Lee 2005, eq. 9, after Euler's transformation of 2F1), where it has no digits to lose.
+    It is the mean of (1 − (α/(α + pt))^r)/p over p ~ Beta(a, b) (Fader, Hardie & Lee 2005, eq. 9, before p is
+    integrated out), by the trapezoidal rule in the logit of p: all terms are positive, so nothing cancels.
     """
     r, alpha, b, t = np.broadcast_arrays(r, alpha, b, t)
     tau = t / alpha
-    far = tau * (r + 1) > _FAR * (a + b)
     result = np.empty(tau.shape)
-    result[far] = _expected_closed(r[far], a, b[far], tau[far])
-    lost = far & np.isnan(np.where(far, result, 0.0))
-    for where, points in ((~far, 32), (lost, 128)):
-        if where.any():
-            result[where] = _expected_by_rule(r[where], a, b[where], tau[where], points)
+    for first in range(0, len(tau), _ROWS):
+        part = slice(first, first + _ROWS)
+        levels, code = np.unique(b[part], return_inverse=True)
+        most = np.full(len(levels), r[part].max())
+        total = np.zeros(len(code))
+        for p, w in zip(*_logit_rule(a, levels, most, tau[part].max()), strict=True):
+            chance = p[code]
+            total -= w[code] * np.expm1(-r[part] * np.log1p(chance * tau[part])) / chance
+        result[part] = total
     return np.clip(result, 0.0, r * tau)
 
 
@@ -207,19 +208,23 @@ def discounted_while_alive(r: Array, alpha: Array, a: float, b: Array, rate: flo
     return result
 
 
-def _logit_rule(a: float, b: Array, r: Array, reach: Array) -> tuple[Array, Array]:
-    """Return nodes and weights (J, m) of means over p ~ Beta(a, b) of (1 + pv)^−(r + 1), 0 ≤ v ≤ reach.
+def _logit_rule(a: Array | float, b: Array, r: Array, reach: Array | float) -> tuple[Array, Array]:
+    """Return nodes and weights (J, m) of means over p ~ Beta(a, b) of (1 + pv)^−(r + 1) and the like, 0 ≤ v ≤ reach.
 
     The trapezoidal rule in y = logit p errs by e^(−π²/h): such functions are analytic for |Im y| < π/2 at least. To
     either side, where the function does not change any more, its terms are a geometric series.
     """
+    excess = np.maximum(np.minimum(a, b) / _CERTAIN, 1.0)
+    a, b = a / excess, b / excess
     deviation = np.sqrt(special.polygamma(1, a) + special.polygamma(1, b))
-    peak = np.log(a) - np.log(b)
     bulk = 9 * deviation
-    low = np.minimum(peak, -np.log1p((r + 1) * reach)) - bulk - 40 / a
-    low = np.maximum(low, -np.log1p((r + 1) * reach + b) - 37)
-    high = np.minimum(peak + bulk + 40 / b, 37 + np.log1p(a + r))
-    high = np.maximum(high, low + 1)
+    peak = np.log(a) - np.log(b)
+    # a steep function moves the peak, at most to where it begins to fall, and no further than r + 1 is to a
+    moved = np.maximum(-np.log1p((r + 1) * reach), np.log(np.maximum(a - r - 1, 1e-300)) - np.log(b + r + 1))
+    low = np.minimum(peak, moved) - bulk - 40 / a
+    low = np.maximum(low, -np.log1p((r + 1) * reach + b) - _SAME)
+    high = np.minimum(peak + bulk + 40 / b, _SAME + np.log1p(a + r))
+    high = np.maximum(high, low + np.minimum(deviation, 1.0))
     count = int(np.ceil(((high - low) / np.minimum(_STEP, 0.7 * deviation)).max()))
     step = (high - low) / count
     y = low + np.arange(-1, count + 2)[:, None] * step
@@ -228,58 +233,6 @@ def _logit_rule(a: float, b: Array, r: Array, reach: Array) -> tuple[Array, Arra
     weight[0] /= -np.expm1(-a * step)
     weight[-1] /= -np.expm1(-b * step)
     return special.expit(y), weight
-
-
-def _expected_by_rule(r: Array, a: float, b: Array, tau: Array, points: int) -> Array:
-    levels, code = np.unique(b, return_inverse=True)
-    nodes, weights = _kept_rule(a, levels.tobytes(), points)
-    total = np.zeros(tau.shape)
-    for p, w in zip(nodes.T, weights.T, strict=True):
-        chance = p[code]
-        total -= w[code] * np.expm1(-r * np.log1p(chance * tau)) / chance
-    return total
-
-
-def _expected_closed(r: Array, a: float, b: Array, tau: Array) -> Array:
-    if abs(a - 1) < _LIMIT:  # the limit a → 1: a cubic through values to either side
-        u = (a - 1) / _LIMIT
-        cubic = {
-            -2: (1 - u * u) * (u - 2) / 12,
-            -1: (u * u - 4) * (u - 1) / 6,
-            1: (4 - u * u) * (u + 1) / 6,
-            2: (u * u - 1) * (u + 2) / 12,
-        }
-        return sum(
-            (weight * _expected_closed(r, 1 + k * _LIMIT, b, tau) for k, weight in cubic.items()), np.zeros(tau.shape)
-        )
-    z = tau / (1 + tau)
-    c = a + b - 1
-    power = np.exp((1 - a) * np.log1p(tau))
-    with np.errstate(all="ignore"):
-        value = c / (a - 1) * (1 - power * _hyper(a - 1, c - r, c, z))
-    return np.where(np.isfinite(value) & (value > 0) & (value <= r * tau * (1 + 1e-9)), value, np.nan)
-
-
-def _hyper(a: float, b: Array, c: Array, z: Array) -> Array:
-    """Return 2F1(a, b; c; z): for large c by its series, since SciPy's overflows there for z near 1."""
-    quick = (c > 40) & (np.abs(b) < c / 4)
-    value = special.hyp2f1(a, b, np.where(quick, 1.0, c), np.where(quick, 0.0, z))
-    if quick.any():
-        B, C, Z = b[quick], c[quick], z[quick]
-        term, total = np.ones_like(Z), np.ones_like(Z)
-        for j in range(200):
-            term = term * ((a + j) * (B + j) / ((C + j) * (j + 1)) * Z)
-            total += term
-            if (np.abs(term) < 1e-17 * np.abs(total)).all():
-                break
-        value[quick] = total
-    return np.asarray(value)
-
-
-@lru_cache(maxsize=32)
-def _kept_rule(a: float, levels: bytes, points: int) -> tuple[Array, Array]:
-    """Return the rule once for all the horizons of a discounting integral, which share a and b."""
-    return beta_rule(a, np.frombuffer(levels), points)
 
 
 def beta_rule(a: float, b: Array, points: int) -> tuple[Array, Array]:
