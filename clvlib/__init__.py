@@ -23,6 +23,7 @@ _PUBLIC = {
     "ModifiedBetaGeoCNBDkModel": "clvlib.clv.models.beta_geo_cnbd_k",
     "ParetoNBDModel": "clvlib.clv.models.pareto_nbd",
     "CorrelatedParetoNBDModel": "clvlib.clv.models.correlated_pareto_nbd",
+    "ParetoGGGModel": "clvlib.clv.models.pareto_ggg",
     "GammaGompertzNBDModel": "clvlib.clv.models.gamma_gompertz_nbd",
     "NBDModel": "clvlib.clv.models.nbd",
     "BetaGeoBetaBinomModel": "clvlib.clv.models.beta_geo_beta_binom",
