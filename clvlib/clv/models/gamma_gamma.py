@@ -64,10 +64,15 @@ class GammaGammaModel(Estimator):
         self.mean_spend_ = float(chosen.weight @ chosen["monetary_value"]) / chosen.customers
         return chosen
 
+    def _scale(self, p: Array, x: Array) -> Array | float:  # noqa: ARG002 - here it is one for all
+        """Return γ of customers with x repeat purchases."""
+        return float(p[2])
+
     def _log_likelihood(self, p: Array, cells: Cells) -> Array:
         # note 025, eq. 1a; customers without a repeat purchase or without spend say nothing
-        shape, q, gamma = p
+        shape, q = p[:2]
         x, m = cells["frequency"], cells["monetary_value"]
+        gamma = self._scale(p, x)
         telling = (x > 0) & (m > 0)
         x, m = np.where(telling, x, 1.0), np.where(telling, m, 1.0)
         px, spent = shape * x, x * m
@@ -101,9 +106,9 @@ class GammaGammaModel(Estimator):
 
     def _mean(self, p: Array, x: Array, m: Array) -> Array:
         """Return E[spend | history]; +∞ where the model has no mean."""
-        shape, q, gamma = p
+        shape, q = p[:2]
         freedom = shape * x + q - 1
-        return np.where(freedom > 0, shape * (gamma + x * m) / np.where(freedom > 0, freedom, 1.0), np.inf)
+        return np.where(freedom > 0, shape * (self._scale(p, x) + x * m) / np.where(freedom > 0, freedom, 1.0), np.inf)
 
     def _finite(self, mean: Array) -> Array:
         """Put the observed mean where the model has none, and say so."""
@@ -155,8 +160,9 @@ class GammaGammaModel(Estimator):
             width = normal_quantile(interval) * self._spread(x, m)
             known = (mean * np.exp(-width), mean * np.exp(width))
         if uncertainty != "parameters":
-            shape, q, gamma = self._p()
-            rate = shape * (gamma + x * m)
+            p = self._p()
+            shape, q = p[:2]
+            rate = shape * (self._scale(p, x) + x * m)
             low, high = (1 - interval) / 2, (1 + interval) / 2
             own = tuple(rate / special.gammaincinv(q + shape * x, level) for level in (high, low))
         lower, upper = combine(mean, (own[0], own[1]), known)
