@@ -416,7 +416,7 @@ def _model(model: PurchaseModel, origin: _Origin, spend: Array | None) -> _Forec
     mean = np.asarray(model.expected_purchases(histories, horizon), dtype=float)[case]
 
     def tail(where: NDArray[np.intp], n: Array) -> Array:
-        return np.asarray(model._tail(p, cells.take(where), horizon, n))
+        return np.asarray(model._tail_cells(p, cells.take(where), horizon, n))
 
     money = None if spend is None else mean * spend
     return _Forecast(mean, tail, cells.inverse[case], money, len(model._names), model.converged_)

@@ -1,4 +1,4 @@
-"""What the data say about parameters beyond Wald intervals: profiles, the bootstrap, likelihood-ratio tests."""
+"""What the data say about parameters beyond Wald intervals: profiles, bootstrap, posterior, likelihood ratios."""
 
 # ruff: noqa: SLF001 - inference stands on the machinery of the models, below what users see
 
@@ -10,16 +10,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from clvlib.clv.cells import Cells
 from clvlib.clv.models.base import _REACH, Estimator
 from clvlib.clv.optimise import newton
 from clvlib.errors import ParameterError, ThinDataWarning
 
-__all__ = ["bootstrap_intervals", "likelihood_ratio", "profile_intervals"]
+__all__ = ["bootstrap_intervals", "likelihood_ratio", "posterior_draws", "profile_intervals"]
 
 Array = NDArray[np.float64]
+
+_FREEDOM = 7.0  # of the t distribution that proposes draws: tails heavier than those of a posterior
+_THIN = 0.1  # effective share of the proposals below which the posterior is not what its curvature promised
 
 
 def profile_intervals(model: Estimator, summary: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
@@ -159,6 +162,76 @@ def bootstrap_intervals(
     return table
 
 
+def posterior_draws(
+    model: Estimator, summary: pd.DataFrame, draws: int = 1000, seed: int | np.random.Generator = 0
+) -> pd.DataFrame:
+    """Draw parameters from their posterior distribution: Laplace's approximation, put right by importance sampling.
+
+    A t distribution with the mode and curvature of the posterior proposes as many draws as are asked for; they are then
+    resampled by what the posterior thinks of them (Rubin 1988, sampling-importance resampling), some more than once.
+
+    Parameters
+    ----------
+    model : Estimator
+        Fitted on ``summary``. Its prior is that of the posterior; where it has none, the prior is flat in the logs of
+        the parameters.
+    summary : pandas.DataFrame
+        What it was fitted on.
+    draws : int
+        How many.
+    seed : int or numpy.random.Generator
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per draw, all of equal weight, a column per parameter; the effective number of proposals behind them is in
+        ``attrs["effective"]``. ``type(model).with_parameters(row)`` is a model to ask for predictions.
+
+    Raises
+    ------
+    ParameterError
+        When the data do not hold all parameters and no prior does, so that there is no posterior; or the model was not
+        fitted on this summary.
+
+    Warns
+    -----
+    ThinDataWarning
+        When less than a tenth of the proposals count: the posterior is far from what its curvature promises.
+    """
+    if draws < 1:
+        raise ParameterError(f"draws is a number of draws; found {draws}")
+    if not getattr(model, "converged_", False):
+        raise ParameterError(
+            f"{type(model).__name__} has no proper maximum on these data, so its posterior has no shape without a "
+            'prior; give it one, as in prior={"a": (1.0, 0.7)}, and fit again'
+        )
+    rng = np.random.default_rng(seed)
+    cells, centre = _fitting_cells(model, summary), np.log(model._p())
+    penalties = model._taken_off()
+    spread = np.linalg.cholesky(np.asarray(model._log_covariance))
+    normal = rng.standard_normal((draws, len(centre)))
+    away = normal * np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, draws))[:, None]
+    proposals = centre + away @ spread.T
+
+    def log_posterior(theta: Array) -> float:
+        taken = sum(penalty(theta, cells)[0] for penalty in penalties)
+        return float(cells.weight @ model._log_likelihood(np.exp(theta), cells)) - taken
+
+    log_weight = np.array([log_posterior(theta) for theta in proposals])
+    log_weight += (_FREEDOM + len(centre)) / 2 * np.log1p((away**2).sum(axis=1) / _FREEDOM)
+    share = special.softmax(np.where(np.isfinite(log_weight), log_weight, -np.inf))
+    effective = 1 / float(share @ share)
+    if effective < _THIN * draws:
+        text = f"{type(model).__name__}: only {effective:.0f} of {draws} proposals count; a prior would help"
+        warnings.warn(text, ThinDataWarning, stacklevel=2)
+    at = (rng.random() + np.arange(draws)) / draws  # systematic: each is taken as often as its weight says, or so
+    chosen = np.minimum(np.searchsorted(np.cumsum(share), at), draws - 1)
+    table = pd.DataFrame(np.exp(proposals[rng.permutation(chosen)]), columns=list(model._names))
+    table.index.name = "draw"
+    table.attrs["effective"] = effective
+    return table
+
+
 def likelihood_ratio(simple: Estimator, full: Estimator) -> pd.Series:
     """Test whether a fuller model fits better than a simpler one nested in it, by more than chance explains.
 
@@ -192,6 +265,10 @@ def likelihood_ratio(simple: Estimator, full: Estimator) -> pd.Series:
         model._p()
         if not hasattr(model, "log_likelihood_"):
             raise ParameterError(f"this {type(model).__name__} was given its parameters; a test needs both fitted")
+        if model._taken_off():
+            raise ParameterError(
+                f"this {type(model).__name__} was fitted with a prior; the test needs likelihoods alone"
+            )
     if simple.n_customers_ != full.n_customers_ or simple.unit_ != full.unit_:
         raise ParameterError("the two models were fitted on different summaries, so their likelihoods do not compare")
     freedom = len(full._names) - len(simple._names)

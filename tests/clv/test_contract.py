@@ -19,6 +19,7 @@ from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.beta_geo_beta_binom import BetaGeoBetaBinomModel
 from clvlib.clv.models.beta_geo_cnbd_k import BetaGeoCNBDkModel, ModifiedBetaGeoCNBDkModel
 from clvlib.clv.models.correlated_pareto_nbd import CorrelatedParetoNBDModel
+from clvlib.clv.models.dependent_gamma_gamma import DependentGammaGammaModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.gamma_gompertz_nbd import GammaGompertzNBDModel
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
@@ -54,7 +55,10 @@ PERIODIC = {
     ShiftedBetaGeoModel: {"alpha": 0.7, "beta": 1.2},
     BetaDiscreteWeibullModel: {"alpha": 0.6, "beta": 3.0, "c": 1.4},
 }
-SPEND = {GammaGammaModel: {"p": 6.0, "q": 4.0, "gamma": 15.0}}
+SPEND = {
+    GammaGammaModel: {"p": 6.0, "q": 4.0, "gamma": 15.0},
+    DependentGammaGammaModel: {"p": 6.0, "q": 4.0, "gamma": 15.0, "d": 1.2},
+}
 PURCHASE_MODELS = list(TRUTH)
 ALL_MODELS = [*TRUTH, *PERIODIC, *SPEND]
 SLOW = {ParetoGGGModel: 0.1}  # of the customers that others get: it integrates where they have closed forms
@@ -80,6 +84,7 @@ def customers(cls, n=1500, seed=1) -> pd.DataFrame:
         frame["recency"] = np.floor(frame["recency"] * 7) / 7
     shape = rng.gamma(6.0 * np.maximum(frame["frequency"], 1))
     mean = shape / rng.gamma(4.0, 1 / 15.0, n) / np.maximum(frame["frequency"], 1)
+    mean = mean * SPEND.get(cls, {}).get("d", 1.0) ** np.log2(np.maximum(frame["frequency"], 1))
     frame["monetary_value"] = np.where(frame["frequency"] > 0, mean, 0.0)
     return frame
 
@@ -230,6 +235,27 @@ def test_parameters_are_recovered(case):
     assert np.abs(errors).max() < 3.3, errors
 
 
+def test_a_prior_counts_as_its_density_says(case):
+    """The slope of the log-likelihood and that of the prior cancel; figures of fit are those of the data."""
+    cls, frame, plain = case
+    few, names = frame.head(300), list(cls._names)
+    prior = {names[0]: (2 * plain.params_.iloc[0], 0.2), names[-1]: (0.7 * plain.params_.iloc[-1], 0.1)}
+    model = cls(**ARGUMENTS.get(cls, {}), prior=prior).fit(few)
+    assert model.converged_
+    cells = model._usable(model._read(few))
+    slope = pd.Series(model._derivatives(model._p(), cells)[1] * model._p(), names)
+    for name, (median, deviation) in prior.items():
+        slope[name] -= np.log(model.params_[name] / median) / deviation**2
+    np.testing.assert_allclose(slope / np.sqrt(len(few)), 0, atol=1e-4)
+    assert model.log_likelihood_ == pytest.approx(model.log_likelihood(few).sum(), rel=1e-9)
+    known = np.log(model.params_[names[-1]]), np.sqrt(model._log_covariance[-1, -1])
+    assert known[1] < 0.1
+    with pytest.raises(ParameterError, match="median"):
+        cls(**ARGUMENTS.get(cls, {}), prior={"nonsense": (1.0, 1.0)}).fit(few)
+    with pytest.raises(ParameterError, match="median"):
+        cls(**ARGUMENTS.get(cls, {}), prior={names[0]: (1.0, 0.0)}).fit(few)
+
+
 def test_a_million_rows_of_few_histories_cost_little(case):
     cls, frame, model = case
     many = frame.assign(n=1e4)
@@ -250,11 +276,32 @@ def test_identities_of_counts(purchase):
     few = frame.iloc[::10]
     probabilities = np.stack([model.count_probability(few, 13, n) for n in range(200)])
     np.testing.assert_allclose(probabilities.sum(axis=0), 1.0, atol=1e-6)
-    assert (probabilities >= -1e-12).all()
+    assert (probabilities >= 0).all()
     mean = (np.arange(200)[:, None] * probabilities).sum(axis=0)
     np.testing.assert_allclose(mean, model.expected_purchases(few, 13), rtol=1e-4)
+    np.testing.assert_allclose(model.next_purchase_probability(few, 13), 1 - probabilities[0], atol=1e-12)
     new = [model.count_probability_new(13, n) for n in range(200)]
     assert np.arange(200) @ new == pytest.approx(model.expected_purchases_new(13), rel=1e-5)
+
+
+def test_time_to_the_next_purchase(purchase):
+    """Quantiles turn the distribution round, rise with the probability, and are infinite where it ends below."""
+    model, frame = purchase
+    few = frame.iloc[::10]
+    waits = pd.DataFrame({q: model.next_purchase_quantile(few, q) for q in (0.05, 0.3, 0.7)})
+    assert (waits > 0).all(axis=None)
+    assert (waits.diff(axis=1).iloc[:, 1:].replace(np.inf, np.nan).dropna(how="all").min() > 0).all()
+    assert np.isfinite(waits[0.05]).any()
+    for q, wait in waits.items():
+        for customer, span in wait.iloc[::5].items():
+            reached = model.next_purchase_probability(few.loc[[customer]], min(span, 1e5)).iloc[0]
+            assert (reached == pytest.approx(q, rel=1e-6)) if np.isfinite(span) else reached < q
+    if isinstance(model, NBDModel):  # Lomax
+        r, alpha = model.params_
+        lomax = (alpha + few["T"]) * (0.7 ** (-1 / (r + few["frequency"])) - 1)
+        np.testing.assert_allclose(waits[0.3], lomax, rtol=1e-9)
+    with pytest.raises(ParameterError, match="between 0 and 1"):
+        model.next_purchase_quantile(few, 1.0)
 
 
 def test_monotone_in_time_and_bounded(purchase):
@@ -349,6 +396,7 @@ def test_predictions_are_never_nan(cls, histories, logs):
     assert np.isfinite(model.discounted_expected_purchases(frame, 0.003)).all()
     limits = model.expected_purchases(frame, 52.0, 0.9, "customer")
     assert np.isfinite(limits.to_numpy()).all()
+    assert (model.next_purchase_quantile(frame, 0.5) >= 0).all()
 
 
 HARD = {

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import optimize, stats
 
-from clvlib.clv.inference import bootstrap_intervals, likelihood_ratio, profile_intervals
+from clvlib.clv.inference import bootstrap_intervals, likelihood_ratio, posterior_draws, profile_intervals
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.nbd import NBDModel
@@ -116,3 +116,52 @@ def test_other_data_are_refused(cdnow):
         profile_intervals(model, shifted)
     with pytest.raises(ParameterError, match="take more"):
         bootstrap_intervals(model, cdnow, 0.95, draws=20)
+
+
+def grid_posterior(x: np.ndarray, T: np.ndarray, prior: dict) -> pd.DataFrame:
+    """Mean and quantiles of r and alpha under the posterior on a fine grid of their logs."""
+    u, v = np.linspace(-3, 3, 241)[:, None], np.linspace(-1, 6, 281)[None, :]
+    log = np.zeros((241, 281))
+    for count, span in zip(x, T, strict=True):
+        log = log + stats.nbinom.logpmf(count, np.exp(u), np.exp(v) / (np.exp(v) + span))
+    for axis, (median, deviation) in zip((u, v), prior.values(), strict=False):
+        log = log + stats.norm.logpdf(axis, np.log(median), deviation)
+    mass = np.exp(log - log.max())
+    mass /= mass.sum()
+    rows = {}
+    for name, axis, margin in (("r", u.ravel(), mass.sum(axis=1)), ("alpha", v.ravel(), mass.sum(axis=0))):
+        cdf = np.cumsum(margin) - margin / 2
+        rows[name] = {"mean": margin @ axis} | {q: np.interp(q, cdf, axis) for q in (0.05, 0.5, 0.95)}
+    return pd.DataFrame(rows).T
+
+
+@pytest.mark.parametrize("prior", [{}, {"r": (3.0, 0.4)}])
+def test_posterior_draws_are_those_of_a_grid(prior):
+    """Few customers, so that the posterior is far from normal."""
+    rng = np.random.default_rng(7)
+    T = rng.integers(10, 40, 40).astype(float)
+    x = rng.poisson(rng.gamma(0.8, 1 / 9, 40) * T)
+    base = pd.DataFrame({"frequency": x, "recency": np.where(x > 0, T / 2, 0), "T": T})
+    draws = np.log(posterior_draws(NBDModel(prior=prior or None).fit(base), base, 20_000, seed=1))
+    truth = grid_posterior(x, T, prior)
+    assert draws.attrs["effective"] > 10_000
+    for name in ("r", "alpha"):
+        error = draws[name].std() / np.sqrt(draws.attrs["effective"])
+        assert draws[name].mean() == pytest.approx(truth.loc[name, "mean"], abs=4 * error)
+        found = draws[name].quantile([0.05, 0.5, 0.95])
+        np.testing.assert_allclose(found, truth.loc[name, [0.05, 0.5, 0.95]].astype(float), atol=8 * error)
+
+
+def test_a_posterior_needs_what_holds_it():
+    frame = pd.DataFrame({"frequency": [0, 1, 2, 3], "recency": [0.0, 5, 8, 9], "T": 10.0, "n": [37, 37, 18, 8]})
+    with pytest.warns(ConvergenceWarning):
+        loose = NBDModel().fit(frame)
+    with pytest.raises(ParameterError, match="prior"):
+        posterior_draws(loose, frame)
+    held = NBDModel(prior={"r": (2.0, 0.5)}).fit(frame)
+    assert held.converged_
+    assert np.isfinite(posterior_draws(held, frame, 200)).all(axis=None)
+    with pytest.raises(ParameterError, match="other customers"):
+        posterior_draws(held, frame.head(2))
+    with pytest.raises(ParameterError, match="prior"):
+        likelihood_ratio(held, held)

@@ -10,7 +10,7 @@ import inspect
 import json
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from clvlib.clv.cells import Cells, unit_of
-from clvlib.clv.optimise import Derivatives, Optimum, flat_direction, maximise
+from clvlib.clv.optimise import Derivatives, Objective, Optimum, flat_direction, maximise
 from clvlib.errors import ConvergenceWarning, NotFittedError, ParameterError, UnitMismatchError
 
-__all__ = ["Border", "Estimator", "load", "normal_quantile"]
+__all__ = ["Border", "Estimator", "Penalty", "Prior", "load", "normal_quantile"]
 
 Array = NDArray[np.float64]
+Prior = Mapping[str, Sequence[float]]
+Penalty = Callable[[Array, Cells], Derivatives]  # of log-parameters, with its derivatives in them
 
 _REACH = 25.0  # the box: a factor e^25 to either side of the first guess
 _PARTS = (5_000, 50_000)  # of very many histories: the starts compete on the one, the other leads near the optimum
@@ -51,6 +53,13 @@ class Border(NamedTuple):
 class Estimator(ABC):
     """Base of all models. Subclasses document their own parameters.
 
+    Parameters
+    ----------
+    prior : mapping of str to (float, float), optional
+        What is known of parameters before the data are seen: for each letter its median and the standard deviation of
+        its log, as in ``{"a": (1.0, 0.7)}``. Estimates are then where likelihood × prior is highest on the log scale,
+        standard errors follow its curvature, and a prior holds what thin data do not.
+
     Attributes
     ----------
     params_ : pandas.Series
@@ -60,6 +69,7 @@ class Estimator(ABC):
     covariance_ : pandas.DataFrame
         Their covariance matrix, from the Hessian.
     log_likelihood_, aic_, bic_ : float
+        Of the data alone, also where there is a prior.
     converged_ : bool
         Whether the estimates are a proper, interior maximum; when False, a ConvergenceWarning said why.
     n_customers_ : float
@@ -72,7 +82,9 @@ class Estimator(ABC):
     _columns: ClassVar[tuple[str, ...]]
     _borders: ClassVar[tuple[Border, ...]] = ()
     _poolable: ClassVar[bool] = False  # whether Cells.pooled is worth a try
+    _penalties: Sequence[Penalty] = ()  # what is taken off the log-likelihood besides the prior
 
+    prior: Prior | None
     params_: pd.Series
     standard_errors_: pd.Series
     covariance_: pd.DataFrame
@@ -107,6 +119,9 @@ class Estimator(ABC):
 
     # ---- scikit-learn's habits
 
+    def __init__(self, prior: Prior | None = None) -> None:
+        self.prior = prior
+
     @classmethod
     def _arguments(cls) -> list[str]:
         return [name for name in inspect.signature(cls.__init__).parameters if name not in {"self", "args", "kwargs"}]
@@ -130,7 +145,9 @@ class Estimator(ABC):
         return self
 
     def __repr__(self) -> str:
-        inside = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        default = inspect.signature(type(self).__init__).parameters
+        given = {name: value for name, value in self.get_params().items() if value is not default[name].default}
+        inside = ", ".join(f"{name}={value!r}" for name, value in given.items())
         if hasattr(self, "params_"):
             learned = ", ".join(f"{name} {value:.4g}" for name, value in self.params_.items())
             return f"<{type(self).__name__}({inside}): {learned}>"
@@ -205,7 +222,26 @@ class Estimator(ABC):
             warnings.warn(text, ConvergenceWarning, stacklevel=4)
         return self
 
-    def _objective(self, cells: Cells) -> Any:
+    def _objective(self, cells: Cells) -> Objective:
+        """Return what a fit climbs, as a function of log-parameters: the log-likelihood less the penalty."""
+        likelihood, penalties = self._likelihood(cells), self._taken_off()
+        if not penalties:
+            return likelihood
+
+        def evaluate(theta: Array) -> Derivatives:
+            value, gradient, hessian = likelihood(theta)
+            for penalty in penalties:
+                v, g, h = penalty(theta, cells)
+                value, gradient, hessian = value - v, gradient - g, hessian - h
+            return value, gradient, hessian
+
+        return evaluate
+
+    def _taken_off(self) -> list[Penalty]:
+        return [*self._penalties, *([_log_normal(self.prior, self._names)] if self.prior else [])]
+
+    def _likelihood(self, cells: Cells) -> Objective:
+        """Return the log-likelihood as a function of log-parameters."""
         blocks = list(cells.blocks())
 
         def evaluate(theta: Array) -> Derivatives:
@@ -223,9 +259,9 @@ class Estimator(ABC):
         names = list(self._names)
         self.unit_ = unit
         self.n_customers_ = cells.customers
-        self.log_likelihood_ = optimum.value
-        self.aic_ = 2 * len(p) - 2 * optimum.value
-        self.bic_ = len(p) * float(np.log(self.n_customers_)) - 2 * optimum.value
+        self.log_likelihood_ = optimum.value + sum(taken(optimum.theta, cells)[0] for taken in self._taken_off())
+        self.aic_ = 2 * len(p) - 2 * self.log_likelihood_
+        self.bic_ = len(p) * float(np.log(self.n_customers_)) - 2 * self.log_likelihood_
         self.converged_ = optimum.settled and optimum.flat is None
         self._log_covariance = _inverse(-optimum.hessian)
         self.params_ = pd.Series(p, index=names, name="estimate")
@@ -271,16 +307,21 @@ class Estimator(ABC):
             When a letter is missing, unknown, or its value is not a positive number.
         """
         model = cls(**arguments)
-        if set(params.keys()) != set(cls._names):
+        model._begin()
+        names = model._names
+        if set(params.keys()) != set(names):
             raise ParameterError(
-                f"{cls.__name__} has the parameters {', '.join(cls._names)}; found {', '.join(map(str, params.keys()))}"
+                f"{cls.__name__} has the parameters {', '.join(names)}; found {', '.join(map(str, params.keys()))}"
             )
-        values = np.array([float(params[name]) for name in cls._names])
+        values = np.array([float(params[name]) for name in names])
         if not (np.isfinite(values).all() and (values > 0).all()):
             raise ParameterError(f"{cls.__name__}: parameters are positive numbers; found {dict(params)}")
-        model.params_ = pd.Series(values, index=list(cls._names), name="estimate")
+        model.params_ = pd.Series(values, index=list(names), name="estimate")
         model.unit_, model._log_covariance = unit, None
         return model
+
+    def _begin(self) -> None:  # noqa: B027 - the letters of most models depend on nothing
+        """Settle, from the constructor's arguments, what the names of the parameters depend on."""
 
     # ---- what was learned
 
@@ -400,6 +441,25 @@ def load(path: str | Path) -> Estimator:
         ModuleNotFoundError,
     ) as error:
         raise ParameterError(f"{path}: not a model that clvlib saved ({error})") from error
+
+
+def _log_normal(prior: Prior, names: Sequence[str]) -> Penalty:
+    """Return minus the log of independent normal densities of log-parameters, but for a constant."""
+    centre, weight = np.zeros(len(names)), np.zeros(len(names))
+    for name, pair in prior.items():
+        if name not in names or len(pair) != 2 or not (np.isfinite(pair).all() and min(pair) > 0):
+            raise ParameterError(
+                f"a prior gives a parameter ({', '.join(names)}) a positive median and a positive standard deviation "
+                f"of its log; found {name}: {pair}"
+            )
+        i = list(names).index(name)
+        centre[i], weight[i] = np.log(pair[0]), 1 / float(pair[1]) ** 2
+
+    def penalty(theta: Array, _: Cells) -> Derivatives:
+        away = theta - centre
+        return float(weight @ away**2) / 2, weight * away, np.diag(weight)
+
+    return penalty
 
 
 def _plain(value: Any) -> Any:

@@ -145,7 +145,7 @@ class BetaGeoModel(PurchaseModel):
 
         return self._alive(p, cells) * interpolated(at, code, np.log(p[1] + cells["T"]))
 
-    def _tail(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+    def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
         # P(Poisson process ≥ n) · P(n − 1 chances survived): rate and dropout are independent given alive
         r, alpha, a, b = self._survivors(p, cells)
         arrivals = special.betainc(n, r, horizon / (alpha + horizon))

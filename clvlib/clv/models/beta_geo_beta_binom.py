@@ -20,6 +20,8 @@ __all__ = ["BetaGeoBetaBinomModel"]
 
 Array = NDArray[np.float64]
 
+_LONGEST_WAIT = 10_000  # occasions: nobody waits longer for a purchase
+
 
 class BetaGeoBetaBinomModel(PurchaseModel):
     """BG/BB (Fader, Hardie & Shang 2010, Customer-base analysis in a discrete-time noncontractual setting).
@@ -117,20 +119,34 @@ class BetaGeoBetaBinomModel(PurchaseModel):
             alive = alive * (delta + cells["T"] + j) / (gamma + delta + cells["T"] + j)
         return np.asarray(total * chance)
 
-    def _tail(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+    def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
         # the n-th purchase falls on occasion m, a beta negative binomial, and the customer lives to see it
         alpha, beta, gamma, delta = p
         x, T = cells["frequency"], cells["T"]
         a, b, d = alpha + x, beta + T - x, delta + T + 1
         n, a, b, d, alive = np.broadcast_arrays(n, a, b, d, self._alive(p, cells))
         total = np.zeros(n.shape)
-        for m in range(1, int(np.floor(horizon)) + 1):
+        for m in range(1, int(np.floor(horizon.max(initial=0.0))) + 1):
             misses = np.maximum(m - n, 0.0)
             ways = special.gammaln(m) - special.gammaln(n) - special.gammaln(misses + 1)
             hit = log_rising(a, n) + log_rising(b, misses) - log_rising(a + b, n + misses)
             lived = log_rising(d, m - 1.0) - log_rising(gamma + d, m - 1.0)
-            total = total + np.where(m >= n, np.exp(ways + hit + lived), 0.0)
+            total = total + np.where((m >= n) & (m <= horizon), np.exp(ways + hit + lived), 0.0)
         return np.asarray(alive * total)
+
+    def _wait(self, cells: Cells, probability: float) -> Array:
+        # occasion by occasion: the first purchase falls on the m-th, and the customer lives to see it
+        alpha, beta, gamma, delta = self._p()
+        a, b, d = alpha + cells["frequency"], beta + cells["T"] - cells["frequency"], delta + cells["T"] + 1
+        wait, chance = np.full(len(cells), np.inf), np.zeros(len(cells))
+        first = self._alive(self._p(), cells) * a / (a + b)
+        for m in range(1, _LONGEST_WAIT + 1):
+            chance = chance + first
+            wait[np.isinf(wait) & (chance >= probability)] = m
+            if (np.isfinite(wait) | (first < 1e-16)).all():
+                break
+            first = first * (b + m - 1) / (a + b + m) * (d + m - 1) / (gamma + d + m - 1)
+        return wait
 
     def _draw(self, p: Array, cells: Cells, horizon: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         alpha, beta, gamma, delta = p

@@ -13,6 +13,7 @@ from scipy import special
 
 from clvlib.clv.cells import Cells, unit_of
 from clvlib.clv.models import regular_purchases
+from clvlib.clv.models.base import Prior
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.interpurchase import read_litt
 from clvlib.clv.models.nbd import rate_derivatives, rate_log_likelihood
@@ -42,14 +43,16 @@ class BetaGeoCNBDkModel(BetaGeoModel):
     ----------
     k : int, optional
         1 to 40. None: the one of 1, 2, ..., 12 with the largest likelihood.
+    prior : mapping of str to (float, float), optional
+        See :class:`Estimator`.
 
     Attributes
     ----------
     k_ : int
         The regularity in use.
     k_log_likelihoods_ : list of float
-        Maximised log-likelihoods of k = 1, 2, ... as far as the search for k went; empty when k was given, or when a
-        part of very many histories chose it.
+        Maximised log-likelihoods (less the penalty of a prior) of k = 1, 2, ... as far as the search for k went; empty
+        when k was given, or when a part of very many histories chose it.
 
     Notes
     -----
@@ -78,7 +81,8 @@ class BetaGeoCNBDkModel(BetaGeoModel):
     k_: int
     k_log_likelihoods_: list[float]
 
-    def __init__(self, k: int | None = None) -> None:
+    def __init__(self, k: int | None = None, prior: Prior | None = None) -> None:
+        super().__init__(prior)
         self.k = k
 
     # ---- choosing k
@@ -300,7 +304,7 @@ class BetaGeoCNBDkModel(BetaGeoModel):
         value = regular_purchases.expected_while_alive(s, self._shares(p, cells), horizon / alpha, a, b)
         return np.asarray(self._alive(p, cells) * value)
 
-    def _tail(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+    def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
         s, alpha, a, b = self._survivors(p, cells)
         z = horizon / (alpha + horizon)
         value = regular_purchases.tail_while_alive(s, self._shares(p, cells), z, a, b, n)

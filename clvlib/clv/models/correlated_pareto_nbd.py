@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from clvlib.clv.cells import Cells
-from clvlib.clv.models.base import Border
+from clvlib.clv.models.base import Border, Prior
 from clvlib.clv.models.pareto_nbd import ParetoNBDModel
 from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.clv.optimise import Derivatives
@@ -50,6 +50,8 @@ class CorrelatedParetoNBDModel(PurchaseModel):
     kernel_time : float, optional
         1/λ₀ and 1/μ₀, in the time unit. None: α and β, so that the model does not depend on the time unit. In CLVTools
         it is 1 whatever the unit, which with time in weeks allows weak correlations only.
+    prior : mapping of str to (float, float), optional
+        See :class:`Estimator`.
 
     Notes
     -----
@@ -74,7 +76,8 @@ class CorrelatedParetoNBDModel(PurchaseModel):
         *ParetoNBDModel._borders,
     )
 
-    def __init__(self, kernel_time: float | None = None) -> None:
+    def __init__(self, kernel_time: float | None = None, prior: Prior | None = None) -> None:
+        super().__init__(prior)
         self.kernel_time = kernel_time
 
     # ---- dependence
@@ -195,7 +198,7 @@ class CorrelatedParetoNBDModel(PurchaseModel):
         values = [_PLAIN._expected(term, cells, horizon) for term in self._terms(p)]
         return np.maximum(self._mixed(p, cells, values), 0.0)
 
-    def _tail(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+    def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
         values = [_PLAIN._tail(term, cells, horizon, n) for term in self._terms(p)]
         return np.clip(self._mixed(p, cells, values), 0.0, 1.0)
 

@@ -16,14 +16,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from clvlib.clv.cells import Cells, unit_of
-from clvlib.clv.models.base import Border
+from clvlib.clv.models.base import Border, Prior
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.encoding import Encoding, encode, learn_encoding, list_of
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
 from clvlib.clv.models.nbd import NBDModel
 from clvlib.clv.models.pareto_nbd import ParetoNBDModel
 from clvlib.clv.models.purchases import PurchaseModel
-from clvlib.clv.optimise import Derivatives
+from clvlib.clv.optimise import Derivatives, Objective
 from clvlib.errors import ConvergenceWarning, ParameterError
 
 __all__ = ["Base", "CovariateModel", "WithCovariates"]
@@ -69,6 +69,7 @@ class WithCovariates(PurchaseModel):
     """
 
     encoding_: Encoding
+    encoding: Mapping[str, Sequence[Any]] | None
     model: Base
 
     # ---- the model underneath
@@ -119,38 +120,10 @@ class WithCovariates(PurchaseModel):
         ]
         return (*own, *self._base._borders)
 
-    @classmethod
-    def with_parameters(cls, params: Mapping[str, float] | pd.Series, unit: str = "", **arguments: Any) -> Self:
-        """Return a model with given parameters; see :meth:`Estimator.with_parameters`.
-
-        Parameters
-        ----------
-        params : mapping of str to float
-            A positive value per name; coefficients as multipliers, such as ``{"purchase:gender=f": 1.3}``.
-        unit : str
-            Time unit that they belong to; empty: not said.
-        **arguments
-            For the constructor. ``encoding`` gives the levels of text columns, the reference first, and centre and
-            scale of numeric ones; a column that it does not name is a number with centre 0 and scale 1.
-
-        Raises
-        ------
-        ParameterError
-            When a name is missing, unknown, or its value is not a positive number.
-        """
-        model = cls(**arguments)
-        given = dict(arguments.get("encoding") or {})
-        columns = dict.fromkeys(column for columns in model._covariates().values() for column in columns)
-        model.encoding_ = {column: list(given.get(column, [0.0, 1.0])) for column in columns}
-        names = model._names
-        if set(params.keys()) != set(names):
-            raise ParameterError(f"{cls.__name__} has the parameters {list_of(names)}; found {list_of(params.keys())}")
-        values = np.array([float(params[name]) for name in names])
-        if not (np.isfinite(values).all() and (values > 0).all()):
-            raise ParameterError(f"{cls.__name__}: parameters are positive numbers; found {dict(params)}")
-        model.params_ = pd.Series(values, index=list(names), name="estimate")
-        model.unit_, model._log_covariance = unit, None
-        return model
+    def _begin(self) -> None:
+        columns = dict.fromkeys(column for columns in self._covariates().values() for column in columns)
+        given = self.encoding or {}
+        self.encoding_ = {column: list(given.get(column, [0.0, 1.0])) for column in columns}
 
     def to_json(self, path: str | Path) -> None:
         """Write the fitted model to a JSON file that :func:`clvlib.load` reads."""
@@ -178,7 +151,7 @@ class WithCovariates(PurchaseModel):
         return [[*start, *ones] for start in starts]
 
     def _derivatives(self, p: Array, cells: Cells) -> Derivatives:
-        value, gradient, hessian = self._objective(cells)(np.log(p))
+        value, gradient, hessian = self._likelihood(cells)(np.log(p))
         return value, gradient / p, (hessian - np.diag(gradient)) / np.outer(p, p)
 
 
@@ -206,7 +179,10 @@ class CovariateModel(WithCovariates):
         numbers that are only 0 and 1, and truth values, as they are.
     encoding : mapping of str to sequence, optional
         To have it otherwise: the levels of a text column, the reference first; centre and scale of a numeric column
-        (``{"age": [40, 10]}``: per ten years, from 40).
+        (``{"age": [40, 10]}``: per ten years, from 40). ``with_parameters`` takes a column that it does not name for a
+        number with centre 0 and scale 1.
+    prior : mapping of str to (float, float), optional
+        See :class:`Estimator`; ``{"purchase:gender=f": (1.0, 0.3)}`` shrinks a multiplier towards 1.
 
     Attributes
     ----------
@@ -243,7 +219,9 @@ class CovariateModel(WithCovariates):
         purchase: Sequence[str] = (),
         dropout: Sequence[str] = (),
         encoding: Mapping[str, Sequence[Any]] | None = None,
+        prior: Prior | None = None,
     ) -> None:
+        super().__init__(prior)
         self.model, self.purchase, self.dropout, self.encoding = model, purchase, dropout, encoding
 
     def _covariates(self) -> dict[str, list[str]]:
@@ -374,7 +352,7 @@ class CovariateModel(WithCovariates):
         times = {name: cells[name] * factor for name in ("recency", "T")}
         return replace(cells, columns={**cells.columns, **times}), factor
 
-    def _objective(self, cells: Cells) -> Any:
+    def _likelihood(self, cells: Cells) -> Objective:
         parts = [(part.matrix, list(part.cells.blocks())) for part in self._parts(cells)]
 
         def evaluate(theta: Array) -> Derivatives:
@@ -445,10 +423,10 @@ class CovariateModel(WithCovariates):
             result[where] = self._base._expected(q, part, horizon[where] * speed)
         return result
 
-    def _tail(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+    def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
         result = np.empty(n.shape)
         for where, q, part, speed in self._forms(p, cells):
-            result[..., where] = self._base._tail(q, part, horizon * speed, n[..., where])  # type: ignore[arg-type]
+            result[..., where] = self._base._tail(q, part, horizon[where] * speed, n[..., where])
         return result
 
     def _draw(self, p: Array, cells: Cells, horizon: Array, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -17,12 +17,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from clvlib.clv.cells import Cells, periods_per_year, unit_of
+from clvlib.clv.models.base import Prior
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.clock import Clock, Instants, Tracks, day_name, day_numbers
 from clvlib.clv.models.covariates import Base, WithCovariates
 from clvlib.clv.models.encoding import encode, learn_encoding
 from clvlib.clv.models.purchases import PurchaseModel
-from clvlib.clv.optimise import Derivatives
+from clvlib.clv.optimise import Derivatives, Objective
 from clvlib.clv.special import gauss_legendre
 from clvlib.data.calendar import as_date
 from clvlib.data.engine import Table, as_table
@@ -94,7 +95,9 @@ class DynamicCovariateModel(WithCovariates):
         covariates: pd.DataFrame | Mapping[str, Sequence[Any]],
         until: str | dt.date | None = None,
         encoding: Mapping[str, Sequence[Any]] | None = None,
+        prior: Prior | None = None,
     ) -> None:
+        super().__init__(prior)
         self.model, self.covariates, self.until, self.encoding = model, covariates, until, encoding
 
     def __repr__(self) -> str:
@@ -345,7 +348,7 @@ class DynamicCovariateModel(WithCovariates):
         own, _ = self._operational(p, cells)
         return np.asarray(self._base._log_likelihood(p[:4], own) + np.log(p[4:]) @ self._sums(cells))
 
-    def _objective(self, cells: Cells) -> Any:
+    def _likelihood(self, cells: Cells) -> Objective:
         path, marks, design, sums = self._path(), self._marks(cells), self._design(), self._sums(cells)
         days, k = self._unit_days(self.unit_), design.shape[1]
 
@@ -416,9 +419,13 @@ class DynamicCovariateModel(WithCovariates):
     def _expected(self, p: Array, cells: Cells, horizon: Array) -> Array:
         return self._base._expected(p[:4], *self._operational(p, cells, horizon))
 
-    def _tail(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+    def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
         own, span = self._operational(p, cells, horizon)
-        return self._base._tail(p[:4], own, span, n)  # type: ignore[arg-type]
+        return self._base._tail(p[:4], own, span, n)
+
+    def _farthest(self, p: Array, cells: Cells) -> Array:  # noqa: ARG002 - the covariates end where they end
+        track, end = self._place(cells)
+        return np.asarray((self._path().last[track] - end) / self._unit_days(self.unit_), dtype=float)
 
     def _draw(self, p: Array, cells: Cells, horizon: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         own, span = self._operational(p, cells, horizon)

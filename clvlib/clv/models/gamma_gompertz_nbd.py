@@ -195,17 +195,15 @@ class GammaGompertzNBDModel(PurchaseModel):
         rate = (r + cells["frequency"]) / (alpha + cells["T"])
         return np.asarray(self._alive(p, cells) * rate * np.minimum(lived, horizon))
 
-    def _tail(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+    def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
         # the n-th purchase comes at t, a beta prime (n, r + x) variable in units of α + T, if it is lived to see
         r, alpha, b, s, beta = p
         kappa, alive = _age(b, beta, cells["T"]), self._alive(p, cells)
         n, k, a, kappa, alive = np.broadcast_arrays(n, r + cells["frequency"], alpha + cells["T"], kappa, alive)
-        if horizon <= 0:
-            return np.zeros(n.shape)
         width = 10 * np.sqrt((n + k) / (n * k))
         centre = np.log(n) - np.log(k) + np.log(a)
         low = np.exp(np.maximum(centre - width - 45 / n, -700.0))
-        high = np.exp(np.minimum(centre + width + 45 / k, np.log(horizon)))
+        high = np.exp(np.minimum(centre + width + 45 / k, np.log(np.maximum(horizon, 1e-300))))
         high = np.minimum(high, _loss(_DEPTH / s, 1 / kappa) / b)
         low = np.minimum(low, high)
         least = np.minimum(a, np.minimum(kappa, 1.0) / b)
@@ -216,7 +214,7 @@ class GammaGompertzNBDModel(PurchaseModel):
             v = np.maximum(t / a, 1e-300)
             density = (n - 1) * np.log(v) - (n + k) * np.log1p(v) - special.betaln(n, k) - s * _loss(b * t, kappa)
             total = total + weight * (stop - start) * (least + t) / a * np.exp(density)
-        return np.clip(alive * total, 0.0, alive)
+        return np.where(horizon > 0, np.clip(alive * total, 0.0, alive), 0.0)
 
     def _draw(self, p: Array, cells: Cells, horizon: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         r, alpha, b, s, beta = p

@@ -82,7 +82,7 @@ class NBDModel(PurchaseModel):
         r, alpha = p
         return np.asarray((r + cells["frequency"]) / (alpha + cells["T"]) * horizon)
 
-    def _tail(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+    def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
         r, alpha = p
         return np.asarray(special.betainc(n, r + cells["frequency"], horizon / (alpha + cells["T"] + horizon)))
 

@@ -324,13 +324,13 @@ class ParetoGGGModel(PurchaseModel):
     def _discounted(self, p: Array, cells: Cells, rate: float, horizon: float | None) -> Array:
         return self._total(p, cells, np.full(len(cells), self._discounted_end(rate, horizon)), rate)
 
-    def _tail(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+    def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
         rows = np.atleast_2d(np.asarray(n, dtype=float))
         value = np.zeros(rows.shape)
-        for where, part in self._parts(cells) if horizon > 0 else ():
-            span = np.full(len(part), float(horizon))
+        for where, part in self._parts(cells):
+            span = np.maximum(horizon[where], 1e-300)
             value[:, where] = self._arrival(p, part, self._about(p, part), span, rows[:, where])
-        return np.minimum(value, self._alive(p, cells)).reshape(np.shape(n))
+        return np.where(horizon > 0, np.minimum(value, self._alive(p, cells)), 0.0).reshape(np.shape(n))
 
     # ---- drawing
 

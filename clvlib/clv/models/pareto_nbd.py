@@ -99,9 +99,10 @@ class ParetoNBDModel(PurchaseModel):
         share *= 1 + since
         share *= weights[:, None]
         total = share.sum(axis=0)
-        empty = total * end <= 0  # T = t_x: no time to leave in
+        mass = total * end * start / (beta + t_x)
+        empty = mass <= 0  # T = t_x: no time to leave in
         share /= np.where(empty, 1.0, total)
-        mass = np.where(empty, 1.0, total * end * start / (beta + t_x))
+        mass = np.where(empty, 1.0, mass)
         rise = self._depth(p, cells, T) - np.log1p((T - t_x) / (beta + t_x))
         return np.where(empty, -np.inf, np.log(s) + rise + np.log(mass)), t_x + start * since, growth, share
 
@@ -219,17 +220,15 @@ class ParetoNBDModel(PurchaseModel):
         span = (beta + cells["T"]) * length * special.exprel(-(s - 1) * length)
         return np.asarray(self._alive(p, cells) * np.minimum(rate * span, rate * horizon))
 
-    def _tail(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+    def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
         # the n-th purchase comes at v, a beta prime (n, r + x) variable in units of α + T, if it is lived to see
         r, alpha, s, beta = p
         k, a, b = r + cells["frequency"], alpha + cells["T"], beta + cells["T"]
         n, k, a, b, alive = np.broadcast_arrays(n, k, a, b, self._alive(p, cells))
-        if horizon <= 0:
-            return np.zeros(n.shape)
         width = 10 * np.sqrt((n + k) / (n * k))
         centre = np.log(n) - np.log(k) + np.log(a)
         low = np.exp(np.maximum(centre - width - 45 / n, -700.0))
-        high = np.exp(np.minimum(centre + width + 45 / k, np.log(horizon)))
+        high = np.exp(np.minimum(centre + width + 45 / k, np.log(np.maximum(horizon, 1e-300))))
         low = np.minimum(low, high)
         least = np.minimum(a, b)
         start, stop = np.log1p(low / least), np.log1p(high / least)
@@ -240,7 +239,7 @@ class ParetoNBDModel(PurchaseModel):
             v = np.maximum(t / a, 1e-300)
             density = constant + (n - 1) * np.log(v) - (n + k) * np.log1p(v) - s * np.log1p(t / b)
             total = total + weight * (stop - start) * (least + t) / a * np.exp(density)
-        return np.clip(alive * total, 0.0, alive)
+        return np.where(horizon > 0, np.clip(alive * total, 0.0, alive), 0.0)
 
     def _draw(self, p: Array, cells: Cells, horizon: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         r, alpha, s, beta = p

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
+from scipy.optimize import elementwise
 
 from clvlib.clv.cells import Cells
 from clvlib.clv.models.base import Border, Estimator, normal_quantile
@@ -36,6 +37,7 @@ RATE_BORDERS = (
 _NODES = 48  # Gauss–Legendre points of a discounting integral
 _EXACT = 24  # counts up to here stand alone in a distribution's grid, larger ones share bins
 _BLOCK = 4096
+_LONGEST_WAIT = 1e6  # times the time scale of a customer: longer than that nobody waits for a purchase
 
 
 class PurchaseModel(Estimator):
@@ -54,7 +56,7 @@ class PurchaseModel(Estimator):
         """Return E[X(T, T + horizon)]."""
 
     @abstractmethod
-    def _tail(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+    def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
         """Return P(X(T, T + horizon) ≥ n) for n ≥ 1; n has the histories on its last axis."""
 
     @abstractmethod
@@ -210,12 +212,51 @@ class PurchaseModel(Estimator):
         if n < 0 or n != int(n):
             raise ParameterError(f"n is a number of purchases; found {n}")
         cells = self._read(summary)
-        return self._series(cells, self._tail_from(cells, horizon, n) - self._tail_from(cells, horizon, n + 1), "n")
+        return self._series(cells, self._count_chance(cells, horizon, n), "count_probability")
 
     def count_probability_new(self, t: float, n: int) -> float:
         """Return P(X(t) = n) of a new customer."""
-        cells = _newcomers(1)
-        return float((self._tail_from(cells, t, n) - self._tail_from(cells, t, n + 1))[0])
+        return float(self._count_chance(_newcomers(1), t, n)[0])
+
+    def next_purchase_probability(self, summary: pd.DataFrame, horizon: float) -> pd.Series:
+        """Return P(the next purchase comes within the horizon | history) per customer.
+
+        As a function of the horizon it is the distribution of the time to the next purchase. It ends below 1: some
+        customers have left, others will leave first.
+
+        Parameters
+        ----------
+        summary : pandas.DataFrame
+            frequency, recency, T by customer_id, in the model's time unit.
+        horizon : float
+            Span after T, in the model's time unit.
+        """
+        _check_horizon(horizon)
+        cells = self._read(summary)
+        chance = self._tail_cells(self._p(), cells, horizon, np.ones(len(cells)))
+        return self._series(cells, chance, "next_purchase_probability")
+
+    def next_purchase_quantile(self, summary: pd.DataFrame, probability: float = 0.5) -> pd.Series:
+        """Return the span after T within which each customer's next purchase comes with the given probability.
+
+        Parameters
+        ----------
+        summary : pandas.DataFrame
+            frequency, recency, T by customer_id, in the model's time unit.
+        probability : float
+            Between 0 and 1.
+
+        Returns
+        -------
+        pandas.Series
+            In the model's time unit; infinite where the next purchase is less likely than that however long one waits:
+            we look a million times as far ahead as customers were observed (BG/BB: 10,000 occasions; covariates that
+            change with time: as far as they are known).
+        """
+        if not 0 < probability < 1:
+            raise ParameterError(f"probability lies between 0 and 1; found {probability}")
+        cells = self._read(summary)
+        return self._series(cells, self._wait(cells, probability), "next_purchase_quantile")
 
     def discounted_expected_purchases(
         self, summary: pd.DataFrame, rate: float, horizon: float | None = None
@@ -305,8 +346,34 @@ class PurchaseModel(Estimator):
         values = np.stack([function(p) for p in self._points()])
         return np.asarray(values.std(axis=0))
 
-    def _tail_from(self, cells: Cells, horizon: float, n: int) -> Array:
-        return self._tail(self._p(), cells, horizon, np.full(len(cells), float(n))) if n > 0 else np.ones(len(cells))
+    def _tail_cells(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+        return self._tail(p, cells, np.full(len(cells), float(horizon)), n)
+
+    def _count_chance(self, cells: Cells, horizon: float, n: int) -> Array:
+        """Return P(X(T, T + horizon) = n)."""
+        levels = np.arange(max(n, 1.0), n + 2)[:, None] * np.ones(len(cells))
+        tail = self._tail_cells(self._p(), cells, horizon, levels)
+        return np.asarray(np.maximum((tail[0] if n > 0 else 1.0) - tail[-1], 0.0))
+
+    def _wait(self, cells: Cells, probability: float) -> Array:
+        """Return the time at which the chance of a purchase reaches the probability, infinite where it never does."""
+        p, pace = self._p(), self._pace(self._p(), cells)
+
+        def excess(y: Array, number: Array) -> Array:
+            which = number.astype(np.intp)
+            return self._tail(p, cells.take(which), pace[which] * np.expm1(y), np.ones(len(which))) - probability
+
+        number, longest = np.arange(float(len(cells))), np.log1p(self._farthest(p, cells) / pace)
+        comes = excess(longest, number) > 0
+        wait = np.full(len(cells), np.inf)
+        if comes.any():
+            found = elementwise.find_root(excess, (np.zeros(comes.sum()), longest[comes]), args=(number[comes],))
+            wait[comes] = pace[comes] * np.expm1(np.asarray(found.x))
+        return wait
+
+    def _farthest(self, p: Array, cells: Cells) -> Array:
+        """Return the longest horizon that makes a difference, or that can be asked for."""
+        return _LONGEST_WAIT * self._pace(p, cells)
 
     def _quantile(self, cells: Cells, horizon: float, probability: float) -> Array:
         """Return the smallest n with P(X ≤ n) ≥ probability, by doubling and bisection on the histories in doubt."""
@@ -317,13 +384,13 @@ class PurchaseModel(Estimator):
         )  # P(X ≤ low) < probability ≤ P(X ≤ high), once found
         todo = np.arange(len(cells))
         while len(todo):
-            over = self._tail(p, cells.take(todo), horizon, high[todo] + 1) > 1 - probability
+            over = self._tail_cells(p, cells.take(todo), horizon, high[todo] + 1) > 1 - probability
             todo = todo[over]
             low[todo], high[todo] = high[todo], 2 * high[todo] + 1
         todo = np.flatnonzero(high - low > 1)
         while len(todo):
             middle = np.floor((low[todo] + high[todo]) / 2)
-            over = self._tail(p, cells.take(todo), horizon, middle + 1) > 1 - probability
+            over = self._tail_cells(p, cells.take(todo), horizon, middle + 1) > 1 - probability
             low[todo[over]], high[todo[~over]] = middle[over], middle[~over]
             todo = todo[high[todo] - low[todo] > 1]
         return high
@@ -337,7 +404,7 @@ class PurchaseModel(Estimator):
             steps = np.unique(np.concatenate([steps, wide]))
         else:
             steps = np.arange(1.0, max(top, 1.0) + 1)
-        tail = self._tail(p, cells, horizon, steps[:, None] * np.ones(len(cells)))
+        tail = self._tail_cells(p, cells, horizon, steps[:, None] * np.ones(len(cells)))
         probability = np.maximum(tail - np.vstack([tail[1:], np.zeros(len(cells))]), 0.0)
         middle = np.append((steps[:-1] + steps[1:] - 1) / 2, steps[-1])
         return middle[:, None], probability

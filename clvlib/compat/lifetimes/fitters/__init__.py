@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from clvlib.clv.models.base import Estimator
-from clvlib.compat.lifetimes.fitters.penalty import Penalty, penalise, ridge
+from clvlib.clv.cells import Cells
+from clvlib.clv.models.base import Estimator, Penalty
+from clvlib.compat.lifetimes.fitters.penalty import ridge
 from clvlib.errors import ParameterError
 
 __all__ = ["BaseFitter", "Values", "elementwise"]
@@ -100,9 +101,9 @@ class BaseFitter:
         penalties = list(penalties)
         if self.penalizer_coef:
             penalties.append(ridge(self.penalizer_coef, per_customer=self._per_customer))
-        if penalties:
-            penalise(model, penalties)
+        model._penalties = penalties  # noqa: SLF001 - their form is not that of a prior
         model.fit(summary)
+        cells = model._usable(Cells.read(summary, model._columns))  # noqa: SLF001
         names = list(self._letters)
         unit = np.array([1.0 / self._scale if name in self._times else 1.0 for name in names])
         covariance = model.covariance_.to_numpy() * np.outer(unit, unit)
@@ -116,7 +117,8 @@ class BaseFitter:
             }
         )
         share = model.n_customers_ if self._per_customer else 1.0
-        self._negative_log_likelihood_ = -model.log_likelihood_ / share
+        taken = sum(penalty(np.log(model.params_.to_numpy()), cells)[0] for penalty in penalties)
+        self._negative_log_likelihood_ = (taken - model.log_likelihood_) / share
         self.data = data if index is None else data.set_axis(np.asarray(index), axis=0)
         self._offer()
 

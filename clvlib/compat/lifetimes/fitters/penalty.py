@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from clvlib.clv.cells import Cells
-from clvlib.clv.models.base import Estimator
+from clvlib.clv.models.base import Penalty
 from clvlib.clv.optimise import Derivatives
 
-__all__ = ["Penalty", "penalise", "ridge", "wall"]
+__all__ = ["ridge", "wall"]
 
 Array = NDArray[np.float64]
-Penalty = Callable[[Array, Cells], Derivatives]
 
 
 def ridge(coefficient: float, *, per_customer: bool) -> Penalty:
@@ -39,22 +35,3 @@ def wall(position: int) -> Penalty:
         return steepness * inside**2, slope, bend
 
     return penalty
-
-
-def penalise(model: Estimator, penalties: list[Penalty]) -> None:
-    """Make an unfitted model fit its log-likelihood less the penalties."""
-    plain = model._objective  # noqa: SLF001 - the models' machinery, until it takes penalties itself
-
-    def objective(cells: Cells) -> Any:
-        evaluate = plain(cells)
-
-        def lowered(theta: Array) -> Derivatives:
-            parts = [penalty(theta, cells) for penalty in penalties]
-            value, gradient, hessian = evaluate(theta)
-            for v, g, h in parts:
-                value, gradient, hessian = value - v, gradient - g, hessian - h
-            return value, gradient, hessian
-
-        return lowered
-
-    model._objective = objective  # type: ignore[method-assign]  # noqa: SLF001
