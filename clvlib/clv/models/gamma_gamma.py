@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -44,9 +45,9 @@ class GammaGammaModel(Estimator):
     {'1': 24.7, '3': 35.2}
     """
 
-    _names = ("p", "q", "gamma")
+    _names: ClassVar[tuple[str, ...]] = ("p", "q", "gamma")
     _columns = ("frequency", "monetary_value")
-    _borders = (
+    _borders: ClassVar[tuple[Border, ...]] = (
         Border({"p": 1, "gamma": -1}, "each customer spends the same every time; the observed mean suffices"),
         Border({"p": 1}, "each customer spends the same every time; the observed mean suffices"),
         Border({"q": 1, "gamma": 1}, "all customers spend alike; one gamma distribution of spend suffices"),
