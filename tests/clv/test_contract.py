@@ -20,7 +20,6 @@ from clvlib.clv.models.beta_geo_beta_binom import BetaGeoBetaBinomModel
 from clvlib.clv.models.beta_geo_cnbd_k import BetaGeoCNBDkModel, ModifiedBetaGeoCNBDkModel
 from clvlib.clv.models.correlated_pareto_nbd import CorrelatedParetoNBDModel
 from clvlib.clv.models.dependent_gamma_gamma import DependentGammaGammaModel
-from clvlib.clv.models.dependent_gamma_gamma import DependentGammaGammaModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.gamma_gompertz_nbd import GammaGompertzNBDModel
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
@@ -85,7 +84,6 @@ def customers(cls, n=1500, seed=1) -> pd.DataFrame:
         frame["recency"] = np.floor(frame["recency"] * 7) / 7
     shape = rng.gamma(6.0 * np.maximum(frame["frequency"], 1))
     mean = shape / rng.gamma(4.0, 1 / 15.0, n) / np.maximum(frame["frequency"], 1)
-    mean = mean * SPEND.get(cls, {}).get("d", 1.0) ** np.log2(np.maximum(frame["frequency"], 1))
     mean = mean * SPEND.get(cls, {}).get("d", 1.0) ** np.log2(np.maximum(frame["frequency"], 1))
     frame["monetary_value"] = np.where(frame["frequency"] > 0, mean, 0.0)
     return frame
