@@ -33,7 +33,7 @@ _PUBLIC = {
     "DependentGammaGammaModel": "clvlib.clv.models.dependent_gamma_gamma",
     "CovariateModel": "clvlib.clv.models.covariates",
     "DynamicCovariateModel": "clvlib.clv.models.dynamic_covariates",
-    "add_covariates": "clvlib.clv.models.encoding",
+    "add_covariates": "clvlib.data.covariates",
     "LifetimeValue": "clvlib.clv.value",
     "backtest": "clvlib.clv.backtest",
     "bridge": "clvlib.clv.bridge",

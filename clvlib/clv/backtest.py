@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clvlib.clv.cells import Cells
 from clvlib.clv.leaderboard import FINE, GROUPS, PIT_BINS, Score, leaderboard, sentence
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
@@ -24,6 +23,7 @@ from clvlib.clv.models.pareto_nbd import ParetoNBDModel
 from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.clv.scores import Tail, count_scores, gains, gini, pit_shares, poisson_tail
 from clvlib.data.calendar import as_date
+from clvlib.data.engine import Table
 from clvlib.data.summary import Collapse, Unit
 from clvlib.errors import ConvergenceWarning, EmptyDataError, ParameterError, ThinDataWarning
 from clvlib.result import Result
@@ -111,6 +111,7 @@ class _Origin(NamedTuple):
 
     day: dt.date
     known: pd.DataFrame
+    orders: Table | None  # where a model wants them
     actual: NDArray[np.int64]
     money: Array
     duration: float
@@ -197,8 +198,12 @@ def backtest(
 
     Notes
     -----
-    Nothing after an origin reaches a model, with one exception: refunds are netted against their order whenever they
-    came, so an order that was refunded after the origin is not a purchase before it either.
+    Models are fitted on what they ask for: those of regular buying with ``litt``, :class:`CovariateModel` with its
+    columns of the table customers, :class:`DynamicCovariateModel` with the orders.
+
+    Nothing after an origin reaches a model, with two exceptions. The table customers says what it says today, so that
+    covariates which change (a tier, a city) may tell of later days. And refunds are netted against their order whenever
+    they came, so an order that was refunded after the origin is not a purchase before it either.
 
     Three baselines always take part. ``last_period`` repeats the repeat purchases (and the money) of the equally long
     period before the origin. ``average_rate`` takes frequency / T times the horizon, times average spend. Both forecast
@@ -230,7 +235,7 @@ def backtest(
     fits: dict[dt.date, dict[str, PurchaseModel]] = {}
     troubles: dict[str, list[str]] = {}
     for day in _origins(shop, origins, days, as_of):
-        origin = _at(shop, day, days, unit, collapse)
+        origin = _at(shop, day, days, unit, collapse, list(contestants.values()))
         fits[day] = {name: _fitted(name, model, origin, troubles) for name, model in contestants.items()}
         spender = None if spend is None else _fitted("spend model", spend, origin, troubles)
         for name, forecast in _forecasts(origin, fits[day], spender):
@@ -341,9 +346,17 @@ def _sundays(first: dt.date, until: dt.date, count: int, days: int) -> list[dt.d
 # ---- one origin
 
 
-def _at(shop: Any, day: dt.date, days: int, unit: Unit, collapse: Collapse) -> _Origin:
+def _at(shop: Any, day: dt.date, days: int, unit: Unit, collapse: Collapse, models: Sequence[PurchaseModel]) -> _Origin:
     """Summarise what was known on a day, what came, and what the period before had held."""
-    known, later = shop.calibration_holdout(day, day + dt.timedelta(days=days), unit, collapse)
+    asked = dict.fromkeys(column for model in models for column in model._covariate_columns)
+    known, later = shop.calibration_holdout(
+        day,
+        day + dt.timedelta(days=days),
+        unit,
+        collapse,
+        litt=any(model._wants_litt for model in models),
+        covariates=list(asked),
+    )
     if not known["frequency"].sum() > 0:
         raise EmptyDataError(
             f"origin {day}: none of {len(known):,} customers had bought twice by then, so there is nothing to learn "
@@ -360,6 +373,7 @@ def _at(shop: Any, day: dt.date, days: int, unit: Unit, collapse: Collapse) -> _
     return _Origin(
         day=day,
         known=known,
+        orders=shop.table("orders") if any(model._wants_orders for model in models) else None,
         actual=actual,
         money=actual * later["monetary_value_holdout"].to_numpy(dtype=float),
         duration=float(later["duration_holdout"].iloc[0]),
@@ -371,24 +385,16 @@ def _at(shop: Any, day: dt.date, days: int, unit: Unit, collapse: Collapse) -> _
 
 def _fitted(name: str, model: Any, origin: _Origin, troubles: dict[str, list[str]]) -> Any:
     """Fit a fresh copy on what was known, and note what the fit complains of."""
-    summary = _histories(origin.known, model._columns)[0] if isinstance(model, PurchaseModel) else origin.known
+    orders = [origin.orders] if getattr(model, "_wants_orders", False) else []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        fitted = type(model)(**model.get_params()).fit(summary)
+        fitted = type(model)(**model.get_params()).fit(origin.known, *orders)
     for warning in caught:
         if issubclass(warning.category, ConvergenceWarning):
             troubles.setdefault(name, []).append(f"origin {origin.day}: {warning.message}")
         else:
             warnings.warn(warning.message, warning.category, stacklevel=3)
     return fitted
-
-
-def _histories(known: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, NDArray[np.intp]]:
-    """Return the distinct histories with their customers in ``n``, and the history of each customer."""
-    cells = Cells.read(known, columns)
-    frame = pd.DataFrame({**cells.columns, "n": cells.weight})
-    frame.attrs = dict(known.attrs)
-    return frame, cells.inverse
 
 
 def _forecasts(
@@ -411,15 +417,14 @@ def _rule(mean: Array, money: Array | None, least: Array) -> _Forecast:
 
 
 def _model(model: PurchaseModel, origin: _Origin, spend: Array | None) -> _Forecast:
-    histories, case = _histories(origin.known, model._columns)
-    cells, p, horizon = model._read(histories), model._p(), origin.duration
-    mean = np.asarray(model.expected_purchases(histories, horizon), dtype=float)[case]
+    cells, p, horizon = model._read(origin.known), model._p(), origin.duration
+    mean = cells.expand(model._expected_cells(p, cells, horizon))
 
     def tail(where: NDArray[np.intp], n: Array) -> Array:
         return np.asarray(model._tail_cells(p, cells.take(where), horizon, n))
 
     money = None if spend is None else mean * spend
-    return _Forecast(mean, tail, cells.inverse[case], money, len(model._names), model.converged_)
+    return _Forecast(mean, tail, cells.inverse, money, len(model._names), model.converged_)
 
 
 def _score(forecast: _Forecast, origin: _Origin) -> Score:

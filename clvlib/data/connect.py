@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from clvlib.data import datasets, summary
 from clvlib.data.calendar import Week, as_date
 from clvlib.data.config import Config, TableConfig, parse_config, read_config
 from clvlib.data.contract import CONTRACT
+from clvlib.data.covariates import add_covariates
 from clvlib.data.engine import DuckDBEngine, Table, identifier, literal
 from clvlib.data.prepare import prepare
 from clvlib.data.quality import Quality, read_quality
@@ -126,13 +127,23 @@ class Shop:
         *,
         compressed: bool = False,
         litt: bool = False,
+        covariates: Sequence[str] = (),
     ) -> pd.DataFrame:
-        """Return frequency, recency, T and monetary_value per customer.
+        """Return frequency, recency, T and monetary_value per customer, and columns of the table customers.
 
-        See :func:`clvlib.data.summary.customer_summary`; without ``as_of``, up to the last day of the data.
+        See :func:`clvlib.data.summary.customer_summary`; without ``as_of``, up to the last day of the data. Text that
+        is not known of a customer in ``covariates`` is "unknown".
         """
+        if compressed and covariates:
+            raise ParameterError(
+                "covariates are of customers, and a compressed summary has none; ask without compressed"
+            )
         until = self.data_until if as_of is None else as_of
-        return summary.customer_summary(self.table("orders"), until, unit, collapse, compressed=compressed, litt=litt)
+        found = summary.customer_summary(self.table("orders"), until, unit, collapse, compressed=compressed, litt=litt)
+        return self._with_covariates(found, covariates)
+
+    def _with_covariates(self, found: pd.DataFrame, covariates: Sequence[str]) -> pd.DataFrame:
+        return add_covariates(found, self.table("customers"), covariates) if len(covariates) else found
 
     def calibration_holdout(
         self,
@@ -140,13 +151,18 @@ class Shop:
         as_of: str | dt.date | None = None,
         unit: summary.Unit = "W",
         collapse: summary.Collapse = "D",
+        *,
+        litt: bool = False,
+        covariates: Sequence[str] = (),
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the summary up to ``split`` and what came after.
 
         See :func:`clvlib.data.summary.calibration_holdout`; without ``as_of``, up to the last day of the data.
+        ``covariates`` are as in :meth:`customer_summary`.
         """
         until = self.data_until if as_of is None else as_of
-        return summary.calibration_holdout(self.table("orders"), split, until, unit, collapse)
+        known, later = summary.calibration_holdout(self.table("orders"), split, until, unit, collapse, litt=litt)
+        return self._with_covariates(known, covariates), later
 
     def _days(self, table: str, column: str) -> tuple[dt.date, dt.date]:
         day = f"CAST({column} AS DATE)"

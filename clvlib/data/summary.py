@@ -162,6 +162,8 @@ def calibration_holdout(
     as_of: str | dt.date,
     unit: Unit = "W",
     collapse: Collapse = "D",
+    *,
+    litt: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Summarise purchases up to ``split``, and what the same customers did from the next day to ``as_of``.
 
@@ -173,7 +175,7 @@ def calibration_holdout(
         Last day of the calibration period.
     as_of : str or datetime.date
         Last day of the holdout period.
-    unit, collapse : str
+    unit, collapse, litt
         As for :func:`customer_summary`.
 
     Returns
@@ -194,7 +196,7 @@ def calibration_holdout(
         raise ParameterError(f"split ({last}) must lie before as_of ({end})")
     if _period_of(last, collapse) == _period_of(last + dt.timedelta(days=1), collapse):
         raise ParameterError(f"split ({last}) cuts a period of collapse={collapse!r}; choose the last day of one")
-    calibration = customer_summary(orders, last, unit, collapse)
+    calibration = customer_summary(orders, last, unit, collapse, litt=litt)
     frame = orders.query(
         "SELECT customer_id, COUNT(*) AS frequency_holdout, "
         "CAST(SUM(amount) AS DOUBLE) / COUNT(*) AS monetary_value_holdout FROM ("

@@ -198,7 +198,7 @@ def test_the_model_that_made_the_customers_wins_and_is_calibrated():
     class Simulated:
         data_until, date_range = dt.date(2026, 1, 1), (dt.date(2024, 1, 1), dt.date(2026, 1, 1))
 
-        def calibration_holdout(self, *_):
+        def calibration_holdout(self, *_, **__):
             known = true.simulate(8000, np.tile([10.0, 20.0, 30.0, 40.0], 2000), seed=1).assign(monetary_value=1.0)
             later = pd.DataFrame({"frequency_holdout": true.simulate_future(known, 13.0, seed=2).astype(int)})
             return known, later.assign(monetary_value_holdout=1.0, duration_holdout=13.0)
@@ -224,7 +224,7 @@ def test_a_customer_seen_at_several_origins_counts_as_one_for_chance():
     class Simulated:  # everybody does the same again at each origin, so four origins tell no more than one
         data_until, date_range = dt.date(2026, 1, 1), (dt.date(2024, 1, 1), dt.date(2026, 1, 1))
 
-        def calibration_holdout(self, *_):
+        def calibration_holdout(self, *_, **__):
             return known, later.assign(monetary_value_holdout=1.0, duration_holdout=13.0)
 
         def customer_summary(self, *_):
@@ -243,7 +243,7 @@ def test_where_nobody_leaves_the_simple_model_is_chosen():
     class Simulated:
         data_until, date_range = dt.date(2026, 1, 1), (dt.date(2024, 1, 1), dt.date(2026, 1, 1))
 
-        def calibration_holdout(self, *_):
+        def calibration_holdout(self, *_, **__):
             known = true.simulate(4000, np.tile([10.0, 40.0], 2000), seed=1).assign(monetary_value=1.0)
             later = pd.DataFrame({"frequency_holdout": true.simulate_future(known, 13.0, seed=2).astype(int)})
             return known, later.assign(monetary_value_holdout=1.0, duration_holdout=13.0)

@@ -14,11 +14,11 @@ import clvlib as clv
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.beta_geo_cnbd_k import BetaGeoCNBDkModel
 from clvlib.clv.models.covariates import CovariateModel
-from clvlib.clv.models.encoding import add_covariates
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
 from clvlib.clv.models.nbd import NBDModel
 from clvlib.clv.models.pareto_nbd import ParetoNBDModel
+from clvlib.data.covariates import add_covariates
 from clvlib.errors import ConvergenceWarning, DataError, MissingColumnError, ParameterError
 from tests.clv import conftest, oracles
 from tests.clv import test_contract as contract
@@ -322,20 +322,6 @@ def test_lifetime_value_takes_it():
     )
 
 
-class _ShopWithCovariates:
-    """What a backtest asks of a shop, its summaries with what is known of customers."""
-
-    def __init__(self, shop, known, columns):
-        self._shop, self._known, self._columns = shop, known, columns
-
-    def __getattr__(self, name):
-        return getattr(self._shop, name)
-
-    def calibration_holdout(self, *arguments, **named):
-        calibration, holdout = self._shop.calibration_holdout(*arguments, **named)
-        return add_covariates(calibration, self._known, self._columns), holdout
-
-
 def apparel() -> tuple[pd.DataFrame, pd.DataFrame]:
     folder = shared_data("apparel")
     orders = pd.read_csv(folder / "clvtools_apparelTrans.csv", dtype={"Id": str}, parse_dates=["Date"])
@@ -380,16 +366,35 @@ def optimum_without_derivatives(model: CovariateModel, cells) -> float:
     return -float(found.fun)
 
 
-def test_backtest_takes_it_where_the_summary_has_the_columns():
+def test_a_backtest_asks_the_shop_for_what_models_want():
     orders, known = apparel()
     orders = orders.rename(columns={"date": "ordered_at"})
-    shop = _ShopWithCovariates(clv.connect({"orders": orders}), known, ["Gender", "Channel"])
-    models = {"plain": ModifiedBetaGeoModel(), "known": CovariateModel("ModifiedBetaGeoModel", ["Channel"], ["Gender"])}
+    known = known.rename(columns={"Gender": "gender", "Channel": "channel"}).astype(str)
+    shop = clv.connect({"orders": orders, "customers": known})
+    seasons = pd.DataFrame({"start": pd.date_range("2005-01-01", "2011-01-01", freq="QS")})
+    seasons["holiday"] = (seasons["start"].dt.quarter == 4).astype(int)
+    models = {
+        "plain": ModifiedBetaGeoModel(),
+        "known": CovariateModel("ModifiedBetaGeoModel", ["channel"], ["gender"]),
+        "season": clv.DynamicCovariateModel("ModifiedBetaGeoModel", seasons),
+        "regular": clv.ModifiedBetaGeoCNBDkModel(k=2),
+    }
+    split = "2006-12-31"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # thin data are said in words
-        result = clv.backtest(shop, models, ["2006-12-31"], 52, draws=200)
-    assert result.table.loc["known", "parameters"] == 6
+        result = clv.backtest(shop, models, [split], 52, draws=200)
+    assert result.table["parameters"][["known", "season"]].to_list() == [6, 5]
     assert result.table.loc["known", "log_score"] > result.table.loc["NBDModel", "log_score"]
+    summary = shop.customer_summary(split, litt=True, covariates=["gender", "channel"])
+    fits = result.fits[dt.date(2006, 12, 31)]
+    for name, model in models.items():
+        extra = [shop.table("orders")] if name == "season" else []
+        again = type(model)(**model.get_params()).fit(summary, *extra)
+        pd.testing.assert_series_equal(fits[name].params_, again.params_, rtol=1e-9)
+        assert fits[name].log_likelihood_ == pytest.approx(again.log_likelihood_, abs=1e-6)
+        assert result.table.loc[name, "forecast"] == pytest.approx(again.expected_purchases(summary, 52).sum())
+    with pytest.raises(ParameterError, match="compressed"):
+        shop.customer_summary(split, compressed=True, covariates=["gender"])
 
 
 # ---- what is refused

@@ -78,6 +78,7 @@ class BetaGeoCNBDkModel(BetaGeoModel):
     3 {'1': 0.92, '2': 0.49}
     """
 
+    _wants_litt = True
     k_: int
     k_log_likelihoods_: list[float]
 

@@ -228,9 +228,12 @@ class CovariateModel(WithCovariates):
         return {"purchase": list(self.purchase), "dropout": list(self.dropout)}
 
     @property
+    def _covariate_columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*self.purchase, *self.dropout]))
+
+    @property
     def _columns(self) -> tuple[str, ...]:  # type: ignore[override]
-        own = dict.fromkeys([*self.purchase, *self.dropout])
-        return (*PurchaseModel._columns, *own)
+        return (*PurchaseModel._columns, *self._covariate_columns)
 
     def fit(self, summary: pd.DataFrame) -> Self:
         """Estimate the parameters by maximum likelihood.
@@ -257,7 +260,7 @@ class CovariateModel(WithCovariates):
         """
         self._check_choice()
         plain = Cells.read(summary, PurchaseModel._columns)
-        columns = self._columns[len(PurchaseModel._columns) :]
+        columns = self._covariate_columns
         self.encoding_ = learn_encoding(summary, columns, plain.rows, self.encoding or {})
         frame, numbers = self._coded(summary)
         cells = self._with_numbers(Cells.read(frame, self._columns), numbers)
@@ -473,7 +476,7 @@ class CovariateModel(WithCovariates):
             raise ParameterError(f"covariates describe {len(covariates):,} customers, n asks for {n:,}")
         index = pd.Index([str(i) for i in range(n)], name="customer_id")
         frame = pd.DataFrame({"frequency": 0.0, "recency": 0.0, "T": 0.0}, index=index)
-        own = covariates.set_axis(index)[list(self._columns[len(PurchaseModel._columns) :])]
+        own = covariates.set_axis(index)[list(self._covariate_columns)]
         frame = pd.concat([frame, own], axis=1)
         frame["T"] = np.broadcast_to(np.asarray(T, dtype=float), (n,))
         new = self._read(frame.assign(T=0.0))

@@ -86,6 +86,7 @@ class DynamicCovariateModel(WithCovariates):
     {'1': 0.99}
     """
 
+    _wants_orders = True
     _built: tuple[Any, Any, Tracks] | None = None
     as_of_: str
 

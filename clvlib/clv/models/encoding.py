@@ -1,4 +1,4 @@
-"""How columns of text and numbers become covariates, and how they come to a summary."""
+"""How columns of text and numbers become covariates."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clvlib.data.engine import Table, as_table, identifier
 from clvlib.errors import DataError, MissingColumnError, ParameterError
 
-__all__ = ["Encoding", "add_covariates", "encode", "learn_encoding", "list_of"]
+__all__ = ["Encoding", "encode", "learn_encoding", "list_of"]
 
 Array = NDArray[np.float64]
 Encoding = dict[str, list[Any]]
@@ -72,8 +71,8 @@ def _values(frame: pd.DataFrame, column: str) -> NDArray[Any]:
     """Return a column as floats, or as objects where it holds text; nothing may be missing."""
     if column not in frame:
         raise MissingColumnError(
-            f"the covariate {column} is not among the columns {list_of(frame.columns)}; clv.add_covariates(summary, "
-            f"shop.table('customers'), [{column!r}]) joins it"
+            f"the covariate {column} is not among the columns {list_of(frame.columns)}; shop.customer_summary("
+            f"covariates=[{column!r}]) joins it from the table customers"
         )
     series = frame[column]
     number = pd.api.types.is_numeric_dtype(series)  # truth values are numbers too
@@ -94,51 +93,3 @@ def _refuse(bad: NDArray[np.bool_], values: NDArray[Any], column: str, index: pd
 def list_of(names: Any) -> str:
     """Return names for a message."""
     return ", ".join(map(str, names))
-
-
-def add_covariates(
-    summary: pd.DataFrame, customers: pd.DataFrame | Table, columns: Sequence[str], missing: str = "unknown"
-) -> pd.DataFrame:
-    """Join what is known of customers to their summary.
-
-    Parameters
-    ----------
-    summary : pandas.DataFrame
-        By customer_id.
-    customers : pandas.DataFrame or Table
-        With ``customer_id`` and the columns, such as ``shop.table("customers")``.
-    columns : sequence of str
-        What to join.
-    missing : str
-        The level of customers of whom a text column says nothing. Numbers that are missing stay missing.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The summary with the columns added.
-
-    Raises
-    ------
-    MissingColumnError, DataError
-        A column is absent, or a customer has several rows.
-
-    Examples
-    --------
-    >>> summary = pd.DataFrame({"frequency": [2, 0]}, index=pd.Index(["a", "b"], name="customer_id"))
-    >>> add_covariates(summary, pd.DataFrame({"customer_id": ["a"], "gender": ["f"]}), ["gender"])["gender"].to_dict()
-    {'a': 'f', 'b': 'unknown'}
-    """
-    table = as_table(customers, "customers", "customer_id", *columns)
-    known = table.query(f"SELECT customer_id, {', '.join(map(identifier, columns))} FROM {{t}}").set_index(
-        "customer_id"
-    )
-    if known.index.has_duplicates:
-        twice = known.index[known.index.duplicated()][0]
-        raise DataError(f"customers: {twice!r} has several rows; keep one per customer")
-    found = known.reindex(summary.index)
-    for column in columns:
-        if not pd.api.types.is_numeric_dtype(found[column]):
-            found[column] = found[column].astype(object).where(found[column].notna(), missing)
-    joined = summary.assign(**{column: found[column] for column in columns})
-    joined.attrs = dict(summary.attrs)
-    return joined

@@ -70,6 +70,7 @@ class ParetoGGGModel(PurchaseModel):
     {'1': 0.97, '2': 0.02}
     """
 
+    _wants_litt = True
     _names = ("r", "alpha", "s", "beta", "t", "gamma")
     _borders = (
         Border({"t": 1, "gamma": 1}, "all customers buy equally regularly; BG/CNBD-k (BetaGeoCNBDkModel) may suffice"),

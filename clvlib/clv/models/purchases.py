@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,13 @@ class PurchaseModel(Estimator):
     """Base of the models of purchasing and dropout."""
 
     _columns = ("frequency", "recency", "T")
+    _wants_litt: ClassVar[bool] = False  # whether a summary with the column litt tells the model more
+    _wants_orders: ClassVar[bool] = False  # whether it is fitted with the orders behind the summary
+
+    @property
+    def _covariate_columns(self) -> tuple[str, ...]:
+        """Return what a summary must have besides a history."""
+        return ()
 
     # ---- what a model file provides, all for parameters p and one value per history
 
