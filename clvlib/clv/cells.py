@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,9 @@ PERIODS_PER_YEAR = {"h": 8766.0, "D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1
 
 _COUNTS = {"frequency"}
 _FEW = 50_000  # below, reducing to distinct histories costs nothing worth saving
-_DEGREES = 16
+_ROOM = 4  # whole numbers below so many times the rows are counted, not sorted
+_FINE = 0.2  # share of different values from which a column is taken for continuous
+_DEGREES = 16  # Chebyshev nodes between two powers of 2
 _SLACK = 1e-9  # recency may exceed T by rounding
 
 
@@ -99,13 +102,7 @@ class Cells:
 
         What depends on the frequency alone is worth computing once per frequency, not once per history.
         """
-        x = self["frequency"]
-        if x.max(initial=0.0) < 4 * len(x):  # counting is ten times faster than sorting
-            count = x.astype(np.intp)
-            seen = np.bincount(count) > 0
-            levels, code = np.flatnonzero(seen).astype(float), (np.cumsum(seen) - 1)[count]
-        else:
-            levels, code = np.unique(x, return_inverse=True)
+        levels, code = _levels(self["frequency"])
         return levels, code, np.bincount(code, weights=self.weight).astype(float)
 
     def take(self, where: NDArray[np.intp] | slice) -> Cells:
@@ -148,7 +145,9 @@ class Cells:
         lasting = np.ones(len(self), dtype=bool)
         lasting[lone[many[exponent - least]]] = False
         kept = np.flatnonzero(lasting)
-        kept = kept[np.argsort(self.histogram[1][kept].astype(np.int32), kind="stable")]  # blocks then have few x each
+        levels, code, _ = self.histogram
+        short = code[kept].astype(np.min_scalar_type(len(levels)))  # sorted by radix
+        kept = kept[np.argsort(short, kind="stable")]  # blocks then have few x each
         node = np.cos(np.pi * (np.arange(_DEGREES) + 0.5) / _DEGREES)
         times, weights = [T[kept]], [self.weight[kept]]
         for number in np.flatnonzero(many) + least:
@@ -173,7 +172,7 @@ class Cells:
     def read(cls, summary: pd.DataFrame, names: Sequence[str]) -> Cells:
         """Check a summary and reduce it to its distinct histories, in an order that its rows do not decide.
 
-        A large summary whose times are continuous is left as it is: there is nothing to reduce.
+        A large summary whose times or amounts are continuous is left as it is: there is nothing to reduce.
 
         Parameters
         ----------
@@ -195,9 +194,9 @@ class Cells:
             raise EmptyDataError("the summary's column n adds up to no customer at all")
         if _is_continuous(values):
             return cls(values, rows, summary.index, np.arange(len(rows)), rows)
-        first, inverse = _distinct(list(values.values()))
-        weight = np.bincount(inverse, weights=rows, minlength=len(first)).astype(float)
-        return cls({name: v[first] for name, v in values.items()}, weight, summary.index, inverse, rows)
+        row, inverse = _distinct(list(values.values()))
+        weight = np.bincount(inverse, weights=rows).astype(float)
+        return cls({name: v[row] for name, v in values.items()}, weight, summary.index, inverse, rows)
 
 
 def _moved(z: Array, weight: Array, node: Array) -> Array:
@@ -214,24 +213,41 @@ def _moved(z: Array, weight: Array, node: Array) -> Array:
 
 
 def _is_continuous(values: Mapping[str, Array]) -> bool:
-    """Whether times are so fine that nearly every history is its own, and reducing them would cost and not save."""
-    if "T" not in values or len(values["T"]) < _FEW:
-        return False
-    some = values["T"][:: len(values["T"]) // _FEW]
-    return len(pd.unique(some)) > 0.5 * len(some)
+    """Whether times or amounts are so fine that most histories are their own: reducing them would cost, not save."""
+    measured = [column for name, column in values.items() if name not in _COUNTS and len(column) >= _FEW]
+    return any(len(pd.unique(column[:: len(column) // _FEW])) > _FINE * _FEW for column in measured)
 
 
-def _distinct(arrays: list[Array]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the first row of each distinct combination, in sorted order, and the combination of every row."""
-    codes = np.zeros(len(arrays[0]), dtype=np.int64)
-    for values in arrays:
-        code, levels = pd.factorize(values)
-        codes, _ = pd.factorize(codes * len(levels) + code)
-    found, first = np.unique(codes, return_index=True)
-    order = np.lexsort([values[first] for values in reversed(arrays)])
-    rank = np.empty(len(found), dtype=np.intp)
-    rank[order] = np.arange(len(found))
-    return first[order], rank[codes]
+def _levels(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Return the distinct values, none of them below 0, in order, and the position of each value among them."""
+    top = values.max(initial=0)
+    if top < _ROOM * len(values) and (np.floor(values) == values).all():  # counting is ten times faster than sorting
+        code = values.astype(np.intp)
+        seen = np.zeros(int(top) + 1, dtype=bool)
+        seen[code] = True
+        found = place = np.flatnonzero(seen)
+    else:
+        code, found = pd.factorize(values)
+        place = np.argsort(found)
+        found = found[place]
+    rank = np.empty(place.max() + 1, dtype=np.intp)
+    rank[place] = np.arange(len(place))
+    return found.astype(values.dtype), rank[code]
+
+
+def _distinct(columns: Sequence[Array]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return a row of each distinct combination, in sorted order, and the combination of every row."""
+    codes, size = np.zeros(len(columns[0]), dtype=np.intp), 1
+    for values in columns:
+        if size > _ROOM * len(codes):  # products of numbers of levels stay far below 2^63
+            found, codes = _levels(codes)
+            size = len(found)
+        levels, code = _levels(values)
+        codes, size = codes * len(levels) + code, size * len(levels)
+    found, codes = _levels(codes)
+    row = np.empty(len(found), dtype=np.intp)
+    row[codes] = np.arange(len(codes))
+    return row, codes
 
 
 def _check_frame(summary: pd.DataFrame, names: Sequence[str]) -> None:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Derivatives", "Optimum", "central_hessian", "flat_direction", "maximise", "newton"]
+__all__ = ["Derivatives", "Objective", "Optimum", "central_hessian", "flat_direction", "maximise", "newton"]
 
 Array = NDArray[np.float64]
 Derivatives = tuple[float, Array, Array]
 Objective = Callable[[Array], Derivatives]
 
+_NEAR = 1e-12  # of the log-likelihood: a step that promises less gain is the last
+_DRIFT = 0.1  # a shorter way along a ridge is rounding, no drift
 _FLAT = 0.04  # curvature below this: one standard error spans a factor e^5, the data do not hold the direction
 
 
@@ -30,8 +32,8 @@ class Optimum:
     settled : bool
         The gain that a further Newton step promises is negligible.
     flat : array or None
-        Unit vector of the direction that the data do not hold, pointing the way the search was drifting; None when the
-        optimum is a proper one.
+        Unit vector of the direction that the data do not hold, pointing the way the search was drifting, or naming the
+        parameters when it drifted nowhere; None when the optimum is a proper one.
     """
 
     theta: Array
@@ -76,7 +78,7 @@ def newton(objective: Objective, start: Array, lower: Array, upper: Array, passe
         step = trial - theta
         promised = float(gradient @ step + 0.5 * step @ hessian @ step)
         small = 1e-9 + 1e-14 * abs(value)
-        if abs(float(gradient @ step)) < small:
+        if abs(float(gradient @ step)) < small + _NEAR * abs(value):
             settled = True
             break
         new = objective(trial)
@@ -89,7 +91,10 @@ def newton(objective: Objective, start: Array, lower: Array, upper: Array, passe
         if gain > 0.75 * promised:
             radius = min(8.0, max(radius, 2.0 * float(np.linalg.norm(step))))
         theta, (value, gradient, hessian) = trial, new
-    return Optimum(theta, value, gradient, hessian, settled, flat_direction(theta, start, hessian, lower, upper))
+    flat = flat_direction(theta, start, hessian, lower, upper)
+    if settled and flat is None:  # the last step is so short that the quadratic is exact: no need to look
+        theta, value, gradient = trial, value + promised, gradient + hessian @ step
+    return Optimum(theta, value, gradient, hessian, settled, flat)
 
 
 def _newton_step(theta: Array, gradient: Array, hessian: Array, lower: Array, upper: Array) -> Array:
@@ -118,7 +123,9 @@ def flat_direction(theta: Array, start: Array, hessian: Array, lower: Array, upp
     plane = vectors[:, values < _FLAT]
     drift = plane @ (plane.T @ (theta - start))  # how far the search went where nothing held it
     length = float(np.linalg.norm(drift))
-    return np.asarray(drift / length if length > 1e-6 else vectors[:, 0])
+    if length > _DRIFT:
+        return np.asarray(drift / length)
+    return np.asarray(np.sqrt((plane**2).mean(axis=1)))  # a ridge: all that the data do not hold
 
 
 def maximise(
