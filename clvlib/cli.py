@@ -1,4 +1,4 @@
-"""The command ``clvlib``: report, check, score, sample.
+"""The command ``clvlib``: report, check, score, sample, ledger.
 
 Exit status: 0 all is well; 1 the work was done and something in it is not (a failed chapter, rows that break the
 contract); 2 it could not be done, for the reason that one line on standard error states.
@@ -132,6 +132,17 @@ def _sample(args: argparse.Namespace) -> int:
     return 0
 
 
+def _ledger(args: argparse.Namespace) -> int:
+    from clvlib.report.ledger import backup, restore
+
+    action = backup if args.action == "backup" else restore
+    action(args.out, args.file, lambda line: print(line, file=sys.stderr))
+    print(
+        f"the ledger of {_near(args.out)} {'is backed up in' if action is backup else 'was restored from'} {args.file}"
+    )
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="clvlib", description="Customer value for teams that sell by livestream.")
     parser.add_argument("--version", action="version", version=f"clvlib {clv.__version__}")
@@ -174,6 +185,11 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--customers", type=int, default=3000, help="(default: %(default)s)")
     sample.add_argument("--weeks", type=int, default=40, help="(default: %(default)s)")
     sample.add_argument("--seed", type=int, default=53, help="(default: %(default)s)")
+
+    ledger = command("ledger", _ledger, "back up, or restore, what the reports remember")
+    ledger.add_argument("action", choices=["backup", "restore"])
+    ledger.add_argument("file", type=Path)
+    ledger.add_argument("--out", type=Path, default="reports", help="folder of the reports (default: %(default)s)")
     return parser
 
 

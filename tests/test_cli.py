@@ -15,9 +15,10 @@ import pytest
 
 from clvlib.cli import main
 from clvlib.report import runner
+from clvlib.report.chapter import KPI
 from clvlib.report.runner import Report
 
-from .report.books import notebook, shop_folder
+from .report.books import kpi, notebook, published, shop_folder
 
 
 @pytest.fixture
@@ -156,6 +157,16 @@ def test_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["sample", folder, "--customers", "60", "--weeks", "8", "--seed", "3"]) == 0
     assert main(["check", folder]) in {0, 1}
     assert main(["sample", folder, "--customers", "-1"]) == 2
+
+
+def test_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out, file = tmp_path / "reports", tmp_path / "safe.duckdb"
+    published(out, "2026-W45", [(KPI, kpi("sold", 5.0))])
+    for action, says in [("backup", "is backed up in"), ("restore", "was restored from")]:
+        assert main(["ledger", action, str(file), "--out", str(out)]) == 0
+        assert says in capsys.readouterr().out
+    assert main(["ledger", "restore", str(tmp_path / "none"), "--out", str(out)]) == 2
+    assert "no such file" in capsys.readouterr().err
 
 
 def test_a_chinese_name_on_an_ascii_log(tmp_path: Path):

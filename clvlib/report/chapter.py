@@ -27,10 +27,11 @@ from clvlib.plotting import style
 from clvlib.report.form import UNITS, frame_cells, html_table, is_absent, show, text_table
 from clvlib.report.tables import save_table
 
-__all__ = ["ALERT", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
+__all__ = ["ALERT", "FORECAST", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
 
 KPI: Final = "application/vnd.clvlib.kpi+json"
 ALERT: Final = "application/vnd.clvlib.alert+json"
+FORECAST: Final = "application/vnd.clvlib.forecast+json"
 MISSING: Final = "application/vnd.clvlib.missing+json"
 TABLE: Final = "application/vnd.clvlib.table+json"
 HEADER: Final = "application/vnd.clvlib.chapter+json"
@@ -211,25 +212,86 @@ class Chapter:
         ParameterError
             The name, unit or direction is not known, or the interval is the wrong way round.
         """
-        _checked_name(name, "kpi")
-        if unit not in UNITS:
-            raise ParameterError(f"kpi {name}: unit {unit!r} is none of {', '.join(UNITS)}")
         if better not in {"higher", "lower", ""}:
             raise ParameterError(f"kpi {name}: better is 'higher', 'lower' or '', not {better!r}")
-        label = label or name.replace("_", " ").capitalize()
         figures = {"value": _exact(value), "lower": _exact(lower), "upper": _exact(upper)}
-        payload = {"chapter": self.name, "name": name, "label": label, **figures, "unit": unit, "better": better}
-        payload |= {"level": level, "week": self.week.label, "currency": self._currency, "why": why}
+        more = {"better": better, "level": level, "why": why}
+        payload = self._figure("kpi", name, label, figures, unit) | more
+        self._state(payload, KPI, payload["value"], payload["label"])
+
+    def forecast(
+        self,
+        name: str,
+        mean: float | None,
+        lower: float | None = None,
+        upper: float | None = None,
+        weeks: int = 1,
+        actual: float | None = None,
+        unit: str = "count",
+        label: str = "",
+        *,
+        level: float = 0.9,
+        why: str = "",
+    ) -> None:
+        """Say what the coming weeks are expected to bring; the report keeps it, and grades it when they have come.
+
+        Parameters
+        ----------
+        name : str
+            Stable across weeks, such as ``repeat_purchases``. A name may be forecast over several horizons.
+        mean, lower, upper : float or None
+            The forecast of the figure over the ``weeks`` weeks after this one, and its prediction interval.
+        weeks : int
+            How far ahead.
+        actual : float, optional
+            What the same figure, defined in the same way, came to in the ``weeks`` weeks that end with this one. It
+            grades the forecast that was made then, and it is the naive forecast that this one is held against.
+        unit, label, why
+            As in :meth:`kpi`.
+        level : float
+            Of the interval.
+
+        Raises
+        ------
+        ParameterError
+            The name or unit is not known, the horizon is no whole week, or the interval is the wrong way round.
+
+        Notes
+        -----
+        The interval is for what will be seen, not for its expectation: it holds the chance of single purchases too.
+        """
+        if weeks < 1 or weeks != int(weeks):
+            raise ParameterError(f"forecast {name}: it looks a whole number of weeks ahead, not {weeks}")
+        figures = {"mean": _exact(mean), "lower": _exact(lower), "upper": _exact(upper), "actual": _exact(actual)}
+        more = {"level": level, "weeks": int(weeks), "why": why}
+        payload = self._figure("forecast", name, label, figures, unit) | more
+        ahead = "next week" if weeks == 1 else f"next {weeks} weeks"
+        self._state(payload, FORECAST, payload["mean"], f"{payload['label']}, {ahead}")
+
+    def _figure(
+        self, what: str, name: str, label: str, figures: dict[str, float | int | None], unit: str
+    ) -> dict[str, Any]:
+        """Check what a key figure and a forecast have in common, and make the record of it."""
+        _checked_name(name, what)
+        if unit not in UNITS:
+            raise ParameterError(f"{what} {name}: unit {unit!r} is none of {', '.join(UNITS)}")
+        lower, upper = figures["lower"], figures["upper"]
+        if lower is not None and upper is not None and lower > upper:
+            raise ParameterError(f"{what} {name}: the interval from {lower} to {upper} is the wrong way round")
+        label = label or name.replace("_", " ").capitalize()
+        record = {"chapter": self.name, "name": name, "label": label, **figures, "unit": unit}
+        return record | {"week": self.week.label, "currency": self._currency}
+
+    def _state(self, payload: dict[str, Any], kind: str, value: float | None, label: str) -> None:
+        unit = payload["unit"]
         text = show(value, unit, self._currency)
-        span = why if is_absent(value) else ""
-        if figures["lower"] is not None and figures["upper"] is not None and not is_absent(value):
-            if figures["lower"] > figures["upper"]:
-                raise ParameterError(f"kpi {name}: the interval from {lower} to {upper} is the wrong way round")
-            bounds = f"{show(lower, unit, self._currency)} to {show(upper, unit, self._currency)}"
-            span = f"{100 * level:g}% interval {bounds}"
+        span = payload["why"] if value is None else ""
+        if value is not None and payload["lower"] is not None and payload["upper"] is not None:
+            bounds = " to ".join(show(payload[end], unit, self._currency) for end in ("lower", "upper"))
+            span = f"{100 * payload['level']:g}% interval {bounds}"
         html = f'<p class="clv-kpi"><span>{escape(label)}</span> <strong>{escape(text)}</strong>'
         html += f" <span>{escape(span)}</span></p>" if span else "</p>"
-        _display(f"{label}: {text}" + (f" ({span})" if span else ""), html, data={KPI: payload})
+        _display(f"{label}: {text}" + (f" ({span})" if span else ""), html, data={kind: payload})
 
     def table(
         self,

@@ -38,6 +38,8 @@ class Facts:
         What else there is to know about the files.
     fingerprint : mapping
         Rows, range and hash per table.
+    targets : mapping
+        By the name of a key figure.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Facts:
     reasons: pd.DataFrame
     notes: tuple[str, ...]
     fingerprint: Mapping[str, Any]
+    targets: Mapping[str, float]
 
 
 def facts_of(shop: Any) -> Facts:
@@ -72,6 +75,7 @@ def facts_of(shop: Any) -> Facts:
         reasons=quality.reasons,
         notes=tuple(quality.notes),
         fingerprint=shop.fingerprint(),
+        targets=config.targets,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the notebooks left in their outputs for the report: key figures, alerts, sections left out, tables."""
+"""What the notebooks left in their outputs for the report: figures, forecasts, alerts, sections left out, tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from clvlib.report.chapter import ALERT, KPI, MISSING, TABLE
+from clvlib.report.chapter import ALERT, FORECAST, KPI, MISSING, TABLE
 
 __all__ = ["Harvest", "harvest"]
 
@@ -17,7 +17,7 @@ class Harvest:
 
     Attributes
     ----------
-    kpis, alerts, missing, tables : list of dict
+    kpis, alerts, missing, tables, forecasts : list of dict
         By kind.
     """
 
@@ -25,6 +25,7 @@ class Harvest:
     alerts: list[dict[str, Any]] = field(default_factory=list)
     missing: list[dict[str, Any]] = field(default_factory=list)
     tables: list[dict[str, Any]] = field(default_factory=list)
+    forecasts: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _payloads(node: Any, kind: str) -> Iterator[dict[str, Any]]:
@@ -36,12 +37,14 @@ def _payloads(node: Any, kind: str) -> Iterator[dict[str, Any]]:
 
 
 def harvest(node: Any) -> Harvest:
-    """Collect what an executed notebook says; where a KPI or table was shown twice, the last one counts."""
+    """Collect what an executed notebook says; where one thing was shown twice, the last one counts."""
     last_kpi = {kpi["name"]: kpi for kpi in _payloads(node, KPI)}
+    last_forecast = {(made["name"], made["weeks"]): made for made in _payloads(node, FORECAST)}
     last_table = {table["name"]: table for table in _payloads(node, TABLE)}
     return Harvest(
         list(last_kpi.values()),
         list(_payloads(node, ALERT)),
         list(_payloads(node, MISSING)),
         list(last_table.values()),
+        list(last_forecast.values()),
     )

@@ -16,12 +16,17 @@ from clvlib.data.calendar import Week
 from clvlib.report.cells import chapter_page, within
 from clvlib.report.execute import Execution
 from clvlib.report.facts import Facts
+from clvlib.report.figures import changes, figure_groups, forecast_tables
 from clvlib.report.form import frame_cells, html_table, is_absent, show
+from clvlib.report.grade import grades
 from clvlib.report.harvest import Harvest
+from clvlib.report.ledger import Ledger
+from clvlib.report.trend import FEWEST, SHOWN, trends
 
 __all__ = ["LIMIT", "days", "render"]
 
 LIMIT = 2_000_000  # bytes, so that the page travels by mail
+_SHRUNK = 0.9  # a table only ever grows; with fewer of its rows than this something is wrong
 _SEVERITY = {"high": 0, "medium": 1, "low": 2}
 _MONTHS = [
     "January",
@@ -54,29 +59,6 @@ def days(first: dt.date, last: dt.date) -> str:
     if first.year == last.year:
         return f"{first.day} {_MONTHS[first.month - 1]} to {_day(last)}"
     return f"{_day(first)} to {_day(last)}"
-
-
-def _figures(harvests: Mapping[str, Harvest], titles: Mapping[str, str]) -> list[dict[str, Any]]:
-    groups = []
-    for name, found in harvests.items():
-        rows = [_figure(kpi) for kpi in found.kpis]
-        if rows:
-            groups.append({"title": titles[name], "anchor": f"chapter-{name}", "rows": rows})
-    return groups
-
-
-def _figure(kpi: Mapping[str, Any]) -> dict[str, str]:
-    unit, currency = kpi["unit"], kpi["currency"]
-    text = show(kpi["value"], unit, currency, short=True)
-    interval = ""
-    if not any(is_absent(kpi[end]) for end in ("value", "lower", "upper")):
-        interval = (
-            f"{show(kpi['lower'], unit, currency, short=True)} to {show(kpi['upper'], unit, currency, short=True)}"
-        )
-    better = {"higher": "higher is better", "lower": "lower is better"}.get(kpi["better"], "")
-    level = "" if kpi["level"] == 0.95 or not interval else f"{100 * kpi['level']:g}%"
-    why = kpi["why"] if is_absent(kpi["value"]) else ""
-    return {"label": kpi["label"], "text": text, "interval": interval, "level": level, "why": why, "better": better}
 
 
 def _alerts(harvests: Mapping[str, Harvest], titles: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -143,8 +125,17 @@ def _listed(parameters: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {value!r}" for name, value in parameters.items() if name not in {"source", "output"})
 
 
-def _notices(facts: Facts, week: Week) -> list[str]:
+def _notices(facts: Facts, week: Week, made: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what a reader must know before anything else, the worst first."""
     notices = []
+    last = max(made, default="")
+    for name, table in made[last]["tables"].items() if last else ():
+        rows = facts.fingerprint.get(name, {}).get("rows", 0)
+        if rows < _SHRUNK * table["rows"]:
+            notices.append(
+                f"The data have shrunk: {rows:,} rows of {name} where the report of {last} had {table['rows']:,}. "
+                "Trust no figure on this page before the cause is known."
+            )
     if facts.until < week.as_of:
         notices.append(f"The data end on {_day(facts.until)}, before this week does: its figures may still grow.")
     return notices
@@ -156,6 +147,7 @@ def render(
     runs: Sequence[Execution],
     harvests: Mapping[str, Harvest],
     manifest: Mapping[str, Any],
+    past: Ledger,
 ) -> str:
     """Write ``index.html``.
 
@@ -171,6 +163,8 @@ def render(
         By chapter.
     manifest : mapping
         Provenance, as published beside the page.
+    past : Ledger
+        What earlier reports said.
 
     Returns
     -------
@@ -186,17 +180,23 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     ).get_template("page.html")
-    groups = _figures(harvests, titles)
+    made = past.manifests(facts.name)
+    found = trends(past, manifest, harvests)
+    groups = figure_groups(facts.targets, harvests, titles, found)
     intervals = {row["level"] for group in groups for row in group["rows"] if row["interval"]}
     content = {
         "facts": facts,
         "week": week,
         "span": days(week.start, week.as_of),
         "as_of": _day(min(facts.until, week.as_of)),
-        "notices": _notices(facts, week),
+        "notices": _notices(facts, week, made),
         "chapters": chapters,
         "groups": groups,
-        "interval_head": "95% interval" if intervals <= {""} else "Interval (95% unless marked)",
+        "interval_head": "95% interval" if intervals <= {""} else "interval (95% unless marked)",
+        "compared": any(label < week.label for label in made),
+        "changes": changes(groups),
+        "rule": {"fewest": FEWEST, "shown": SHOWN},
+        "forecasts": forecast_tables(grades(past, facts.name, week, harvests)),
         "alerts": _alerts(harvests, titles),
         "missing": _left_out(harvests),
         "quality": _quality(facts),

@@ -8,9 +8,11 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from clvlib.errors import ReportError
 
@@ -24,8 +26,19 @@ def _sentence(error: OSError, what: str) -> ReportError:
 
 
 @contextmanager
-def locked(out: Path, week: str) -> Iterator[None]:
-    """Hold the right to write one week's report; the system takes it back when the process ends, however it ends.
+def locked(out: Path, name: str, what: str = "", wait: float = 0) -> Iterator[None]:
+    """Hold the right to write one thing, such as a week's report; the system takes it back when the process ends.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        Folder of the reports.
+    name : str
+        Of the lock: the week, or ``ledger``.
+    what : str
+        What is written, for the message; empty: the report of that week.
+    wait : float
+        Seconds to wait for another run.
 
     Raises
     ------
@@ -34,24 +47,33 @@ def locked(out: Path, week: str) -> Iterator[None]:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        file = (out / f".{week}.lock").open("a+", encoding="utf-8")
+        file = (out / f".{name}.lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise _sentence(error, f"cannot write into the folder {out}") from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            holder = file.read().strip()
-            raise ReportError(
-                f"another run{f' (process {holder})' if holder else ''} is writing the report of {week} in {out}; "
-                "wait for it, or end it"
-            ) from error
+        until = time.monotonic() + wait
+        while not _taken(file):
+            if time.monotonic() >= until:
+                file.seek(0)
+                holder = file.read().strip()
+                raise ReportError(
+                    f"another run{f' (process {holder})' if holder else ''} is writing "
+                    f"{what or f'the report of {name}'} in {out}; wait for it, or end it"
+                )
+            time.sleep(0.05)
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _taken(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

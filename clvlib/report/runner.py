@@ -24,6 +24,7 @@ from clvlib.errors import ParameterError, ReportError
 from clvlib.report.execute import Execution, Kernel, execute
 from clvlib.report.facts import Facts, digest, facts_of, versions
 from clvlib.report.harvest import Harvest, harvest
+from clvlib.report.ledger import Ledger, current
 from clvlib.report.page import render
 from clvlib.report.parameters import Notebook, checked, literal, read_notebook
 from clvlib.report.publish import locked, publish, staging
@@ -224,6 +225,7 @@ def _store(source: str | Path, mapping: str | Path | None, file: Path) -> Path:
 def _report(plan: _Plan, facts: Facts, store: Path, week: Week) -> Report:
     with locked(plan.out, week.label), staging(plan.out, week.label) as staged:
         started, clock = dt.datetime.now(dt.UTC), time.monotonic()
+        past = current(plan.out, plan.tell)
         plan.tell(f"week {week.label} ({week.start} to {week.as_of})")
         values = {book.name: _values(plan, book, store, week, staged) for book in plan.notebooks}
         runs = _execute_all(plan, values)
@@ -234,13 +236,21 @@ def _report(plan: _Plan, facts: Facts, store: Path, week: Week) -> Report:
         table = _table(runs, harvests)
         times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
         try:
-            _write(plan, facts, week, staged, runs, harvests, target)
+            _write(plan, facts, week, staged, runs, harvests, target, past)
             status = {"week": week.label, "status": ("ok", "partial", "failed")[code], "exit_code": code, **times}
             _dump(staged / "status.json", status | {"chapters": table.to_dict("records")})
         except OSError as error:
             raise ReportError(f"cannot write the report of {week.label}: {error.strerror or error}") from error
         publish(staged, target)
+        _remember(plan)
     return Report(table=table, week=week.label, folder=target, exit_code=code)
+
+
+def _remember(plan: _Plan) -> None:
+    try:
+        current(plan.out, plan.tell)
+    except ReportError as error:
+        plan.tell(f"the report is published, and not in the ledger yet: {error}. The next run adds it")
 
 
 def _values(plan: _Plan, book: Notebook, store: Path, week: Week, staged: Path) -> dict[str, Any]:
@@ -296,12 +306,20 @@ def _write(
     runs: list[Execution],
     harvests: Mapping[str, Harvest],
     target: Path,
+    past: Ledger,
 ) -> None:
-    used: dict[str, dict[str, Any]] = {}
+    books: dict[str, dict[str, Any]] = {}
     for run, book in zip(runs, plan.notebooks, strict=True):
-        used[book.name] = _as_published(plan, run.node, book, week, target)
+        used = _as_published(plan, run.node, book, week, target)
         text = nbformat.writes(run.node)
-        (staged / f"{run.name}.ipynb").write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+        published = staged / f"{run.name}.ipynb"
+        published.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+        books[book.name] = {
+            "sha256": digest(book.path),
+            "parameters": used,
+            "status": "failed" if run.error else "ok",
+            "executed_sha256": digest(published),
+        }
     manifest = {
         "schema": 1,
         "week": week.label,
@@ -310,13 +328,12 @@ def _write(
         "shop": facts.name,
         "sample": facts.sample,
         "tables": facts.fingerprint,
-        "notebooks": {
-            book.name: {"sha256": digest(book.path), "parameters": used[book.name]} for book in plan.notebooks
-        },
+        "notebooks": books,
         "versions": versions(),
     }
     _dump(staged / "manifest.json", manifest)
-    (staged / "index.html").write_text(render(facts, week, runs, harvests, manifest), encoding="utf-8")
+    page = render(facts, week, runs, harvests, manifest, past)
+    (staged / "index.html").write_text(page, encoding="utf-8")
 
 
 def _as_published(plan: _Plan, node: Any, book: Notebook, week: Week, target: Path) -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from clvlib.report.facts import digest
 
 PARAMETERS = 'source: str = ""\nweek: str = ""\noutput: str = ""'
 OPEN = (
@@ -56,3 +60,39 @@ def notebook(folder: Path, name: str, cells: Sequence[str], parameters: str = PA
     path = folder / f"{name}.ipynb"
     nbformat.write(node, path)
     return path
+
+
+def kpi(name: str, value: float | None, **more: Any) -> dict[str, Any]:
+    """What a chapter hands to the report for a key figure."""
+    return {
+        "chapter": "01_a", "name": name, "label": name.capitalize(), "value": value, "lower": None, "upper": None,
+        "unit": "count", "better": "higher", "level": 0.95, "week": "", "currency": "CNY", "why": "",
+    } | more  # fmt: skip
+
+
+def forecast(name: str, mean: float, actual: float | None, **more: Any) -> dict[str, Any]:
+    """What a chapter hands to the report for a forecast, by default 10 below and above its mean."""
+    return {
+        "chapter": "01_a", "name": name, "label": name.capitalize(), "mean": mean, "lower": mean - 10,
+        "upper": mean + 10, "actual": actual, "unit": "count", "level": 0.9, "weeks": 1, "week": "",
+        "currency": "CNY", "why": "",
+    } | more  # fmt: skip
+
+
+def published(out: Path, week: str, said: Sequence[tuple[str, dict[str, Any]]], **more: Any) -> Path:
+    """A report as it lies in its folder, of one chapter that says ``said``: pairs of media type and content.
+
+    ``more`` are name and sha256 (of the notebook), shop, status, parameters, tables and versions.
+    """
+    folder = out / week
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs = [new_output("display_data", data={"text/plain": "-", kind: {**c, "week": week}}) for kind, c in said]
+    node = new_notebook(cells=[new_code_cell("1", outputs=outputs, execution_count=1, id="a")])
+    path = folder / f"{more.get('name', '01_a')}.ipynb"
+    nbformat.write(node, path)
+    book = {"sha256": more.get("sha256", "a"), "parameters": more.get("parameters", {}) | {"week": week}}
+    book |= {"status": more.get("status", "ok"), "executed_sha256": digest(path)}
+    manifest = {"shop": more.get("shop", "Shop"), "week": week, "notebooks": {path.stem: book}}
+    manifest |= {"tables": more.get("tables", {}), "versions": more.get("versions", {})}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder

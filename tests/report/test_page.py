@@ -15,12 +15,15 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from clvlib.data.calendar import Week
+from clvlib.report import ledger
 from clvlib.report.cells import chapter_page, within
-from clvlib.report.chapter import ALERT, KPI, MISSING
+from clvlib.report.chapter import ALERT, FORECAST, KPI, MISSING
 from clvlib.report.execute import Execution
 from clvlib.report.facts import Facts
 from clvlib.report.harvest import harvest
 from clvlib.report.page import LIMIT, days, render
+
+from . import books
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"0" * 60).decode()
 EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)>"
@@ -52,7 +55,7 @@ def facts(**changes: Any) -> Facts:
     values: dict[str, Any] = {
         "name": f"Shop {EVIL}", "currency": "CNY", "timezone": "Asia/Shanghai", "language": "en", "sample": True,
         "first": dt.date(2026, 1, 1), "last": day, "until": day, "quality": quality, "reasons": reasons,
-        "notes": ("a note <b>",), "fingerprint": {"orders": {"rows": 98, "hash": "ab12"}},
+        "notes": ("a note <b>",), "fingerprint": {"orders": {"rows": 98, "hash": "ab12"}}, "targets": {},
     }  # fmt: skip
     return Facts(**(values | changes))
 
@@ -70,11 +73,13 @@ def alert(text: str, severity: str) -> Any:
     return shown({"text/plain": "!", ALERT: payload})
 
 
-def page(*books: Any, error: str = "", **changes: Any) -> str:
+def page(*books: Any, error: str = "", past: Any = None, **changes: Any) -> str:
     runs = [Execution(f"0{i}_x", node, error, EVIL if error else "", 1.0) for i, node in enumerate(books, 1)]
     notebooks = {run.name: {"sha256": "f" * 64, "parameters": {"level": 0.9, "source": "/home/me"}} for run in runs}
     manifest = {"tables": {"orders": {"rows": 98, "hash": "ab12"}}, "notebooks": notebooks, "versions": {"python": "3"}}
-    return render(facts(**changes), Week("2026-W46"), runs, {run.name: harvest(run.node) for run in runs}, manifest)
+    manifest |= {"shop": facts(**changes).name, "week": "2026-W46"}
+    harvests = {run.name: harvest(run.node) for run in runs}
+    return render(facts(**changes), Week("2026-W46"), runs, harvests, manifest, past or ledger._read())
 
 
 class Outline(HTMLParser):
@@ -227,8 +232,8 @@ def test_pictures_that_are_none():
 
 def test_interval_levels_are_said():
     html = page(book([kpi("a", 1.0, lower=0.0, upper=2.0, level=0.9), kpi("b", 1.0, lower=0.0, upper=2.0)]))
-    assert "Interval (95% unless marked)" in html
-    assert "<small>(90%)</small>" in html
+    assert "interval (95% unless marked)" in html
+    assert "¥0.00 to ¥2.00 (90%)</small>" in html
 
 
 @pytest.mark.parametrize(
@@ -269,3 +274,67 @@ def test_contrast_is_wcag_aa(which: int):
     for ink, back in pairs:
         bright = sorted((_luminance(colours[ink]), _luminance(colours[back])))
         assert (bright[1] + 0.05) / (bright[0] + 0.05) >= 4.5, (ink, back)
+
+
+# ---- in time
+
+
+@pytest.fixture(scope="module")
+def later(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a week that eleven others came before."""
+    out = tmp_path_factory.mktemp("reports")
+    tables = {"orders": {"rows": 300}}
+    shop = {"name": "01_x", "shop": facts().name, "parameters": {"level": 0.9}, "tables": tables}
+    for i in range(11):
+        sold, share = books.kpi("sold", 100.0 + i % 3, lower=90.0, upper=110.0), books.kpi("share", 0.25, unit="share")
+        made = (FORECAST, books.forecast("sold", 100.0, 100.0 + i % 3))
+        books.published(out, Week("2026-W46").shift(i - 11).label, [(KPI, sold), (KPI, share), made], **shop)
+    now = [
+        kpi("sold", 140.0, lower=130.0, upper=150.0, unit="count"),
+        kpi("share", 0.25, unit="share"),
+        kpi("new", 3.0, unit="count"),
+        shown({FORECAST: books.forecast("sold", 101.0, 120.0, label=f"Sold {EVIL}")}),
+    ]
+    past = ledger.current(out, print)
+    return page(book(now), past=past, targets={"sold": 200.0, "share": 0.2, "nothing": 1.0})
+
+
+def test_last_week_change_and_verdict(later: str):
+    rows = {label: row for row in re.findall(r'<tr role="row">.*?</tr>', later) if (label := re.sub("<.*?>", " ", row))}
+    sold, share, new = (re.sub(r"\s+", " ", label).strip() for label in list(rows)[1:4])
+    # 140 ± 10 less 101 - 11 + 9: 39 - √(10² + 9²), 39 + √(10² + 11²); the ten changes before have mean 0.1 and
+    # s² = 2.1, one of two figures is flagged, so 0.1 ± t(0.9875; 9) √(2.1 · 1.1) = 0.1 ± 2.685 · 1.52
+    assert sold == (
+        "sold &lt;i&gt; higher is better target 200, now at 70.0% of it 140 130 to 150 101 "
+        "+39 (+38.6%) 25.5 to 53.9 changed, for the better usual change −4.0 to 4.2"
+    )
+    assert (
+        share == "share &lt;i&gt; higher is better target 20.0%, reached 25.0% 25.0% +0.0 pp "
+        "within normal variation usual change +0.0 pp to +0.0 pp"
+    )
+    assert new.endswith("3 — — —")
+    assert "1 of 2 figures changed since last week: sold &lt;i&gt;." in later
+    assert later.count('<svg class="spark"') == 2
+    assert "last 12 weeks: from 100 to 140, lowest 100, highest 140" in later
+
+
+def test_forecasts_that_were_due(later: str):
+    text = re.sub(r"\s+", " ", re.sub("<.*?>", " ", later[later.index('<section id="forecasts"') :]))
+    assert "Of 1 forecast due this week, 0 fell inside its 90% interval." in text
+    assert "Of 11 forecasts due since 2026-W36, 10 fell inside their 90% intervals (90.9%)." in text
+    assert "Sold 1 week 100 90 to 110 (90%) 120 outside" in text
+    assert EVIL not in later
+    assert "2026-W47" in text
+
+
+def test_shrunken_data_come_before_anything_else(later: str):
+    said = "The data have shrunk: 98 rows of orders where the report of 2026-W45 had 300."
+    assert said in later
+    assert later.index(said) < later.index("<nav")
+
+
+def test_a_first_report_says_so():
+    html = page(book([kpi("sold", 1.0)]))
+    assert "This is the first report that lies here" in html
+    assert "Last week" not in html
+    assert 'id="forecasts"' not in html

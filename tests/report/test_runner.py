@@ -100,7 +100,9 @@ def test_everything_is_there_and_nothing_else(ran: Ran):
         "01_good.ipynb", "02_bad.ipynb", "03_killed.ipynb", "04_other.ipynb", "index.html", "manifest.json",
         "status.json", "tables/01_good/best.csv", "tables/01_good/best.parquet",
     ]  # fmt: skip
-    assert sorted(p.name for p in ran.folder.parent.iterdir()) == [".2026-W28.lock", "2026-W28"]
+    assert sorted(p.name for p in ran.folder.parent.iterdir()) == [
+        ".2026-W28.lock", ".ledger.lock", "2026-W28", "ledger.duckdb",
+    ]  # fmt: skip
 
 
 def test_published_notebooks_can_be_run_again_where_they_lie(ran: Ran):

@@ -1,0 +1,274 @@
+"""The report's memory: what every published report ever said, append-only, in one DuckDB file beside the reports.
+
+The ledger is brought up to date from the published folders, and in no other way: before a report is made, and again
+once it is published. So a run that was killed, a report that was copied here, a ledger that was lost or restored are
+all mended by the next look at it. It is read as a whole into memory, changed there, and written as a whole to a new
+file that takes the old one's place: whatever interrupts a run, one or the other is there and complete, and nobody who
+reads it is in the way of a run.
+
+One row of ``entries`` is what one report said of one thing: a key figure, an alert or a forecast, as JSON. The same
+report recorded again adds nothing; other content adds a revision; what a complete chapter no longer says is withdrawn
+by a revision without content. The views ``kpis``, ``alerts`` and ``forecasts`` show the last revision of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import nbformat
+
+from clvlib.data.engine import literal
+from clvlib.errors import ParameterError, ReportError
+from clvlib.report.harvest import Harvest, harvest
+from clvlib.report.publish import locked
+from clvlib.report.tables import written_whole
+
+__all__ = ["NAME", "Ledger", "backup", "current", "restore"]
+
+NAME: Final = "ledger.duckdb"
+_WAIT = 60.0  # seconds for another run to finish with it; it needs a fraction of one
+
+_ENTRIES: Final = """
+CREATE TABLE runs (run INTEGER, shop VARCHAR, week VARCHAR, id VARCHAR, recorded TIMESTAMP, manifest VARCHAR);
+CREATE TABLE entries (shop VARCHAR, week VARCHAR, kind VARCHAR, chapter VARCHAR, name VARCHAR, revision INTEGER,
+  run INTEGER, content VARCHAR);
+"""
+_LATEST: Final = """
+CREATE VIEW latest AS SELECT * FROM entries
+  QUALIFY row_number() OVER (PARTITION BY shop, week, kind, chapter, name ORDER BY revision DESC) = 1;
+CREATE VIEW reports AS SELECT * FROM runs
+  QUALIFY row_number() OVER (PARTITION BY shop, week ORDER BY run DESC) = 1;
+"""
+_FIELDS: Final = {
+    "kpi": ("name", "label", "value", "lower", "upper", "level", "unit", "better", "currency", "why"),
+    "alert": ("rule", "text", "segment", "severity"),
+    "forecast": ("name", "label", "weeks", "mean", "lower", "upper", "level", "actual", "unit", "currency", "why"),
+}
+_NUMBERS: Final = {"value", "lower", "upper", "level", "weeks", "mean", "actual"}
+
+
+def _views() -> Iterator[str]:
+    for kind, fields in _FIELDS.items():
+        columns = ", ".join(
+            f"CAST(content->>'$.{name}' AS {'DOUBLE' if name in _NUMBERS else 'VARCHAR'}) AS {name}" for name in fields
+        )
+        key = "shop, week, chapter, revision, run"
+        rows = f"latest WHERE kind = '{kind}' AND content IS NOT NULL"
+        yield f"CREATE VIEW {kind}s AS SELECT {key}, {columns} FROM {rows}"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The ledger as it was read, in memory; the connection answers any query on it.
+
+    Attributes
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        With the tables ``runs`` and ``entries`` and the views ``reports``, ``kpis``, ``alerts`` and ``forecasts``.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+
+    def rows(self, view: str, shop: str, before: str = "") -> list[dict[str, Any]]:
+        """Return what a view holds of a shop, in the order of the weeks, or of those before one."""
+        query = f"SELECT * FROM {view} WHERE shop = $1 AND ($2 = '' OR week < $2) ORDER BY week, run"
+        done = self.connection.execute(query, [shop, before])
+        names = [column[0] for column in done.description]
+        return [dict(zip(names, row, strict=True)) for row in done.fetchall()]
+
+    def manifests(self, shop: str) -> dict[str, dict[str, Any]]:
+        """Return, by week, what the last report of each was made from."""
+        return {row["week"]: json.loads(row["manifest"]) for row in self.rows("reports", shop)}
+
+    def record(self, folder: Path) -> bool:
+        """Add what a published report says and is not known yet; whether there was anything to add.
+
+        Raises
+        ------
+        ReportError
+            The report cannot be read.
+        """
+        try:
+            text = (folder / "manifest.json").read_text(encoding="utf-8")
+            manifest = json.loads(text)
+            shop, week = str(manifest["shop"]), str(manifest["week"])
+            identity = hashlib.sha256(text.encode()).hexdigest()[:16]
+            known = "SELECT id FROM reports WHERE shop = ? AND week = ?"
+            if self.connection.execute(known, [shop, week]).fetchone() == (identity,):
+                return False
+            chapters = {
+                name: (book.get("status", "ok") == "ok", harvest(nbformat.read(folder / f"{name}.ipynb", as_version=4)))
+                for name, book in manifest["notebooks"].items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ReportError(f"the report in {folder} cannot be read ({error})") from error
+        (run,) = self.connection.execute("SELECT coalesce(max(run), 0) + 1 FROM runs").fetchall()[0]
+        values = [run, shop, week, identity, text]
+        self.connection.execute("INSERT INTO runs VALUES ($1, $2, $3, $4, now() AT TIME ZONE 'UTC', $5)", values)
+        for name, (complete, found) in chapters.items():
+            self._revise((shop, week), name, run, _said(found), complete=complete)
+        return True
+
+    def _revise(
+        self, report: tuple[str, str], chapter: str, run: int, said: dict[tuple[str, str], str], *, complete: bool
+    ) -> None:
+        query = "SELECT kind, name, revision, content FROM latest WHERE shop = ? AND week = ? AND chapter = ?"
+        known = {
+            (kind, name): (revision, content)
+            for kind, name, revision, content in self.connection.execute(query, [*report, chapter]).fetchall()
+        }
+        wanted: dict[tuple[str, str], str | None] = dict.fromkeys(known) if complete else {}
+        for (kind, name), content in (wanted | said).items():
+            revision, before = known.get((kind, name), (0, None))
+            if content != before:
+                row = [*report, kind, chapter, name, revision + 1, run, content]
+                self.connection.execute(f"INSERT INTO entries VALUES ({', '.join('?' * len(row))})", row)
+
+
+def _said(found: Harvest) -> dict[tuple[str, str], str]:
+    """Return each thing that a chapter says by kind and name, its content in one way of writing."""
+    named = [("kpi", kpi["name"], kpi) for kpi in found.kpis]
+    named += [("forecast", f"{made['name']} {made['weeks']}w", made) for made in found.forecasts]
+    for alert in found.alerts:
+        about = " · ".join(filter(None, [alert["rule"], alert["segment"]]))
+        names = (about if i == 1 else f"{about} ({i})" for i in count(1))
+        named.append(("alert", next(name for name in names if ("alert", name) not in {n[:2] for n in named}), alert))
+    content = {(kind, name): {field: record.get(field) for field in _FIELDS[kind]} for kind, name, record in named}
+    return {key: json.dumps(fields, ensure_ascii=False, sort_keys=True) for key, fields in content.items()}
+
+
+def _read(file: Path | None = None) -> Ledger:
+    """Read a ledger, all of it, so that every checksum in it is checked; without a file, an empty one."""
+    connection = duckdb.connect(
+        config={"autoinstall_known_extensions": False}
+    )  # for a file of another kind: no network
+    if file is None:
+        connection.execute(_ENTRIES)
+    else:
+        connection.execute(f"ATTACH {literal(str(file))} AS file (READ_ONLY)")
+        for table in ("runs", "entries"):
+            connection.execute(f"CREATE TABLE {table} AS FROM file.{table}")
+        connection.execute("DETACH file")
+    for statement in (_LATEST, *_views()):
+        connection.execute(statement)
+    return Ledger(connection)
+
+
+def _write(ledger: Ledger, file: Path) -> None:
+    def write(part: Path) -> None:
+        part.unlink(missing_ok=True)  # of a run that was killed and had the same number
+        try:
+            ledger.connection.execute(f"ATTACH {literal(str(part))} AS file")
+            ledger.connection.execute("COPY FROM DATABASE memory TO file")
+            ledger.connection.execute("DETACH file")
+        except duckdb.Error as error:
+            part.with_name(f"{part.name}.wal").unlink(missing_ok=True)
+            raise ReportError(f"cannot write {file}: {str(error).splitlines()[0]}") from error
+        part.chmod(0o444)  # only a run writes it; DuckDB opens it for reading alone
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+
+    written_whole(file, write)
+
+
+def _free(file: Path, why: str) -> Path:
+    """Return a name beside a ledger under which it can be kept."""
+    names = (file.with_name(f"{file.stem}.{why}{f'-{i}' if i > 1 else ''}{file.suffix}") for i in count(1))
+    return next(name for name in names if not name.exists())
+
+
+def _opened(out: Path, tell: Callable[[str], None]) -> Ledger:
+    """Read the ledger of a folder; one that is broken is set aside, and an empty one takes its place."""
+    file = out / NAME
+    if not file.exists():
+        return _read()
+    try:
+        return _read(file)
+    except duckdb.Error as error:
+        if "lock on file" in str(error):
+            raise ReportError(f"another program has {file} open for writing; close it ({error})") from error
+        kept = file.rename(_free(file, "broken"))
+        tell(
+            f"the ledger {file} cannot be read ({str(error).splitlines()[0][:120]}); it was set aside as {kept.name}, "
+            "and is made anew from the published reports. Earlier revisions of their figures are in back-ups alone: "
+            "see clvlib ledger restore"
+        )
+        return _read()
+
+
+def _published(out: Path) -> list[Path]:
+    return sorted(path.parent for path in out.glob("????-W??/manifest.json"))
+
+
+def current(out: Path, tell: Callable[[str], None]) -> Ledger:
+    """Bring the ledger of a folder up to date with the reports that are published there, and return it.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        Folder of the reports.
+    tell : callable
+        Receives a line where the ledger was broken, or a report cannot be read.
+
+    Raises
+    ------
+    ReportError
+        Another run has held it for a minute, another program has it open, or it cannot be written.
+    """
+    with locked(out, "ledger", "the ledger", _WAIT):
+        for left in out.glob(f".{NAME}.*"):
+            left.unlink(missing_ok=True)
+        ledger = _opened(out, tell)
+        added = False
+        for folder in _published(out):
+            try:
+                added |= ledger.record(folder)
+            except ReportError as error:
+                tell(f"{error}; the ledger does without it")
+        if added or not (out / NAME).exists():
+            _write(ledger, out / NAME)
+        return ledger
+
+
+def backup(out: Path, file: Path, tell: Callable[[str], None]) -> None:
+    """Write the ledger of a folder, brought up to date, to another file.
+
+    Raises
+    ------
+    ReportError
+        As :func:`current`.
+    """
+    if not _published(out) and not (out / NAME).exists():
+        raise ReportError(f"{out} has neither a ledger nor reports to make one from")
+    _write(current(out, tell), file)
+
+
+def restore(out: Path, file: Path, tell: Callable[[str], None]) -> None:
+    """Put a back-up in the place of the ledger, which is kept beside it, and bring it up to date.
+
+    Raises
+    ------
+    ReportError
+        The back-up cannot be read (the ledger is untouched then), or as :func:`current`.
+    """
+    if not file.is_file():
+        raise ParameterError(f"{file}: no such file")
+    try:
+        ledger = _read(file)
+    except duckdb.Error as error:
+        raise ReportError(f"{file} is no ledger that can be read ({str(error).splitlines()[0]})") from error
+    with locked(out, "ledger", "the ledger", _WAIT):
+        if (out / NAME).exists():
+            kept = Path(shutil.copy2(out / NAME, _free(out / NAME, "replaced")))
+            tell(f"the ledger that was there is kept as {kept.name}")
+        _write(ledger, out / NAME)
+    current(out, tell)

@@ -1,0 +1,90 @@
+"""Forecasts are graded when their time has come, against what the report of that week says happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clvlib.data.calendar import Week
+from clvlib.report.chapter import FORECAST
+from clvlib.report.grade import Grades, grades
+from clvlib.report.harvest import Harvest
+from clvlib.report.ledger import current
+
+from .books import forecast, published
+
+NOW = Week("2026-W46")
+
+
+def graded(out: Path, now: list[dict[str, Any]], before: dict[int, list[dict[str, Any]]]) -> Grades:
+    """Grades of this week after reports ``ago`` weeks before."""
+    for ago, said in before.items():
+        published(out, NOW.shift(-ago).label, [(FORECAST, each) for each in said])
+    return grades(current(out, print), "Shop", NOW, {"01_a": Harvest(forecasts=now)})
+
+
+def test_due_forecasts_meet_what_happened(tmp_path: Path):
+    result = graded(
+        tmp_path,
+        [forecast("sold", 100.0, 105.0), forecast("sold", 400.0, 430.0, weeks=4)],
+        {
+            1: [forecast("sold", 102.0, 96.0), forecast("sold", 390.0, 380.0, weeks=4)],
+            2: [forecast("sold", 80.0, 100.0)],
+            4: [forecast("sold", 410.0, 370.0, weeks=4), forecast("sold", 90.0, None, level=0.8)],
+        },
+    )
+    table = result.table.set_index(["weeks", "week"])
+    assert table.loc[(1, "2026-W45"), ["mean", "actual", "naive", "inside", "due"]].tolist() == [
+        102, 105, 96, True, "2026-W46",
+    ]  # fmt: skip
+    assert table.loc[(1, "2026-W44"), ["mean", "actual", "naive", "inside"]].tolist() == [80, 96, 100, False]
+    assert table.loc[(4, "2026-W42"), ["mean", "actual", "naive", "inside"]].tolist() == [410, 430, 370, False]
+    assert table.loc[(1, "2026-W42"), "actual"] != table.loc[(1, "2026-W42"), "actual"]  # W43 was not reported
+    assert result.sentence == (
+        "Of 2 forecasts due this week, 1 fell inside their 90% intervals. "
+        "1 more was due, and no report says what came of it. "
+        "Of 3 forecasts due since 2026-W45, 1 fell inside their 90% intervals."
+    )
+    assert result.ahead[["weeks", "mean", "due"]].to_numpy().tolist() == [[1, 100, "2026-W47"], [4, 400, "2026-W50"]]
+    weekly = result.record.set_index("weeks").loc[1]
+    assert (weekly["graded"], weekly["inside"], weekly["coverage"]) == (2, 1, 0.5)
+    assert weekly["bias"] == pytest.approx((102 + 80) / (105 + 96) - 1)
+    assert weekly["mean_error"] == (3 + 16) / 2
+    assert weekly["naive_error"] == (9 + 4) / 2
+    assert weekly["gain"] == pytest.approx(1 - 19 / 13)
+
+
+def test_forecasts_that_share_weeks_count_as_one(tmp_path: Path):
+    def held(weeks: int) -> float:
+        before = {ago: [forecast("sold", 100.0, 100.0, weeks=weeks)] for ago in range(1, 25)}
+        result = graded(tmp_path / str(weeks), [forecast("sold", 100.0, 100.0, weeks=weeks)], before)
+        row = result.record.iloc[0]
+        assert (row["graded"], row["coverage"], row["bias"], row["gain"]) == (25 - weeks, 1.0, 0.0, None)
+        assert row["coverage_upper"] == pytest.approx(1)
+        return float(row["coverage_lower"])
+
+    z2 = 1.959963984540054**2  # Wilson's lower end at x = n is n / (n + z²)
+    assert held(1) == pytest.approx(24 / (24 + z2))
+    assert held(4) == pytest.approx(21 / 4 / (21 / 4 + z2))
+
+
+def test_sentences(tmp_path: Path):
+    assert graded(tmp_path / "a", [], {}).sentence == "No forecast was due yet."
+    first = graded(tmp_path / "b", [forecast("sold", 1.0, 1.0, weeks=4)], {})
+    assert first.sentence == "No forecast was due yet; the first is due in 2026-W50."
+    before = {ago: [forecast("sold", 100.0, 100.0)] for ago in range(1, 13)}
+    many = graded(tmp_path / "c", [forecast("sold", 5.0, 100.0)], before).sentence
+    assert many == (
+        "Of 1 forecast due this week, 1 fell inside its 90% interval. "
+        "Of 12 forecasts due since 2026-W35, 12 fell inside their 90% intervals (100.0%)."
+    )
+
+
+def test_late_data_change_the_grade(tmp_path: Path):
+    """What came is what the last revision says: a later report of the week due corrects it."""
+    past = {2: [forecast("sold", 100.0, 90.0)], 1: [forecast("sold", 95.0, 80.0)]}
+    assert not graded(tmp_path, [], past).table.set_index("week").loc["2026-W44", "inside"]
+    past[1] = [forecast("sold", 95.0, 99.0)]
+    assert graded(tmp_path, [], past).table.set_index("week").loc["2026-W44", "inside"]
