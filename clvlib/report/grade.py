@@ -104,6 +104,7 @@ def grades(past: Ledger, shop: str, week: Week, harvests: Mapping[str, Harvest])
     due = (
         stated[stated["due"] <= week.label].rename(columns={"actual": "naive"}).merge(happened, "left", [*_KEY, "due"])
     )
+    due = due.sort_values([*_KEY, "due"], ignore_index=True)
     due["inside"] = due["actual"].between(due["lower"], due["upper"])
     ahead = stated[stated["week"] == week.label]
     return Grades(table=due, week=week.label, record=_record(due[due["actual"].notna()]), ahead=ahead)
