@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from clvlib.clv.bands import expected_by_age, track_bands
 from clvlib.clv.cells import PERIODS_PER_YEAR
 from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.data.calendar import as_date
@@ -142,7 +143,14 @@ def _two_frames(calibration: pd.DataFrame, holdout: pd.DataFrame | None) -> tupl
 
 
 def tracking(
-    model: PurchaseModel, orders: Table | pd.DataFrame, as_of: Any, split: Any = None, unit: str | None = None
+    model: PurchaseModel,
+    orders: Table | pd.DataFrame,
+    as_of: Any,
+    split: Any = None,
+    unit: str | None = None,
+    interval: float | None = None,
+    draws: int = 5_000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Return expected and actual repeat purchases per week, of the customers known at the split.
 
@@ -159,11 +167,17 @@ def tracking(
         Last day of the calibration: customers who first bought later are not followed. None: no holdout.
     unit : str, optional
         The model's time unit, where the model does not know it.
+    interval : float, optional
+        Level of bands within which the actual figures lie if the model is right: chance, and after the split that the
+        parameters were estimated (:func:`clvlib.clv.bands.track_bands`).
+    draws, seed : int
+        Customers drawn for the bands, and how. Pareto/GGG takes milliseconds for each; 1,000 will do.
 
     Returns
     -------
     pandas.DataFrame
-        By week (its Monday): expected, actual, expected_cumulative, actual_cumulative, holdout (after the split).
+        By week (its Monday): expected, actual, expected_cumulative, actual_cumulative, holdout (after the split); with
+        ``interval`` lower, upper, lower_cumulative, upper_cumulative.
     """
     table = as_table(orders, "orders", "customer_id", "day")
     end = as_date(as_of)
@@ -177,20 +191,22 @@ def tracking(
     if weeks < 1:
         raise EmptyDataError("tracking goes by whole weeks, and not one is over")
     starts = pd.date_range(monday, periods=weeks, freq="7D")
-    births = days.groupby(day)["born"].sum()
+    number = (day - monday).dt.days.astype(np.int64)
+    births = days.groupby(number)["born"].sum()
     births = births[births > 0]
-    actual = days.groupby((day - monday).dt.days // 7)["repeats"].sum().reindex(range(weeks), fill_value=0)
+    actual = days.groupby(number // 7)["repeats"].sum().reindex(range(weeks), fill_value=0)
     per = PERIODS_PER_YEAR["D"] / PERIODS_PER_YEAR[unit or model.unit_ or "W"]
-    # a purchase on day d is known on that day: age at the end of a week is Sunday − birth
-    age = (starts + pd.Timedelta(days=6)).to_numpy()[:, None] - births.index.to_numpy()[None, :]
-    span = np.maximum(age / np.timedelta64(1, "D"), 0.0) / per
-    cumulative = np.asarray(model.expected_purchases_new(span)) @ births.to_numpy(dtype=float)
+    ends = 7 * np.arange(1, weeks + 1, dtype=np.int64) - 1  # a purchase on day d is known on that day
+    age = ends[:, None] - births.index.to_numpy()[None, :]
+    cumulative = expected_by_age(model, model._p(), age, per) @ births.to_numpy(dtype=float)  # noqa: SLF001
     frame = pd.DataFrame({"expected": np.diff(cumulative, prepend=0.0), "actual": actual.to_numpy(dtype=float)})
-    frame.index = pd.DatetimeIndex(starts, name="week")
     frame["expected_cumulative"] = cumulative
     frame["actual_cumulative"] = frame["actual"].cumsum()
     frame["holdout"] = starts > pd.Timestamp(last)
-    return frame
+    if interval is not None:
+        seen = (pd.Timestamp(last) - monday).days
+        frame = frame.join(track_bands(model, births, ends, seen, per, interval, draws, seed))
+    return frame.set_index(pd.DatetimeIndex(starts, name="week"))
 
 
 def _daily(table: Table, end: Any, last: Any) -> pd.DataFrame:

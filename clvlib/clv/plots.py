@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "alive_history_plot",
     "alive_matrix",
     "alive_matrix_plot",
     "concentration",
@@ -25,6 +28,8 @@ __all__ = [
     "conditional_plot",
     "frequency_frame",
     "frequency_plot",
+    "purchases_matrix",
+    "purchases_matrix_plot",
     "segments_plot",
     "tracking_plot",
 ]
@@ -36,7 +41,7 @@ def tracking_plot(frame: pd.DataFrame, cumulative: bool = False, ax: Axes | None
     Parameters
     ----------
     frame : pandas.DataFrame
-        What ``tracking`` returned.
+        What ``tracking`` returned; with its bands where it was asked for them.
     cumulative : bool
         Draw the running sums.
     ax : matplotlib Axes, optional
@@ -45,6 +50,9 @@ def tracking_plot(frame: pd.DataFrame, cumulative: bool = False, ax: Axes | None
     ax = ax if ax is not None else new_axes()
     suffix = "_cumulative" if cumulative else ""
     with styled():
+        if "lower" in frame:
+            band = frame[f"lower{suffix}"], frame[f"upper{suffix}"]
+            ax.fill_between(frame.index, *band, color=ACCENT, alpha=0.18, linewidth=0, label="expected range")
         ax.plot(frame.index, frame[f"actual{suffix}"], color=MUTED, label="actual")
         ax.plot(frame.index, frame[f"expected{suffix}"], color=ACCENT, label="model")
         if frame["holdout"].any():
@@ -104,12 +112,13 @@ def frequency_frame(model: PurchaseModel, summary: pd.DataFrame, top: int = 7) -
     cells = Cells.read(summary, ("frequency", "T"))
     counts = np.bincount(np.minimum(cells["frequency"], top).astype(int), weights=cells.weight, minlength=top + 1)
     spans, code = np.unique(cells["T"], return_inverse=True)
-    weight = np.bincount(code, weights=cells.weight)
-    chance = np.array([[model.count_probability_new(float(t), n) for n in range(top)] for t in spans])
-    expected = weight @ chance
-    table = pd.DataFrame({"actual": counts, "expected": np.append(expected, weight.sum() - expected.sum())})
-    table.index.name = "frequency"
-    return table
+    new = Cells.of(frequency=np.zeros(len(spans)), recency=0.0, T=spans)
+    new = replace(new, weight=np.bincount(code, weights=cells.weight).astype(float)).pooled()
+    levels = np.arange(1.0, top + 1)[:, None] * np.ones(len(new))
+    newcomers = Cells.of(frequency=np.zeros(len(new)), recency=0.0, T=0.0)
+    tail = model._tail(model._p(), newcomers, new["T"], levels) @ new.weight  # noqa: SLF001 - all counts at once
+    expected = -np.diff(np.concatenate([[cells.customers], tail, [0.0]]))
+    return pd.DataFrame({"actual": counts, "expected": expected}, index=pd.RangeIndex(top + 1, name="frequency"))
 
 
 def frequency_plot(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -128,29 +137,61 @@ def frequency_plot(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 def alive_matrix(model: PurchaseModel, T: float, top: int, steps: int = 40) -> pd.DataFrame:
     """Return P(alive) of customers seen for T, by repeat purchases (rows) and the time of the last one (columns)."""
+    return _matrix(model.probability_alive, T, top, steps)
+
+
+def purchases_matrix(model: PurchaseModel, T: float, top: int, horizon: float, steps: int = 40) -> pd.DataFrame:
+    """Return the purchases expected within the horizon, as :func:`alive_matrix` returns P(alive)."""
+    return _matrix(lambda grid: model.expected_purchases(grid, horizon), T, top, steps)
+
+
+def _matrix(forecast: Callable[[pd.DataFrame], Any], T: float, top: int, steps: int) -> pd.DataFrame:
     if not (np.isfinite(T) and T > 0) or top < 1:
         raise ParameterError(f"T is a positive span and top at least 1; found {T} and {top}")
     recency = np.linspace(0, T, steps + 1)
     x, t_x = np.meshgrid(np.arange(1, top + 1), recency, indexing="ij")
     grid = pd.DataFrame({"frequency": x.ravel(), "recency": t_x.ravel(), "T": T})
-    values = np.asarray(model.probability_alive(grid)).reshape(x.shape)
+    values = np.asarray(forecast(grid)).reshape(x.shape)
     index, columns = pd.Index(range(1, top + 1), name="frequency"), pd.Index(recency, name="recency")
     return pd.DataFrame(values, index=index, columns=columns)
 
 
 def alive_matrix_plot(frame: pd.DataFrame, unit: str = "", ax: Axes | None = None) -> Axes:
     """Draw :func:`alive_matrix`."""
+    ax, bar = _matrix_plot(frame, "P(alive)", 1.0, unit, ax)
+    percent_axis(bar.ax)
+    return ax
+
+
+def purchases_matrix_plot(frame: pd.DataFrame, unit: str = "", ax: Axes | None = None) -> Axes:
+    """Draw :func:`purchases_matrix`."""
+    return _matrix_plot(frame, "Expected purchases", float(frame.to_numpy().max()), unit, ax)[0]
+
+
+def _matrix_plot(frame: pd.DataFrame, title: str, top: float, unit: str, ax: Axes | None) -> tuple[Axes, Any]:
+    """Draw a matrix over frequency and recency; return the axes and the colour bar."""
     ax = ax if ax is not None else new_axes()
     with styled():
         extent = (float(frame.columns[0]), float(frame.columns[-1]), frame.index[0] - 0.5, frame.index[-1] + 0.5)
         image = ax.imshow(
-            frame.to_numpy(), origin="lower", aspect="auto", extent=extent, vmin=0, vmax=1, cmap=SEQUENTIAL
+            frame.to_numpy(), origin="lower", aspect="auto", extent=extent, vmin=0, vmax=top, cmap=SEQUENTIAL
         )
         ax.grid(visible=False)
-        ax.set(xlabel=f"last purchase after the first{unit and f' ({unit})'}", ylabel="repeat purchases")
-        ax.set_title("P(alive)")
-        bar = ax.figure.colorbar(image, ax=ax)
-        percent_axis(bar.ax)
+        ax.set(xlabel=f"last purchase after the first{unit and f' ({unit})'}", ylabel="repeat purchases", title=title)
+        return ax, ax.figure.colorbar(image, ax=ax)
+
+
+def alive_history_plot(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw :func:`clvlib.clv.history.alive_history`: one customer's P(alive) over time, his purchases marked."""
+    ax = ax if ax is not None else new_axes()
+    marked = frame[frame["purchase"]]
+    with styled():
+        ax.plot(frame.index, frame["probability_alive"], color=ACCENT)
+        ax.plot(marked.index, marked["probability_alive"], "o", color=WARN, label="purchase", clip_on=False, zorder=3)
+        ax.set(ylabel="P(alive)", title="P(alive) of one customer", ylim=(0, 1))
+        ax.legend(loc="lower left")
+        ax.tick_params(axis="x", rotation=30)
+        percent_axis(ax)
     return ax
 
 

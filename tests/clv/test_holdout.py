@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 
 from clvlib.clv import engine, plots
+from clvlib.clv.cells import Cells
 from clvlib.clv.holdout import tracking, validate
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
+from clvlib.clv.models.pareto_nbd import ParetoNBDModel
 from clvlib.clv.rfm import rfm
 from clvlib.errors import ConvergenceWarning, EmptyDataError, MissingColumnError, ParameterError
 
@@ -108,15 +110,22 @@ def test_every_figure_draws(bg, cdnow, purchases):
     matrix = plots.alive_matrix(bg, 39.0, 10)
     assert matrix.shape == (10, 41)
     assert matrix.iloc[-1].is_monotonic_increasing
+    coming = plots.purchases_matrix(bg, 39.0, 10, 52)
+    assert coming.iloc[4, 40] == pytest.approx(
+        bg.expected_purchases(pd.DataFrame({"frequency": [5], "recency": 39.0, "T": 39.0}), 52)[0]
+    )
+    assert (coming.index.tolist(), coming.columns.tolist()) == (matrix.index.tolist(), matrix.columns.tolist())
     lorenz = plots.concentration(bg.expected_purchases(cdnow, 39))
     assert lorenz["value"].iloc[[0, -1]].tolist() == pytest.approx([0, 1])
     assert (lorenz["value"] >= lorenz["customers"] - 1e-12).all()
     drawn = [
         plots.tracking_plot(frame),
         plots.tracking_plot(frame, cumulative=True),
+        plots.tracking_plot(tracking(bg, purchases, "1998-06-30", "1997-09-30", interval=0.9), cumulative=True),
         plots.conditional_plot(result),
         plots.frequency_plot(frequency),
         plots.alive_matrix_plot(matrix, "weeks"),
+        plots.purchases_matrix_plot(coming, "weeks"),
         plots.concentration_plot(lorenz),
         plots.segments_plot(rfm(cdnow)),
     ]
@@ -127,6 +136,37 @@ def test_every_figure_draws(bg, cdnow, purchases):
         plots.concentration(pd.Series([0.0, 0.0]))
     with pytest.raises(ParameterError):
         plots.alive_matrix(bg, -1.0, 3)
+
+
+def test_tracking_has_bands_around_what_it_has_without(bg, purchases):
+    frame = tracking(bg, purchases, "1998-06-30", "1997-09-30")
+    banded = tracking(bg, purchases, "1998-06-30", "1997-09-30", interval=0.9)
+    pd.testing.assert_frame_equal(banded[frame.columns], frame)
+    for name in ("", "_cumulative"):
+        assert (banded[f"lower{name}"] <= banded[f"expected{name}"]).all()
+        assert (banded[f"expected{name}"] <= banded[f"upper{name}"]).all()
+    wider = tracking(bg, purchases, "1998-06-30", "1997-09-30", interval=0.99)
+    assert (wider["upper"] > banded["upper"]).all()
+    # 1,882 in the holdout where the paper expects 1,653: outside chance, as far as 90% goes
+    assert banded["actual_cumulative"].iloc[-1] == pytest.approx(banded["upper_cumulative"].iloc[-1], rel=0.02)
+
+
+@pytest.mark.parametrize("cls", [BetaGeoModel, ParetoNBDModel])
+def test_frequencies_of_continuous_time_are_pooled(cls):
+    """Of very many customers, the sum over a few nodes of T is that over all of them."""
+    truth = {"r": 0.6, "alpha": 5.0} | dict(zip(cls._names[2:], (0.9, 2.5), strict=True))
+    model = cls.with_parameters(truth, "W")
+    rng = np.random.default_rng(6)
+    summary = pd.DataFrame({"frequency": rng.integers(0, 12, 60_000), "T": rng.uniform(0.01, 110, 60_000)})
+    frame = plots.frequency_frame(model, summary, 4)
+    assert frame["actual"].tolist() == [*np.bincount(summary["frequency"])[:4], (summary["frequency"] >= 4).sum()]
+    new = Cells.of(frequency=np.zeros(60_000), recency=0.0, T=0.0)
+    at_least = model._tail(model._p(), new, summary["T"].to_numpy(), np.arange(1.0, 5)[:, None] * np.ones(60_000))
+    expected = -np.diff([60_000, *at_least.sum(axis=1), 0.0])
+    np.testing.assert_allclose(frame["expected"], expected, rtol=1e-9)
+    few = plots.frequency_frame(model, summary.head(3), 2)["expected"]
+    by_hand = [sum(model.count_probability_new(t, n) for t in summary["T"].head(3)) for n in (0, 1)]
+    np.testing.assert_allclose(few, [*by_hand, 3 - sum(by_hand)], rtol=1e-12)
 
 
 # ---- the other engine
