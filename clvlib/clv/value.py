@@ -36,7 +36,7 @@ class _Parts:
     x: Array
     money: Array  # mean of repeat purchases so far
     spend: Array  # expected spend
-    scale: Array  # γ + x·m: the row's scale of spend
+    scale: Array  # γ + x·m: the row's scale of spend (where it depends on x, that γ is its own)
 
 
 class LifetimeValue:
@@ -47,7 +47,7 @@ class LifetimeValue:
     purchases : PurchaseModel
         A fitted purchase model.
     spend : GammaGammaModel
-        A fitted spend model.
+        A fitted spend model; :class:`DependentGammaGammaModel` is one.
     margin : float
         Share of spend that is kept, above 0 up to 1.
     annual_rate : float
@@ -189,7 +189,7 @@ class LifetimeValue:
         discount = np.divide(discounted, expected, out=np.zeros_like(expected), where=expected > 0)
         spend = self.spend.expected_spend(summary).to_numpy(dtype=float)
         x, m = (summary[name].to_numpy(dtype=float) for name in ("frequency", "monetary_value"))
-        return _Parts(cells, expected, discount, span, x, m, spend, self.spend._p()[2] + x * m)
+        return _Parts(cells, expected, discount, span, x, m, spend, self.spend._scale(self.spend._p(), x) + x * m)
 
     def _often(self, p: Array, parts: _Parts) -> Array:
         return self.purchases._expected_cells(p, parts.cells, parts.horizon)
@@ -201,7 +201,7 @@ class LifetimeValue:
 
     def _chance(self, parts: _Parts) -> Array:
         """Return the variance of W, the sum of spend in units of γ + x·m, of one customer of each history."""
-        shape, q, _ = self.spend._p()
+        shape, q = self.spend._p()[:2]
         model, cells, p = self.purchases, parts.cells, self.purchases._p()
         freedom = q + shape * cells["frequency"]
         if (freedom <= 2).any():
@@ -223,7 +223,7 @@ class LifetimeValue:
 
     def _quantile(self, parts: _Parts, probability: float) -> Array:
         """Return a quantile of W per history: given n purchases W is a beta prime (p·n, q + p·x) variable."""
-        shape, q, _ = self.spend._p()
+        shape, q = self.spend._p()[:2]
         model, cells, p = self.purchases, parts.cells, self.purchases._p()
         result = np.zeros(len(cells))
         for where in model._alike(p, cells, parts.horizon):
