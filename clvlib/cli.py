@@ -1,4 +1,4 @@
-"""The command ``clvlib``: report, check, score, sample, ledger.
+"""The command ``clvlib``: report, check, score, sample, diff, ledger.
 
 Exit status: 0 all is well; 1 the work was done and something in it is not (a failed chapter, rows that break the
 contract); 2 it could not be done, for the reason that one line on standard error states.
@@ -132,6 +132,17 @@ def _sample(args: argparse.Namespace) -> int:
     return 0
 
 
+def _diff(args: argparse.Namespace) -> int:
+    from clvlib.report.diff import difference
+    from clvlib.report.ledger import current
+
+    if not args.out.is_dir():
+        raise ParameterError(f"{args.out}: no reports lie here")
+    ledger = current(args.out, lambda line: print(line, file=sys.stderr))
+    print(difference(ledger, args.earlier, args.later, args.shop).text)
+    return 0
+
+
 def _ledger(args: argparse.Namespace) -> int:
     from clvlib.report.ledger import backup, restore
 
@@ -186,10 +197,18 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--weeks", type=int, default=40, help="(default: %(default)s)")
     sample.add_argument("--seed", type=int, default=53, help="(default: %(default)s)")
 
+    diff = command("diff", _diff, "explain how the figures of two weeks differ: data, code, parameters or the business")
+    diff.add_argument("earlier", metavar="WEEK")
+    diff.add_argument("later", metavar="WEEK")
+    diff.add_argument("--out", type=Path, default=Path("reports"), help="folder of the reports (default: %(default)s)")
+    diff.add_argument("--shop", default="", help="its name, where several share the folder")
+
     ledger = command("ledger", _ledger, "back up, or restore, what the reports remember")
     ledger.add_argument("action", choices=["backup", "restore"])
     ledger.add_argument("file", type=Path)
-    ledger.add_argument("--out", type=Path, default="reports", help="folder of the reports (default: %(default)s)")
+    ledger.add_argument(
+        "--out", type=Path, default=Path("reports"), help="folder of the reports (default: %(default)s)"
+    )
     return parser
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -157,6 +158,17 @@ def test_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["sample", folder, "--customers", "60", "--weeks", "8", "--seed", "3"]) == 0
     assert main(["check", folder]) in {0, 1}
     assert main(["sample", folder, "--customers", "-1"]) == 2
+
+
+def test_diff(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "reports"
+    for week, sold in [("2026-W45", 5.0), ("2026-W46", 7.0)]:
+        published(out, week, [(KPI, kpi("sold", sold))])
+    assert main(["diff", "2026-W45", "2026-W46", "--out", str(out)]) == 0
+    assert re.search(r"^Sold +5 +7 +\+2 +— +\+2$", capsys.readouterr().out, re.MULTILINE)
+    assert main(["diff", "2026-W45", "2026-W47", "--out", str(out)]) == 2
+    assert "there are no reports for both" in capsys.readouterr().err
+    assert main(["diff", "2026-W45", "2026-W46", "--out", str(tmp_path / "none")]) == 2
 
 
 def test_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -214,15 +214,25 @@ class Shop:
         return week
 
     def fingerprint(self) -> dict[str, dict[str, Any]]:
-        """Return rows, first, last and a hash for each table; the hash does not depend on the order of rows."""
+        """Return rows, first, last and a hash for each table, and rows with a hash for each ISO week of its time.
+
+        The hashes do not depend on the order of rows.
+        """
         prints: dict[str, dict[str, Any]] = {}
         for name in self.tables:
             time = CONTRACT[name].time if name in CONTRACT else "refunded_at"
+            when = f"coalesce(strftime({time}, '%G-W%V'), '')" if time else "''"
             span = f"CAST(min({time}) AS VARCHAR), CAST(max({time}) AS VARCHAR)" if time else "NULL, NULL"
-            query = f"SELECT count(*), {span}, sum(CAST(hash({name}) AS HUGEINT)) FROM {identifier(name)}"
-            rows, first, last, total = self._engine.connection.execute(query).fetchall()[0]
-            digest = f"{(total or 0) % 2**64:016x}"
-            prints[name] = {"rows": rows, "first": first, "last": last, "hash": digest}
+            total = f"sum(CAST(hash({name}) AS HUGEINT))"
+            query = f"SELECT {when}, count(*), {span}, {total} FROM {identifier(name)} GROUP BY 1 ORDER BY 1"
+            weeks = self._engine.connection.execute(query).fetchall()
+            prints[name] = {
+                "rows": sum(week[1] for week in weeks),
+                "first": min((week[2] for week in weeks if week[2]), default=None),
+                "last": max((week[3] for week in weeks if week[3]), default=None),
+                "hash": f"{sum(week[4] for week in weeks) % 2**64:016x}",
+                "weeks": {week[0]: f"{week[1]} {week[4] % 2**32:08x}" for week in weeks},
+            }
         return prints
 
     def close(self) -> None:

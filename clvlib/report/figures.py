@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
-from clvlib.report.form import ABSENT, html_table, is_absent, show
+from clvlib.report.form import ABSENT, html_table, is_absent, show, show_change
 from clvlib.report.grade import Grades
 from clvlib.report.harvest import Harvest
 from clvlib.report.spark import sparkline
@@ -76,11 +76,10 @@ def _span(lower: float | None, upper: float | None, unit: str, currency: str) ->
 def _change(trend: Trend, unit: str, currency: str) -> str:
     if trend.change is None:
         return ABSENT
-    if unit in {"share", "points"}:
-        return show(trend.change, "points")
-    text = ("+" if trend.change > 0 else "") + show(trend.change, unit, currency, short=True)
-    relative = f" ({100 * trend.change / trend.last:+.1f}%)" if trend.last and trend.last > 0 else ""
-    return text + relative.replace("-", "−")
+    text = show_change(trend.change, unit, currency, short=True)
+    if unit in {"share", "points"} or not trend.last or trend.last < 0:
+        return text
+    return f"{text} ({100 * trend.change / trend.last:+.1f}%)".replace("-", "−")
 
 
 def _verdict(trend: Trend, better: str) -> str:

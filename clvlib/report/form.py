@@ -13,7 +13,17 @@ import pandas as pd
 from clvlib.errors import ParameterError
 from clvlib.report.tables import column_names
 
-__all__ = ["ABSENT", "UNITS", "currency_symbol", "frame_cells", "html_table", "is_absent", "show", "text_table"]
+__all__ = [
+    "ABSENT",
+    "UNITS",
+    "currency_symbol",
+    "frame_cells",
+    "html_table",
+    "is_absent",
+    "show",
+    "show_change",
+    "text_table",
+]
 
 ABSENT: Final = "—"  # what stands where there is no number: never NaN
 
@@ -122,6 +132,16 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
             except ValueError:
                 raise ParameterError(f"unit {unit!r} is none of {', '.join(UNITS)}, nor a format like '.2f'") from None
     return text.replace("-", "−")
+
+
+def show_change(value: Any, unit: str = "number", currency: str = "", *, short: bool = False) -> str:
+    """Write by how much a figure moved, with its sign; shares move by points.
+
+    >>> show_change(1500, "money", "CNY"), show_change(-2, "count"), show_change(0.031, "share")
+    ('+¥1,500', '−2', '+3.1 pp')
+    """
+    text = show(value, "points" if unit == "share" else unit, currency, short=short)
+    return f"+{text}" if not is_absent(value) and value > 0 and not text.startswith("+") else text
 
 
 def _moment(value: dt.datetime) -> str:

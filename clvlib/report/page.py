@@ -107,7 +107,10 @@ def _quality(facts: Facts) -> dict[str, Any]:
 
 
 def _provenance(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    tables = [{"table": name, **values} for name, values in manifest["tables"].items()]
+    tables = [
+        {"table": name} | {field: value for field, value in values.items() if field != "weeks"}
+        for name, values in manifest["tables"].items()
+    ]
     columns = list(dict.fromkeys(itertools.chain.from_iterable(tables)))
     rows = [["" if is_absent(t.get(c)) else str(t.get(c)) for c in columns] for t in tables]
     books = [[name, book["sha256"][:16], _listed(book["parameters"])] for name, book in manifest["notebooks"].items()]
