@@ -73,7 +73,6 @@ def test_what_cannot_be_learned_is_said(x):
     assert np.isfinite(model.expected_spend(frame, 0.9).to_numpy()).all()
 
 
-@pytest.mark.xfail(raises=ValueError, reason="LifetimeValue unpacks three parameters of the spend model")
 def test_lifetime_value_takes_it(cdnow):
     """Value under d = 1 is that of Gamma-Gamma; a scale that differs reaches both the mean and the interval."""
     purchases = clv.BetaGeoModel().fit(cdnow)
