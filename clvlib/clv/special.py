@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-__all__ = ["gauss_legendre", "interpolated", "log_rising", "rising_slope"]
+__all__ = ["gauss_legendre", "interpolated", "log_rising", "rising_slope", "softplus"]
 
 Array = NDArray[np.float64]
 
@@ -77,6 +77,18 @@ def rising_slope(z: Array | float, x: Array | float, order: int = 1) -> Array:
     return _split(
         np.asarray(z), np.asarray(x), lambda z, x: special.polygamma(1, z + x) - special.polygamma(1, z), second
     )
+
+
+def softplus(y: Array) -> tuple[Array, Array]:
+    """Return ln(1 + e^y) and its derivative 1/(1 + e^−y), also where e^y is nothing or beyond all numbers.
+
+    Examples
+    --------
+    >>> softplus(np.array([-np.inf, 0.0, 1e9]))
+    (array([0.00000000e+00, 6.93147181e-01, 1.00000000e+09]), array([0. , 0.5, 1. ]))
+    """
+    small = np.exp(-np.abs(y))
+    return np.maximum(y, 0.0) + np.log1p(small), np.where(y > 0, 1.0, small) / (1.0 + small)
 
 
 @lru_cache(maxsize=16)

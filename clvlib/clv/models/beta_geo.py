@@ -14,7 +14,7 @@ from clvlib.clv.models.base import Border
 from clvlib.clv.models.nbd import rate_derivatives, rate_log_likelihood
 from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel
 from clvlib.clv.optimise import Derivatives
-from clvlib.clv.special import gauss_legendre, interpolated, log_rising, rising_slope
+from clvlib.clv.special import gauss_legendre, interpolated, log_rising, rising_slope, softplus
 
 __all__ = ["BetaGeoModel", "discounted_while_alive", "expected_while_alive"]
 
@@ -62,41 +62,39 @@ class BetaGeoModel(PurchaseModel):
     )
 
     def _mixture(self, p: Array, cells: Cells) -> tuple[Array, Array, Array]:
-        """Return the log odds of having left, the log of (α + T)/(α + t_x), and the chances e that were survived."""
+        """Return the log odds of having left, the log of (α + T)/(α + t_x), and b + e − 1 (e ≥ 1 chances to leave)."""
         r, alpha, a, b = p
-        x, t_x, T = cells["frequency"], cells["recency"], cells["T"]
-        chances = x + self._at_start
-        q = np.log1p((T - t_x) / (alpha + t_x))
-        odds = np.log(a) - np.log(b + np.maximum(chances, 1) - 1) + (r + x) * q
-        return np.where(chances > 0, odds, -np.inf), q, chances
+        t_x, (levels, code, _) = cells["recency"], cells.histogram
+        q = np.log1p((cells["T"] - t_x) / (alpha + t_x))
+        chances = levels + self._at_start
+        later = b + np.maximum(chances, 1) - 1
+        ahead = np.where(chances > 0, np.log(a) - np.log(later), -np.inf)
+        return ahead[code] + (r + cells["frequency"]) * q, q, later[code]
 
     def _log_likelihood(self, p: Array, cells: Cells) -> Array:
         # Fader, Hardie & Lee 2005, eq. 6, with the larger of its two terms taken out
-        return self._rows(p, cells, self._mixture(p, cells)[0])
-
-    def _rows(self, p: Array, cells: Cells, odds: Array) -> Array:
         r, alpha, a, b = p
         levels, code, _ = cells.histogram
         e = levels + self._at_start
         survived = np.asarray(log_rising(b, e) - log_rising(a + b, e))[code]
         rate = rate_log_likelihood(r, alpha, cells["frequency"], cells["T"], cells.histogram)
-        return np.asarray(rate + survived + np.logaddexp(0.0, odds))
+        return np.asarray(rate + survived + softplus(self._mixture(p, cells)[0])[0])
 
     def _derivatives(self, p: Array, cells: Cells) -> Derivatives:
         r, alpha, a, b = p
         x, t_x, T, w = cells["frequency"], cells["recency"], cells["T"], cells.weight
-        odds, q, e = self._mixture(p, cells)
-        gone = special.expit(odds)  # 1 − P(alive)
-        end, last, later = 1 / (alpha + T), 1 / (alpha + t_x), b + np.maximum(e, 1) - 1
+        odds, q, later = self._mixture(p, cells)
+        lost, gone = softplus(odds)  # gone = 1 − P(alive)
+        end, last, left = 1 / (alpha + T), 1 / (alpha + t_x), w * gone
         slope = np.stack([q, (r + x) * (end - last), np.full_like(q, 1 / a), -1 / later])  # of the odds
-        left = w * gone
-        gradient = np.einsum("in,n->i", slope, left)
-        hessian = np.einsum("in,jn->ij", slope * (left * (1 - gone)), slope)
+        gradient = np.vecdot(slope, left)  # unlike a matrix product, in one thread
+        hessian = (slope * (left * (1 - gone))) @ slope.T
         bend = left @ (end - last)
         levels, _, mass = cells.histogram
         e = levels + self._at_start
         ab1, ab2 = mass @ rising_slope(a + b, e), mass @ rising_slope(a + b, e, 2)
-        rate_gradient, rate_hessian = rate_derivatives(r, alpha, x, T, w, cells.histogram)
+        value, rate_gradient, rate_hessian = rate_derivatives(r, alpha, x, T, w, cells.histogram)
+        value += float(mass @ (log_rising(b, e) - log_rising(a + b, e)) + w @ lost)
         gradient += np.array([*rate_gradient, -ab1, mass @ rising_slope(b, e) - ab1])
         hessian[:2, :2] += rate_hessian
         hessian += np.array(
@@ -107,7 +105,7 @@ class BetaGeoModel(PurchaseModel):
                 [0, 0, -ab2, mass @ rising_slope(b, e, 2) - ab2 + left @ (1 / later**2)],
             ]
         )
-        return float(w @ self._rows(p, cells, odds)), gradient, hessian
+        return value, gradient, hessian
 
     def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:
         rate = self._rate(cells)

@@ -252,7 +252,7 @@ class BetaGeoCNBDkModel(BetaGeoModel):
         levels, _, mass = cells.histogram
         chances = levels + self._at_start
         ab1, ab2 = mass @ rising_slope(a + b, chances), mass @ rising_slope(a + b, chances, 2)
-        rate_gradient, rate_hessian = rate_derivatives(r, alpha, self.k_ * x, T, w, self._events(cells))
+        _, rate_gradient, rate_hessian = rate_derivatives(r, alpha, self.k_ * x, T, w, self._events(cells))
         gradient = slope @ left + np.array([0, 0, -ab1, mass @ rising_slope(b, chances) - ab1])
         gradient[:2] += rate_gradient + phase @ w
         hessian = np.einsum("in,jn->ij", slope * (left * special.expit(-odds)), slope)

@@ -62,7 +62,7 @@ class GammaGammaModel(Estimator):
         if not len(usable):
             raise EmptyDataError("spend is learned from repeat buyers with a monetary_value above 0, and there is none")
         chosen = cells.take(usable)
-        self.mean_spend_ = float(chosen.weight @ chosen["monetary_value"]) / chosen.customers
+        self.mean_spend_ = chosen.mean("monetary_value")
         return chosen
 
     def _scale(self, p: Array, x: Array) -> Array | float:  # noqa: ARG002 - here it is one for all
@@ -102,7 +102,7 @@ class GammaGammaModel(Estimator):
         return float(value), np.array([first, second, third]), hessian
 
     def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:
-        mean = float(cells.weight @ cells["monetary_value"]) / cells.customers
+        mean = cells.mean("monetary_value")
         return [(4.0, 4.0, 0.75 * mean), (1.0, 2.0, mean), (20.0, 10.0, 0.45 * mean)]
 
     def _mean(self, p: Array, x: Array, m: Array) -> Array:

@@ -130,7 +130,7 @@ class GammaGompertzNBDModel(PurchaseModel):
         bb, bs, s_beta = w @ end_bend[0], w @ end[0], w @ (end[1] - 1 / beta)
         b_beta, beta_beta = w @ end_bend[1], w @ (end_bend[2] + 1 / beta**2)
         hessian[2:, 2:] -= np.array([[s * bb, bs, s * b_beta], [bs, 0, s_beta], [s * b_beta, s_beta, s * beta_beta]])
-        rate_gradient, rate_hessian = rate_derivatives(r, alpha, x, T, w, cells.histogram)
+        _, rate_gradient, rate_hessian = rate_derivatives(r, alpha, x, T, w, cells.histogram)
         gradient[:2] += rate_gradient
         hessian[:2, :2] += rate_hessian
         return float(w @ self._rows(p, cells, odds)), gradient, hessian

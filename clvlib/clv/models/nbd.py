@@ -34,15 +34,16 @@ def rate_log_likelihood(r: float, alpha: float, x: Array, T: Array, histogram: H
 
 def rate_derivatives(
     r: float, alpha: float, x: Array, T: Array, w: Array, histogram: Histogram | None = None
-) -> tuple[Array, Array]:
-    """Return gradient and Hessian of the weighted :func:`rate_log_likelihood` in r and α."""
+) -> Derivatives:
+    """Return the weighted sum of :func:`rate_log_likelihood`, its gradient and Hessian in r and α."""
     levels, mass = (x, w) if histogram is None else (histogram[0], histogram[2])
-    end = 1 / (alpha + T)
+    end, grown, bought = 1 / (alpha + T), np.log1p(T / alpha), w * x
     pull = T * end / alpha  # −d log(1 + T/α) / dα
-    gradient = np.array([mass @ rising_slope(r, levels) - w @ np.log1p(T / alpha), w @ (r * pull - x * end)])
-    mixed = w @ pull
-    second = w @ (x * end**2 - r * pull * (end + 1 / alpha))
-    return gradient, np.array([[mass @ rising_slope(r, levels, 2), mixed], [mixed, second]])
+    mixed, rest = w @ pull, w @ grown
+    value = mass @ (log_rising(r, levels) - levels * np.log(alpha)) - r * rest - bought @ grown
+    gradient = np.array([mass @ rising_slope(r, levels) - rest, r * mixed - bought @ end])
+    second = bought @ end**2 - r * (w @ (pull * (end + 1 / alpha)))
+    return float(value), gradient, np.array([[mass @ rising_slope(r, levels, 2), mixed], [mixed, second]])
 
 
 class NBDModel(PurchaseModel):
@@ -68,8 +69,7 @@ class NBDModel(PurchaseModel):
 
     def _derivatives(self, p: Array, cells: Cells) -> Derivatives:
         r, alpha = p
-        derivatives = rate_derivatives(r, alpha, cells["frequency"], cells["T"], cells.weight, cells.histogram)
-        return float(cells.weight @ self._log_likelihood(p, cells)), *derivatives
+        return rate_derivatives(r, alpha, cells["frequency"], cells["T"], cells.weight, cells.histogram)
 
     def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:
         rate = self._rate(cells)

@@ -13,7 +13,7 @@ from clvlib.clv.models.base import Border
 from clvlib.clv.models.nbd import rate_derivatives, rate_log_likelihood
 from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel
 from clvlib.clv.optimise import Derivatives
-from clvlib.clv.special import gauss_legendre, interpolated
+from clvlib.clv.special import gauss_legendre, interpolated, softplus
 
 __all__ = ["ParetoNBDModel"]
 
@@ -127,29 +127,27 @@ class ParetoNBDModel(PurchaseModel):
         return odds
 
     def _log_likelihood(self, p: Array, cells: Cells) -> Array:
-        return self._rows(p, cells, self._odds(p, cells))
-
-    def _rows(self, p: Array, cells: Cells, odds: Array) -> Array:
         r, alpha, s, beta = p
         T = cells["T"]
         stays = rate_log_likelihood(r, alpha, cells["frequency"], T, cells.histogram) - s * np.log1p(T / beta)
-        return np.asarray(stays + np.logaddexp(0.0, odds))
+        return np.asarray(stays + softplus(self._odds(p, cells))[0])
 
     def _derivatives(self, p: Array, cells: Cells) -> Derivatives:
-        _, alpha, s, beta = p
-        T, w = cells["T"], cells.weight
+        r, alpha, s, beta = p
+        x, T, w = cells["frequency"], cells["T"], cells.weight
         odds, gradient, hessian = np.empty(len(cells)), np.zeros(4), np.zeros((4, 4))
         for where, part, points in self._groups(p, cells):
             odds[where], part_gradient, part_hessian = self._odds_derivatives(p, part, points)
             gradient, hessian = gradient + part_gradient, hessian + part_hessian
         pull = T / (beta + T) / beta
         bend = s * (w @ (pull * (1 / (beta + T) + 1 / beta)))
-        gradient[2:] += [-w @ np.log1p(T / beta), s * (w @ pull)]
+        lasted = w @ np.log1p(T / beta)
+        gradient[2:] += [-lasted, s * (w @ pull)]
         hessian[2:, 2:] += [[0, w @ pull], [w @ pull, -bend]]
-        rate_gradient, rate_hessian = rate_derivatives(p[0], alpha, cells["frequency"], T, w, cells.histogram)
+        value, rate_gradient, rate_hessian = rate_derivatives(r, alpha, x, T, w, cells.histogram)
         gradient[:2] += rate_gradient
         hessian[:2, :2] += rate_hessian
-        return float(w @ self._rows(p, cells, odds)), gradient, hessian
+        return value - float(s * lasted - w @ softplus(odds)[0]), gradient, hessian
 
     def _odds_derivatives(self, p: Array, cells: Cells, points: int) -> tuple[Array, Array, Array]:
         """Return the log odds, and gradient and Hessian of the weighted sum of log(1 + odds): means under f."""
