@@ -65,6 +65,7 @@ def _report(args: argparse.Namespace) -> int:
         parameters=dict(args.parameter),
         jobs=args.jobs,
         timeout=args.timeout,
+        resume=args.resume,
         tell=lambda line: print(line, file=sys.stderr, flush=True),
     )
     for report in reports:
@@ -173,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--notebooks", action="append", default=[], metavar="01,03", help="only these")
     report.add_argument("--jobs", type=int, default=2, help="notebooks that run at a time (default: %(default)s)")
     report.add_argument("--timeout", type=float, default=1800, metavar="S", help="seconds per notebook")
+    report.add_argument("--resume", action="store_true", help="run only what failed, or has changed since")
     report.add_argument(
         "-p", "--parameter", type=_pair, action="append", default=[], metavar="NAME=VALUE",
         help="a parameter of the notebooks, or of one: 03_clv.horizon=26",

@@ -17,6 +17,7 @@ from typing import Any
 
 import nbformat
 import pandas as pd
+from nbformat import NotebookNode
 
 from clvlib.data.calendar import Week
 from clvlib.data.connect import connect
@@ -28,6 +29,7 @@ from clvlib.report.ledger import Ledger, current
 from clvlib.report.page import render
 from clvlib.report.parameters import Notebook, checked, literal, read_notebook
 from clvlib.report.publish import locked, publish, staging
+from clvlib.report.resume import take_over
 from clvlib.result import Result
 
 __all__ = ["NOTEBOOKS", "Report", "run", "run_weeks", "select"]
@@ -72,6 +74,7 @@ class _Plan:
     jobs: int
     timeout: float
     tell: Callable[[str], None]
+    resume: bool
 
 
 def select(names: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Notebook]:
@@ -136,6 +139,7 @@ def run_weeks(
     parameters: Mapping[str, Any] | None = None,
     jobs: int = 2,
     timeout: float = 1800,
+    resume: bool = False,
     folder: Path = NOTEBOOKS,
     tell: Callable[[str], None] = _quiet,
 ) -> Iterator[Report]:
@@ -157,6 +161,9 @@ def run_weeks(
         How many notebooks run at a time.
     timeout : float
         Seconds that one notebook may take.
+    resume : bool
+        Take over what the published report of a week has, where notebook, parameters, data and all versions are the
+        same; what failed or has changed runs.
     folder : pathlib.Path
         Where the source notebooks lie.
     tell : callable
@@ -179,7 +186,7 @@ def run_weeks(
     for label in filter(None, weeks):
         Week(label)
     with _prepared(source, mapping, weeks, tell) as (facts, store, which):
-        plan = _Plan(str(source), str(mapping or ""), Path(out).resolve(), chosen, given, jobs, timeout, tell)
+        plan = _Plan(str(source), str(mapping or ""), Path(out).resolve(), chosen, given, jobs, timeout, tell, resume)
         for week in which:
             yield _report(plan, facts, store, week)
 
@@ -228,11 +235,13 @@ def _report(plan: _Plan, facts: Facts, store: Path, week: Week) -> Report:
         past = current(plan.out, plan.tell)
         plan.tell(f"week {week.label} ({week.start} to {week.as_of})")
         values = {book.name: _values(plan, book, store, week, staged) for book in plan.notebooks}
-        runs = _execute_all(plan, values)
+        target = plan.out / week.label
+        kept = take_over(target, staged, facts, _wanted(plan, week, target)) if plan.resume else {}
+        runs = _execute_all(plan, values, kept)
         harvests = {run.name: harvest(run.node) for run in runs}
         failed = sum(bool(run.error) for run in runs)
         code = 0 if not failed else 1 if failed < len(runs) else 2
-        target = plan.out / (week.label if code < 2 else f"{week.label}.failed")
+        target = target if code < 2 else plan.out / f"{week.label}.failed"
         table = _table(runs, harvests)
         times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
         try:
@@ -258,10 +267,22 @@ def _values(plan: _Plan, book: Notebook, store: Path, week: Week, staged: Path) 
     return {k: v for k, v in ours.items() if k in book.parameters} | plan.parameters[book.name]
 
 
-def _execute_all(plan: _Plan, values: Mapping[str, Mapping[str, Any]]) -> list[Execution]:
-    done: list[Execution] = []
+def _wanted(plan: _Plan, week: Week, target: Path) -> dict[str, dict[str, Any]]:
+    return {
+        book.name: {"sha256": digest(book.path), "parameters": _published_values(plan, book, week, target)}
+        for book in plan.notebooks
+    }
+
+
+def _execute_all(
+    plan: _Plan, values: Mapping[str, Mapping[str, Any]], kept: Mapping[str, NotebookNode]
+) -> list[Execution]:
+    done = [Execution(name, node, "", "", 0.0) for name, node in kept.items()]
+    for name in kept:
+        plan.tell(f"  {name}: kept, nothing has changed")
     with ThreadPoolExecutor(plan.jobs) as pool:
-        futures = [pool.submit(execute, book, values[book.name], plan.timeout) for book in plan.notebooks]
+        books = [book for book in plan.notebooks if book.name not in kept]
+        futures = [pool.submit(execute, book, values[book.name], plan.timeout) for book in books]
         try:
             for future in as_completed(futures):
                 run = future.result()
@@ -336,15 +357,19 @@ def _write(
     (staged / "index.html").write_text(page, encoding="utf-8")
 
 
+def _published_values(plan: _Plan, book: Notebook, week: Week, target: Path) -> dict[str, Any]:
+    origin = Path(plan.source)
+    source = Path(os.path.relpath(origin.resolve(), target)).as_posix() if origin.exists() else plan.source
+    ours = {"source": source, "week": week.label, "output": "tables"}
+    return {name: ours.get(name, p.default) for name, p in book.parameters.items()} | plan.parameters[book.name]
+
+
 def _as_published(plan: _Plan, node: Any, book: Notebook, week: Week, target: Path) -> dict[str, Any]:
     """Rewrite the injected cell so that the notebook can be run again from where it is published.
 
     While it ran it read the prepared tables and wrote into the staging folder; neither outlives the run.
     """
-    origin = Path(plan.source)
-    source = Path(os.path.relpath(origin.resolve(), target)).as_posix() if origin.exists() else plan.source
-    ours = {"source": source, "week": week.label, "output": "tables"}
-    values = {name: ours.get(name, p.default) for name, p in book.parameters.items()} | plan.parameters[book.name]
+    values = _published_values(plan, book, week, target)
     cell = next(c for c in node.cells if "injected-parameters" in c.metadata.get("tags", []))
     lines = [f"{k}: {book.parameters[k].annotation} = {literal(v)}" for k, v in values.items()]
     head = f"# Parameters; the source was read with mapping={plan.mapping!r}" if plan.mapping else "# Parameters"

@@ -198,6 +198,38 @@ def test_kernels_are_quiet_and_ignore_the_users_setup(tmp_path: Path, monkeypatc
     assert [(o.name, o.text) for o in outputs] == [("stdout", "False\n")]
 
 
+def test_resume_runs_only_what_failed_or_changed(tmp_path: Path):
+    source, folder, out = shop_folder(tmp_path / "shop"), tmp_path / "books", tmp_path / "reports"
+    parameters = 'week: str = ""\noutput: str = ""\nlevel: float = 0.9'
+    table = "import os, time\nos.makedirs(output + '/01_a')\nopen(output + '/01_a/t.csv', 'w').write(str(time.time()))"
+    notebook(folder, "01_a", ["import time\nprint(time.time())", table], parameters=parameters)
+    notebook(folder, "02_b", ["1 / 0"], parameters=parameters)
+
+    def ran(**given: Any) -> set[str]:
+        lines: list[str] = []
+        run(source, out=out, folder=folder, tell=lines.append, resume=True, parameters=given)
+        kept = {line.split(":")[0].strip() for line in lines if line.endswith("kept, nothing has changed")}
+        return {"01_a", "02_b"} - kept
+
+    def written() -> list[bytes]:
+        return [(out / "2026-W28" / name).read_bytes() for name in ("01_a.ipynb", "tables/01_a/t.csv")]
+
+    assert ran() == {"01_a", "02_b"}
+    before = written()
+    assert ran() == {"02_b"}  # which had failed
+    notebook(folder, "02_b", ["1"], parameters=parameters)
+    assert ran() == {"02_b"}
+    assert ran() == set()
+    assert written() == before
+    assert ran(**{"02_b.level": 0.8}) == {"02_b"}
+    (out / "2026-W28" / "02_b.ipynb").write_text("{}", encoding="utf-8")
+    assert ran(**{"02_b.level": 0.8}) == {"02_b"}
+    with (source / "orders.csv").open("a", encoding="utf-8") as orders:
+        orders.write("c001,2026-06-03 10:00:00,10.00\n")
+    assert ran() == {"01_a", "02_b"}
+    assert written() != before
+
+
 # ---- before any kernel starts
 
 
