@@ -119,7 +119,7 @@ def validate(
         mae=float(error.abs().mean()),
         rmse=float(np.sqrt((error**2).mean())),
         bias=float(error.mean()),
-        active_expected=float((1 - model.count_probability(known, float(duration[0]), 0)).sum()),
+        active_expected=float(model.next_purchase_probability(known, float(duration[0])).sum()),
         active_actual=float((actual > 0).sum()),
         by_customer=by_customer,
         table=table,

@@ -13,7 +13,9 @@ from clvlib.clv.backtest import Backtest, backtest
 from clvlib.clv.bridge import Bridge, bridge
 from clvlib.clv.engine import Engine, fit
 from clvlib.clv.holdout import Validation, tracking, validate
+from clvlib.clv.independence import Independence, independence
 from clvlib.clv.models.beta_geo import BetaGeoModel
+from clvlib.clv.models.dependent_gamma_gamma import DependentGammaGammaModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
 from clvlib.clv.models.nbd import NBDModel
@@ -30,6 +32,7 @@ __all__ = ["AUTO", "CustomerValue", "ForecastCheck", "Valuation"]
 AUTO = "auto"
 
 _FEWEST_WEEKS = 8  # a calibration shorter than this is no test of anything
+_SPEND = {model.__name__: model for model in (GammaGammaModel, DependentGammaGammaModel)}
 _MODELS = {model.__name__: model for model in (BetaGeoModel, ModifiedBetaGeoModel, ParetoNBDModel, NBDModel)}
 
 
@@ -140,11 +143,13 @@ class CustomerValue:
     model : str
         Which purchase model: "BetaGeoModel", "ModifiedBetaGeoModel", "ParetoNBDModel", "NBDModel"; or "auto": the one
         that the backtest chooses on what was known by then, BG/NBD where time is too short for a backtest.
+    spend : str
+        Which spend model: "GammaGammaModel", or "DependentGammaGammaModel" where spend depends on frequency.
 
     Raises
     ------
     ParameterError
-        When the model is none of these.
+        When a model is none of these.
     """
 
     horizon: float = 52
@@ -153,11 +158,14 @@ class CustomerValue:
     interval: float = 0.9
     engine: Engine = "clvlib"
     model: str = AUTO
+    spend: str = "GammaGammaModel"
     _kept: dict[tuple[str, int, str], Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.model not in {AUTO, *_MODELS}:
             raise ParameterError(f"model is {AUTO!r} or one of {', '.join(_MODELS)}; found {self.model!r}")
+        if self.spend not in _SPEND:
+            raise ParameterError(f"spend is one of {', '.join(_SPEND)}; found {self.spend!r}")
 
     def of(self, shop: Any, as_of: str | dt.date) -> Valuation:
         """Value every customer of a shop as of a day.
@@ -187,7 +195,7 @@ class CustomerValue:
         key = ("choose", id(shop), f"{end} {held}")
         if key not in self._kept:
             models = list(_MODELS.values())
-            self._kept[key] = backtest(shop, models, horizon=held, spend=GammaGammaModel(), as_of=end)
+            self._kept[key] = backtest(shop, models, horizon=held, spend=_SPEND[self.spend](), as_of=end)
         result: Backtest = self._kept[key]
         return result
 
@@ -210,6 +218,43 @@ class CustomerValue:
         after = LifetimeValue(now.purchases, now.spend, self.margin, self.annual_rate, unit="W")
         return bridge(before, after, earlier, later, self.horizon, reported=reported, interval=self.interval)
 
+    def independence(self, shop: Any, as_of: str | dt.date) -> Independence:
+        """Say whether spend depends on frequency; see :func:`clvlib.clv.independence.independence`."""
+        base = self.of(shop, as_of)
+        return independence(base.table, base.table["expected_purchases"])
+
+    def outlook(self, shop: Any, as_of: str | dt.date, weeks: int) -> pd.DataFrame:
+        """Forecast what those who bought by a day will buy in the weeks after it.
+
+        Returns
+        -------
+        pandas.DataFrame
+            By figure (``repeat_purchases``, counted once a day per customer; ``repeat_buyers``, the customers who make
+            any; ``repeat_spend``): mean, and lower and upper of a prediction interval; and ``actual``, what the same
+            figure came to in as many weeks up to the day, for those who had bought before them. It is left out where
+            the shop is younger than that.
+
+        Raises
+        ------
+        EmptyDataError
+            When nobody bought yet, or nobody bought twice.
+        """
+        day, base = as_date(as_of), self.of(shop, as_of)
+        money = LifetimeValue(base.purchases, base.spend, margin=1.0, annual_rate=0.0, unit="W")
+        rows = {
+            "repeat_purchases": base.purchases.total_purchases(base.table, weeks, self.interval),
+            "repeat_buyers": base.purchases.total_buyers(base.table, weeks, self.interval),
+            "repeat_spend": money.total(base.table, weeks, self.interval).loc["all", ["mean", "lower", "upper"]],
+        }
+        table = pd.DataFrame(rows).T.astype(float)
+        table.index.name = "figure"
+        try:
+            _, later = shop.calibration_holdout(day - dt.timedelta(weeks=weeks), day, unit="W", collapse="D")
+        except EmptyDataError:
+            return table
+        bought = later["frequency_holdout"]
+        return table.assign(actual=[bought.sum(), (bought > 0).sum(), (bought * later["monetary_value_holdout"]).sum()])
+
     def _model(self, shop: Any, as_of: str | dt.date) -> type[PurchaseModel]:
         if self.model != AUTO:
             return _MODELS[self.model]
@@ -226,7 +271,7 @@ class CustomerValue:
     def _lifetime(self, summary: pd.DataFrame, model: type[PurchaseModel]) -> LifetimeValue:
         if not (summary["frequency"] > 0).any():
             raise EmptyDataError("no customer has bought twice yet, so there is nothing to learn repurchase from")
-        purchases, spend = fit(model(), summary, self.engine), fit(GammaGammaModel(), summary, self.engine)
+        purchases, spend = fit(model(), summary, self.engine), fit(_SPEND[self.spend](), summary, self.engine)
         return LifetimeValue(purchases, spend, self.margin, self.annual_rate, unit="W")
 
     def _value(self, summary: pd.DataFrame, lifetime: LifetimeValue) -> Valuation:
@@ -312,7 +357,7 @@ class CustomerValue:
             raise EmptyDataError(f"no customer had bought twice by {last}, so there was nothing to learn from")
         purchases = fit(self._model(shop, end)(), known, self.engine)
         validation = validate(purchases, known, later, self.interval)
-        weekly = tracking(purchases, shop.table("orders"), end, last)
+        weekly = tracking(purchases, shop.table("orders"), end, last, interval=self.interval)
         figures = {
             "weeks": validation.duration,
             "customers": validation.customers,

@@ -50,6 +50,7 @@ def shares() -> pd.DataFrame:
             "alive of all": inside(model.total_alive(frame, LEVEL, "parameters"), alive.sum()),
             "expected of all": inside(model.total_purchases(frame, HORIZON, LEVEL, "parameters"), expected.sum()),
             "purchases of all": inside(model.total_purchases(frame, HORIZON, LEVEL), later.sum()),
+            "buyers of all": inside(model.total_buyers(frame, HORIZON, LEVEL), (later > 0).sum()),
             "value of groups": inside(value.total(frame, HORIZON, LEVEL, group), np.bincount(group, weights=spent)),
             "value of all": inside(value.total(frame, HORIZON, LEVEL), spent.sum()),
             "own mean spend": inside(spend.expected_spend(frame, LEVEL), own),

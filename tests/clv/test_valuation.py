@@ -53,6 +53,34 @@ def test_customers_at_risk(shop, study):
     np.testing.assert_allclose(risky["loss"], risky["value"] / alive - risky["value"])
 
 
+def test_the_outlook_is_what_the_next_one_grades(shop, study):
+    """39 weeks ahead from the published split: 1653.4 expected (Fader, Hardie & Lee 2005), 1,882 came."""
+    ahead, later = study.outlook(shop, "1997-09-30", 39), study.outlook(shop, "1998-06-30", 39)
+    assert ahead.loc["repeat_purchases", "mean"] == pytest.approx(1653.4, abs=0.05)
+    assert later.loc["repeat_purchases", "actual"] == 1882
+    _, holdout = shop.calibration_holdout("1997-09-30", "1998-06-30")
+    assert later.loc["repeat_buyers", "actual"] == (holdout["frequency_holdout"] > 0).sum()
+    money = (holdout["frequency_holdout"] * holdout["monetary_value_holdout"]).sum()
+    assert later.loc["repeat_spend", "actual"] == pytest.approx(money)
+    assert (ahead["lower"] < ahead["mean"]).all()
+    assert (ahead["mean"] < ahead["upper"]).all()
+    model = study.of(shop, "1997-09-30").purchases
+    known = shop.customer_summary("1997-09-30")
+    buyers = (1 - model.count_probability(known, 39.0, 0)).sum()
+    assert ahead.loc["repeat_buyers", "mean"] == pytest.approx(buyers)
+    assert "actual" not in ahead  # the shop is younger than 39 weeks before that
+
+
+def test_spend_that_depends_on_frequency_may_be_chosen(shop):
+    study = CustomerValue(model="BetaGeoModel", spend="DependentGammaGammaModel")
+    base = study.of(shop, "1998-06-28")
+    assert base.parameters()["parameter"].tolist()[-1] == "d"
+    apart = study.independence(shop, "1998-06-28")
+    assert apart.dependent.params_["d"] == pytest.approx(base.spend.params_["d"])
+    with pytest.raises(ParameterError, match="spend is one of"):
+        CustomerValue(spend="nonsense")
+
+
 def test_the_check_reproduces_the_published_holdout(shop, study):
     check = study.check(shop, "1998-06-30", split="1997-09-30")
     assert check.split == dt.date(1997, 9, 30)

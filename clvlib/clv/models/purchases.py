@@ -77,11 +77,11 @@ class PurchaseModel(Estimator):
     @staticmethod
     def _time(cells: Cells) -> float:
         """Return the mean time that customers were observed, for starting values."""
-        return max(float(cells.weight @ cells["T"]) / cells.customers, 1e-12)
+        return max(cells.mean("T"), 1e-12)
 
     def _rate(self, cells: Cells) -> float:
         """Return the mean rate of repeat purchases, above 0, for starting values."""
-        return max(float(cells.weight @ cells["frequency"]), 0.5) / cells.customers / self._time(cells)
+        return max(cells.mean("frequency"), 0.5 / cells.customers) / self._time(cells)
 
     # ---- predictions
 
@@ -112,13 +112,8 @@ class PurchaseModel(Estimator):
 
     def total_alive(self, summary: pd.DataFrame, interval: float = 0.9, uncertainty: Uncertainty = "both") -> pd.Series:
         """Return how many customers are expected to be alive: mean, lower, upper; see :meth:`total_purchases`."""
-        cells, p = self._read(summary), self._p()
-        alive = self._alive(p, cells)
-        variance = 0.0 if uncertainty == "parameters" else float(cells.weight @ (alive * (1 - alive)))
-        spread = 0.0
-        if uncertainty != "customer":
-            spread = float(np.std(_log(np.array([cells.weight @ self._alive(q, cells) for q in self._points()]))))
-        return total_interval(float(cells.weight @ alive), variance, spread, interval)
+        cells = self._read(summary)
+        return self._total_interval(cells, lambda p: self._alive(p, cells), _yes_or_no, interval, uncertainty)
 
     def expected_purchases(
         self,
@@ -158,6 +153,7 @@ class PurchaseModel(Estimator):
     def _limits(
         self, cells: Cells, horizon: float, mean: Array, interval: float, uncertainty: Uncertainty
     ) -> tuple[Array, Array]:
+        _check_uncertainty(uncertainty)
         z = normal_quantile(interval)
         own = known = (mean, mean)
         if uncertainty in {"both", "parameters"}:
@@ -168,8 +164,6 @@ class PurchaseModel(Estimator):
                 self._quantile(cells, horizon, (1 - interval) / 2),
                 self._quantile(cells, horizon, (1 + interval) / 2),
             )
-        elif uncertainty != "parameters":
-            raise ParameterError(f"uncertainty is 'both', 'parameters' or 'customer'; found {uncertainty!r}")
         return combine(mean, own, known)
 
     def total_purchases(
@@ -182,15 +176,41 @@ class PurchaseModel(Estimator):
         """
         _check_horizon(horizon)
         cells = self._read(summary)
-        p = self._p()
-        mean = float(cells.weight @ self._expected_cells(p, cells, horizon))
-        variance, spread = 0.0, 0.0
-        if uncertainty != "parameters":
-            variance = float(cells.weight @ self._variance(p, cells, horizon))
+
+        def chance(_: Array) -> Array:
+            return self._variance(self._p(), cells, horizon)
+
+        return self._total_interval(
+            cells, lambda p: self._expected_cells(p, cells, horizon), chance, interval, uncertainty
+        )
+
+    def total_buyers(
+        self, summary: pd.DataFrame, horizon: float, interval: float = 0.9, uncertainty: Uncertainty = "both"
+    ) -> pd.Series:
+        """Return how many customers are expected to buy at all: mean, lower, upper; see :meth:`total_purchases`."""
+        _check_horizon(horizon)
+        cells = self._read(summary)
+        first = np.ones(len(cells))
+        return self._total_interval(
+            cells, lambda p: self._tail_cells(p, cells, horizon, first), _yes_or_no, interval, uncertainty
+        )
+
+    def _total_interval(
+        self,
+        cells: Cells,
+        mean: Callable[[Array], Array],
+        variance: Callable[[Array], Array],
+        interval: float,
+        uncertainty: Uncertainty,
+    ) -> pd.Series:
+        """Return the interval of a sum over customers from each history's mean, given parameters, and its variance."""
+        _check_uncertainty(uncertainty)
+        own = mean(self._p())
+        chance = 0.0 if uncertainty == "parameters" else float(cells.weight @ variance(own))
+        spread = 0.0
         if uncertainty != "customer":
-            totals = [cells.weight @ self._expected_cells(q, cells, horizon) for q in self._points()]
-            spread = float(np.std(_log(np.array(totals))))
-        return total_interval(mean, variance, spread, interval)
+            spread = float(np.std(_log(np.array([cells.weight @ mean(p) for p in self._points()]))))
+        return total_interval(float(cells.weight @ own), chance, spread, interval)
 
     def expected_purchases_new(self, t: ArrayLike) -> float | Array:
         """Return E[X(t)], the repeat purchases of a new customer within t of the first purchase.
@@ -470,6 +490,16 @@ def _newcomers(n: int) -> Cells:
 def _check_horizon(horizon: float) -> None:
     if not np.isfinite(horizon) or horizon < 0:
         raise ParameterError(f"the horizon is a finite span of time, not negative; found {horizon}")
+
+
+def _check_uncertainty(uncertainty: str) -> None:
+    if uncertainty not in {"both", "parameters", "customer"}:
+        raise ParameterError(f"uncertainty is 'both', 'parameters' or 'customer'; found {uncertainty!r}")
+
+
+def _yes_or_no(chance: Array) -> Array:
+    """Return the variance of what happens with a chance."""
+    return np.asarray(chance * (1 - chance))
 
 
 def _log(values: Array) -> Array:
