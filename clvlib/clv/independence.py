@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
+from scipy import stats
 
 from clvlib.clv.cells import Cells
 from clvlib.clv.inference import likelihood_ratio
@@ -30,6 +30,7 @@ __all__ = ["Independence", "independence", "independence_plot"]
 
 Array = NDArray[np.float64]
 
+_LEAST = 3  # repeat buyers, for a slope with an error
 _FEWEST = 2  # customers in a class of frequency: fewer have no spread
 
 
@@ -128,7 +129,7 @@ def independence(
     Raises
     ------
     EmptyDataError
-        When no repeat buyer has spend, or all bought equally often.
+        When no repeat buyer has spend, or they are fewer than 3, or all bought equally often.
     ParameterError
         When ``purchases`` lacks a customer, or a figure is outside its range.
 
@@ -155,8 +156,10 @@ def independence(
     frame = pd.DataFrame({**cells.columns, "n": cells.weight})
     frame.attrs.update(summary.attrs)
     plain, dependent = GammaGammaModel().fit(frame), DependentGammaGammaModel().fit(frame)
-    doubling, lower, upper = (float(np.exp(slope + shift * error)) for shift in (0.0, -z, z))
-    p_value = 2 * float(special.ndtr(-abs(slope) / error)) if error > 0 else 1.0
+    freedom = buyers.customers - 2
+    width = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+    doubling, lower, upper = (float(np.exp(slope + shift)) for shift in (0.0, -width, width))
+    p_value = 2 * float(stats.t.sf(abs(slope) / error, freedom)) if error > 0 else 1.0
     r = _correlation(buyers, z)
     test = likelihood_ratio(plain, dependent)
     spends = [plain.expected_spend(frame).to_numpy(), *(_spend(frame, d) for d in (doubling, lower, upper))]
@@ -201,13 +204,18 @@ def _coming(cells: Cells, summary: pd.DataFrame, purchases: pd.Series | None) ->
 def _trend(buyers: Cells) -> tuple[Array, float, float]:
     """Return the trend of mean spend, its log slope per doubling of frequency, and the slope's robust error.
 
-    It solves Σ (m/μ − 1) (1, z) = 0 with μ = exp(a + b z), z = log₂ x.
+    It solves Σ (m/μ − 1) (1, z) = 0 with μ = exp(a + b z), z = log₂ x. To the square of each residual is added what its
+    leverage h takes off it on average, h φ: else a lone customer with many purchases would seem to know the trend.
     """
     z, m, w = np.log2(buyers["frequency"]), buyers["monetary_value"], buyers.weight
     centre = float(w @ z) / buyers.customers
     design = np.stack([np.ones_like(z), z - centre])
-    if w @ design[1] ** 2 < 1e-9 * buyers.customers:
-        raise EmptyDataError("all repeat buyers bought equally often, so that nothing can depend on how often")
+    spread = float(w @ design[1] ** 2)
+    if buyers.customers < _LEAST or spread < 1e-9 * buyers.customers:
+        raise EmptyDataError(
+            f"a trend of spend takes {_LEAST} or more repeat buyers who bought differently often; found "
+            f"{buyers.customers:g} with {buyers['frequency'].min():g} to {buyers['frequency'].max():g} repeat purchases"
+        )
     mean = float(w @ m) / buyers.customers
     beta = np.array([np.log(mean), 0.0])
     for _ in range(100):  # the criterion is convex, so that Newton arrives
@@ -217,7 +225,10 @@ def _trend(buyers: Cells) -> tuple[Array, float, float]:
         beta = beta + np.clip(step, -1.0, 1.0)
         if np.abs(step).max() < 1e-10:
             break
-    meat = np.einsum("in,jn,n->ij", design, design, w * (ratio - 1) ** 2)
+    squares = (ratio - 1) ** 2
+    leverage = 1 / buyers.customers + design[1] ** 2 / spread
+    squares = squares + leverage * (w @ squares) / (buyers.customers - 2)
+    meat = np.einsum("in,jn,n->ij", design, design, w * squares)
     return np.exp(beta @ design), float(beta[1]), float(np.sqrt((bread @ meat @ bread)[1, 1]))
 
 
@@ -231,6 +242,8 @@ def _correlation(buyers: Cells, z: float) -> tuple[float, float, float]:
     x, m = x / np.sqrt(w @ x**2), m / np.sqrt(w @ m**2)
     r = float(w @ (x * m))
     influence = x * m - r * (x**2 + m**2) / 2
+    if r**2 > 1 - 1e-12:
+        return r, r, r
     error = float(np.sqrt(w @ influence**2 / buyers.customers)) / (1 - r**2)
     return r, float(np.tanh(np.arctanh(r) - z * error)), float(np.tanh(np.arctanh(r) + z * error))
 

@@ -67,7 +67,7 @@ def tracking_plot(frame: pd.DataFrame, cumulative: bool = False, ax: Axes | None
             )
         ax.set_ylim(bottom=0)
         ax.set(ylabel="repeat purchases", title="Repeat purchases" + (" so far" if cumulative else " per week"))
-        ax.legend(loc="upper left" if cumulative else "upper right")
+        ax.legend(loc="upper left" if cumulative else "best")
         ax.tick_params(axis="x", rotation=30)
         count_axis(ax)
     return ax

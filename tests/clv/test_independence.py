@@ -190,9 +190,30 @@ def test_thin_classes_are_joined():
     assert (table["customers"] >= 2).all()
 
 
+@pytest.mark.filterwarnings("ignore::clvlib.errors.ConvergenceWarning", "ignore::clvlib.errors.ThinDataWarning")
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(1, float(m)) for m in range(1, 40)] + [(20, 50.0)],
+        [(1, 10.0), (1, 10.0), (40_000, 12.0), (3, 9.0)],
+        [(1, 10.0)] * 30 + [(3, 10.0)] * 20,
+        [(x, m) for x in (1, 2, 3) for m in (1.0, 2.0, 5.0, 1000.0, 1e5)],
+        [(0, 0.0)] * 50 + [(1, 5.0), (2, 6.0), (3, 9.0), (2, 0.0)],
+    ],
+    ids=["lone", "enormous", "identical", "heavy", "few"],
+)
+def test_hard_data_end_in_figures_and_find_nothing(rows):
+    result = independence(pd.DataFrame(rows, columns=["frequency", "monetary_value"]))
+    figures = [value for value in result._scalars().values() if isinstance(value, float)]
+    assert np.isfinite(figures).all()
+    assert np.isfinite(result.table.to_numpy()).all()
+    assert np.isfinite(result.deciles.to_numpy()).all()
+    assert result.p_value > 0.05
+
+
 def test_what_cannot_be_tested():
     frame = buyers(np.random.default_rng(19), 50)
-    with pytest.raises(EmptyDataError, match="equally often"):
+    with pytest.raises(EmptyDataError, match="differently often"):
         independence(frame.assign(frequency=3.0))
     with pytest.raises(EmptyDataError, match="repeat buyers"):
         independence(frame.assign(frequency=0.0))
