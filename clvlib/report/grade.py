@@ -18,7 +18,7 @@ from clvlib.stats.proportions import proportion_interval
 __all__ = ["Grades", "grades"]
 
 _KEY = ["chapter", "name", "weeks"]
-_COLUMNS = [*_KEY, "week", "label", "mean", "lower", "upper", "level", "actual", "unit", "currency"]
+_COLUMNS = [*_KEY, "week", "due", "label", "mean", "lower", "upper", "level", "actual", "happened", "unit", "currency"]
 
 
 @dataclass(frozen=True)
@@ -90,21 +90,24 @@ def grades(past: Ledger, shop: str, week: Week, harvests: Mapping[str, Harvest])
     -------
     Grades
     """
-    made = [
-        {**forecast, "chapter": name, "week": week.label}
+    now = [
+        {
+            **made,
+            "chapter": name,
+            "week": week.label,
+            "due": week.shift(made["weeks"]).label,
+            "happened": made["actual"],
+        }
         for name, said in harvests.items()
-        for forecast in said.forecasts
+        for made in said.forecasts
     ]
-    told = pd.DataFrame([*past.rows("forecasts", shop, week.label), *made], columns=_COLUMNS)
-    told = told.astype({"weeks": int} | dict.fromkeys(("mean", "lower", "upper", "level", "actual"), float))
-    due_weeks = [Week(made_in).shift(n).label for made_in, n in zip(told["week"], told["weeks"], strict=True)]
-    told["due"] = pd.Series(due_weeks, index=told.index, dtype=object)
+    told = pd.DataFrame([*past.rows("forecasts", shop, week.label), *now], columns=_COLUMNS)
+    told = told.astype(dict.fromkeys(("mean", "lower", "upper", "level", "actual", "happened"), float))
+    told = told.astype({"weeks": int}).astype({"week": str, "due": str})
     stated = told[told["mean"].notna() & told["lower"].notna() & told["upper"].notna()]
-    happened = told[[*_KEY, "week", "actual"]].rename(columns={"week": "due"})
-    due = (
-        stated[stated["due"] <= week.label].rename(columns={"actual": "naive"}).merge(happened, "left", [*_KEY, "due"])
-    )
-    due = due.sort_values([*_KEY, "due"], ignore_index=True)
+    happened = told[[*_KEY, "week", "happened"]].set_axis([*_KEY, "due", "actual"], axis=1)
+    due = stated[stated["due"] <= week.label].drop(columns="happened").rename(columns={"actual": "naive"})
+    due = due.merge(happened, "left", [*_KEY, "due"]).sort_values([*_KEY, "due"], ignore_index=True)
     due["inside"] = due["actual"].between(due["lower"], due["upper"])
     ahead = stated[stated["week"] == week.label]
     return Grades(table=due, week=week.label, record=_record(due[due["actual"].notna()]), ahead=ahead)

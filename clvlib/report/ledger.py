@@ -8,7 +8,8 @@ reads it is in the way of a run.
 
 One row of ``entries`` is what one report said of one thing: a key figure, an alert or a forecast, as JSON. The same
 report recorded again adds nothing; other content adds a revision; what a complete chapter no longer says is withdrawn
-by a revision without content. The views ``kpis``, ``alerts`` and ``forecasts`` show the last revision of each.
+by a revision without content. The views ``kpis`` and ``alerts`` show the last revision of each, the view ``forecasts``
+what each forecast said when its time came, with ``happened``: what the figure came to in the weeks up to its own.
 """
 
 from __future__ import annotations
@@ -54,16 +55,29 @@ _FIELDS: Final = {
     "forecast": ("name", "label", "weeks", "mean", "lower", "upper", "level", "actual", "unit", "currency", "why"),
 }
 _NUMBERS: Final = {"value", "lower", "upper", "level", "weeks", "mean", "actual"}
+# a forecast is held to what it said when its time came, as later revisions knew better; what happened is the last word
+_STOOD: Final = """(
+  WITH made AS (
+    SELECT *, strftime(strptime(week || '-1', '%G-W%V-%u') + to_weeks(CAST(content->>'$.weeks' AS INTEGER)), '%G-W%V')
+      AS due, last_value(content) OVER (PARTITION BY shop, week, chapter, name ORDER BY revision
+      ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS last
+    FROM entries WHERE kind = 'forecast' AND content IS NOT NULL),
+  known AS (SELECT shop, week AS due, min(run) AS seen FROM runs GROUP BY ALL),
+  timed AS (SELECT *, coalesce(run < seen, true) AS in_time FROM made LEFT JOIN known USING (shop, due))
+  SELECT *, CAST(last->>'$.actual' AS DOUBLE) AS happened FROM timed
+  QUALIFY row_number() OVER (PARTITION BY shop, week, chapter, name
+    ORDER BY in_time DESC, CASE WHEN in_time THEN -revision ELSE revision END) = 1)"""
 
 
 def _views() -> Iterator[str]:
+    key = "shop, week, chapter, revision, run"
     for kind, fields in _FIELDS.items():
         columns = ", ".join(
             f"CAST(content->>'$.{name}' AS {'DOUBLE' if name in _NUMBERS else 'VARCHAR'}) AS {name}" for name in fields
         )
-        key = "shop, week, chapter, revision, run"
         rows = f"latest WHERE kind = '{kind}' AND content IS NOT NULL"
-        yield f"CREATE VIEW {kind}s AS SELECT {key}, {columns} FROM {rows}"
+        more, source = (", due, happened", _STOOD) if kind == "forecast" else ("", rows)
+        yield f"CREATE VIEW {kind}s AS SELECT {key}, {columns}{more} FROM {source}"
 
 
 @dataclass(frozen=True)

@@ -88,3 +88,24 @@ def test_late_data_change_the_grade(tmp_path: Path):
     assert not graded(tmp_path, [], past).table.set_index("week").loc["2026-W44", "inside"]
     past[1] = [forecast("sold", 95.0, 99.0)]
     assert graded(tmp_path, [], past).table.set_index("week").loc["2026-W44", "inside"]
+
+
+def test_a_forecast_is_held_to_what_it_said_when_its_time_came(tmp_path: Path):
+    def stands(ago: int) -> float:
+        rows = current(tmp_path, print).rows("forecasts", "Shop")
+        return float(next(row["mean"] for row in rows if row["week"] == NOW.shift(-ago).label))
+
+    def report(ago: int, mean: float, actual: float = 0.0) -> None:
+        published(tmp_path, NOW.shift(-ago).label, [(FORECAST, forecast("sold", mean, actual))])
+        current(tmp_path, print)
+
+    report(2, 50.0)
+    report(2, 60.0)  # made again before the week that it is about was reported
+    report(1, 70.0, 100.0)
+    report(2, 100.0)  # and after: it is too late to say so
+    assert (stands(2), stands(1)) == (60, 70)
+    report(1, 70.0, 99.0)  # what happened is what is known today
+    assert grades(current(tmp_path, print), "Shop", NOW, {}).table["actual"].iloc[0] == 99
+    report(3, 1.0)  # the past made afterwards: the first time counts
+    report(3, 2.0)
+    assert stands(3) == 1
