@@ -125,6 +125,16 @@ class LifetimeValue:
         lower, upper = combine(mean, own, known)
         return pd.DataFrame({"mean": mean, "lower": lower, "upper": upper}, index=summary.index)
 
+    def new_customer(
+        self, horizon: float | None, interval: float = 0.9, uncertainty: Uncertainty = "both"
+    ) -> pd.Series:
+        """Return what a customer who just bought for the first time is worth from then on: mean, lower, upper.
+
+        What the first purchase itself earned is not part of it. Parameters are as in :meth:`predict`.
+        """
+        row = pd.DataFrame({"frequency": [0], "recency": 0.0, "T": 0.0, "monetary_value": 0.0}, index=["new customer"])
+        return pd.DataFrame(self.predict(row, horizon, interval, uncertainty)).iloc[0]
+
     def total(
         self,
         summary: pd.DataFrame,

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-import clvlib as clv
+from clvlib.clv.valuation import CustomerValue
 
 __all__ = ["score"]
 
 
 def score(shop: Any, as_of: str | dt.date | None = None, horizon: float = 52, interval: float = 0.9) -> pd.DataFrame:
-    """Score every customer with the standard models, BG/NBD for purchases and Gamma-Gamma for spend.
+    """Score every customer as notebook 03 does: by the purchase model that the backtest chooses, and Gamma-Gamma.
 
     Parameters
     ----------
@@ -30,27 +30,18 @@ def score(shop: Any, as_of: str | dt.date | None = None, horizon: float = 52, in
     -------
     pandas.DataFrame
         By customer_id: frequency, recency, T (weeks), monetary_value, segment (RFM), probability_alive,
-        expected_purchases, clv (margin and discount of the shop's configuration), the last two with _lower and
-        _upper; the most valuable first.
+        clv (margin and discount of the shop's configuration) and expected_purchases, both with _lower and _upper; the
+        most valuable first.
 
     Raises
     ------
     EmptyDataError
         There are too few customers, or none who bought again.
     """
-    base = shop.customer_summary(as_of, unit="W", collapse="D")
-    purchases = clv.BetaGeoModel().fit(base)
-    spend = clv.GammaGammaModel().fit(base)
-    value = clv.LifetimeValue(purchases, spend, margin=shop.config.margin, annual_rate=shop.config.annual_rate)
-    scored: pd.DataFrame = base.copy()
-    scored["segment"] = clv.rfm(base).table["segment"].reindex(base.index)
-    scored["probability_alive"] = purchases.probability_alive(base)
-    expected = {
-        "expected_purchases": purchases.expected_purchases(base, horizon=horizon, interval=interval),
-        "clv": value.predict(base, horizon=horizon, interval=interval),
-    }
-    for name, frame in expected.items():
-        scored[name] = frame["mean"]
-        scored[[f"{name}_lower", f"{name}_upper"]] = frame[["lower", "upper"]]
-    ranked: pd.DataFrame = scored.sort_values("clv", ascending=False, kind="stable")
-    return ranked
+    day = shop.data_until if as_of is None else as_of
+    base = CustomerValue(horizon, shop.config.margin, shop.config.annual_rate, interval).of(shop, day)
+    often = base.purchases.expected_purchases(base.table, horizon, interval)
+    scored: pd.DataFrame = base.table.drop(columns=["expected_purchases", "expected_spend", "loss"])
+    scored = scored.rename(columns={"value": "clv", "lower": "clv_lower", "upper": "clv_upper"})
+    names = {"mean": "expected_purchases", "lower": "expected_purchases_lower", "upper": "expected_purchases_upper"}
+    return scored.join(pd.DataFrame(often).rename(columns=names))

@@ -104,3 +104,19 @@ def test_hard_data_end_in_figures(rows):
             model = GammaGammaModel().fit(frame)
         assert not model.converged_
     assert np.isfinite(model.expected_spend(frame, 0.9).to_numpy()).all()
+
+
+def test_simulated_spend_has_the_moments_of_theory_and_gives_its_parameters_back():
+    truth = {"p": 6.0, "q": 5.0, "gamma": 15.0}
+    x = pd.Series(np.tile([0, 1, 2, 5], 15_000), index=[f"c{i}" for i in range(60_000)])
+    frame = GammaGammaModel.with_parameters(truth).simulate(x, seed=3)
+    assert (frame["monetary_value"][x == 0] == 0).all()
+    for count in (1, 5):  # E[m] = pγ/(q − 1), Var[m] = E[Var] + Var[E]
+        m = frame["monetary_value"][x == count]
+        mean, square = 6 * 15 / 4, 15**2 / (4 * 3)
+        variance = 6 * square / count + 36 * (square - (15 / 4) ** 2)
+        assert m.mean() == pytest.approx(mean, abs=4 * np.sqrt(variance / len(m)))
+        assert m.var() == pytest.approx(variance, rel=0.15)
+    model = GammaGammaModel().fit(frame)
+    errors = (np.log(model.params_) - np.log(pd.Series(truth))) / np.sqrt(np.diag(model._log_covariance))
+    assert errors.abs().max() < 3.3

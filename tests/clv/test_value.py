@@ -38,6 +38,15 @@ def test_mean_is_purchases_times_spend_times_margin_discounted(value, cdnow):
     assert value.predict(cdnow, None, None).sum() > expected.sum()
 
 
+def test_a_new_customer_is_worth_what_new_customers_buy(value):
+    """Undiscounted: E[X(t)], whose integral is published (1.444 in 52 weeks), times the mean of spend."""
+    free = LifetimeValue(value.purchases, value.spend, annual_rate=0.0)
+    p, q, gamma = value.spend.params_
+    assert free.new_customer(52)["mean"] == pytest.approx(1.444 * p * gamma / (q - 1), rel=5e-4)
+    row = value.new_customer(None)
+    assert 0 == row["lower"] < row["mean"] < row["upper"]
+
+
 def test_groups_add_up(value, cdnow):
     half = pd.Series(np.where(cdnow["frequency"] > 0, "repeat", "once"), index=cdnow.index)
     table = value.total(cdnow, 52, by=half)

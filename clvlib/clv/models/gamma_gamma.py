@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from clvlib.clv.cells import Cells
@@ -169,6 +169,29 @@ class GammaGammaModel(Estimator):
         lower, upper = combine(mean, (own[0], own[1]), known)
         limits = {"mean": mean, "lower": lower, "upper": upper}
         return pd.DataFrame({name: cells.expand(value) for name, value in limits.items()}, index=cells.index)
+
+    def simulate(self, frequency: ArrayLike, seed: int | np.random.Generator) -> pd.DataFrame:
+        """Draw the spend of new customers from the model.
+
+        Parameters
+        ----------
+        frequency : Series or array of n
+            Repeat purchases of each.
+        seed : int or numpy.random.Generator
+
+        Returns
+        -------
+        pandas.DataFrame
+            frequency and monetary_value by customer_id (that of a Series, else "0", "1", ...); 0 without a repeat
+            purchase.
+        """
+        p, rng = self._p(), np.random.default_rng(seed)
+        x = np.asarray(frequency, dtype=float)
+        index = frequency.index if isinstance(frequency, pd.Series) else pd.Index([str(i) for i in range(len(x))])
+        some = np.maximum(x, 1.0)
+        spent = rng.gamma(p[0] * some) * self._scale(p, x) / np.maximum(rng.gamma(p[1], size=len(x)), 1e-300)
+        columns = {"frequency": x, "monetary_value": np.where(x > 0, spent / some, 0.0)}
+        return pd.DataFrame(columns, index=index.rename("customer_id"))
 
     def _spread(self, x: Array, m: Array) -> Array:
         """Return the standard deviation of log expected spend over the estimates' distribution."""
