@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from clvlib.clv.cells import Cells
 from clvlib.clv.models.base import _REACH, Estimator
@@ -68,7 +68,7 @@ def profile_intervals(model: Estimator, summary: pd.DataFrame, level: float = 0.
         raise ParameterError(
             f"{type(model).__name__} is not at its maximum on this summary; profiles need the one it was fitted on"
         )
-    drop = float(stats.chi2.ppf(level, 1)) / 2
+    drop = float(special.chdtri(1, 1 - level)) / 2
     error = np.sqrt(np.diag(np.linalg.pinv(-hessian)))
 
     def limit(j: int, side: float) -> float:
@@ -280,7 +280,7 @@ def likelihood_ratio(simple: Estimator, full: Estimator) -> pd.Series:
             f"{simple.log_likelihood_:.3f} against {full.log_likelihood_:.3f}; compare their AIC"
         )
     statistic = max(statistic, 0.0)
-    p_value = float(stats.chi2.sf(statistic, freedom))
+    p_value = float(special.chdtrc(freedom, statistic))
     row = {"statistic": statistic, "freedom": freedom, "p_value": p_value, "aic_gain": statistic - 2 * freedom}
     return pd.Series(row, name="likelihood_ratio")
 

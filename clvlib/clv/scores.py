@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 __all__ = [
     "BrierParts",
@@ -179,7 +179,7 @@ def pit_test(shares: ArrayLike, customers: ArrayLike) -> float:
         return float("nan")
     mean = excess.mean(axis=0) @ vectors[:, told]
     squared = groups * float((mean**2 / values[told]).sum())
-    return float(stats.f.sf(squared * (groups - rank) / (rank * (groups - 1)), rank, groups - rank))
+    return float(special.fdtrc(rank, groups - rank, squared * (groups - rank) / (rank * (groups - 1))))
 
 
 class BrierParts(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from clvlib.clv.cells import Cells, unit_of
 from clvlib.clv.optimise import Derivatives, Objective, Optimum, flat_direction, maximise
@@ -482,4 +482,4 @@ def normal_quantile(level: float) -> float:
     """Return z such that a standard normal lies within ±z with the given probability."""
     if not 0 < level < 1:
         raise ParameterError(f"an interval's level lies between 0 and 1; found {level}")
-    return float(stats.norm.ppf(0.5 + level / 2))
+    return float(special.ndtri(0.5 + level / 2))

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 from scipy.optimize import elementwise
 
 from clvlib.clv.cells import Cells
@@ -479,7 +479,7 @@ def total_interval(mean: float, variance: float, spread: float, interval: float)
         upper = mean + normal_quantile(interval) * deviation
         return pd.Series({"mean": mean, "lower": 0.0, "upper": upper})
     levels = np.array([(1 - interval) / 2, (1 + interval) / 2])
-    lower, upper = np.asarray(stats.gamma.ppf(levels, shape, scale=mean / shape))
+    lower, upper = special.gammaincinv(shape, levels) * mean / shape
     return pd.Series({"mean": mean, "lower": float(lower), "upper": float(upper)})
 
 
