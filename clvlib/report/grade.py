@@ -54,7 +54,8 @@ class Grades(Result):
         said = [_counted(now, "this week")] if len(now) else []
         open_ = int((self.table["actual"].isna()).sum())
         if open_:
-            said.append(f"{open_} more {'was' if open_ == 1 else 'were'} due, and no report says what came of it.")
+            which = "1 forecast that was due is" if open_ == 1 else f"{open_} forecasts that were due are"
+            said.append(f"{which} open: no report says what came.")
         if len(known) > len(now):
             said.append(_counted(known, f"since {known['due'].min()}"))
         if not said:

@@ -44,7 +44,7 @@ def test_due_forecasts_meet_what_happened(tmp_path: Path):
     assert table.loc[(1, "2026-W42"), "actual"] != table.loc[(1, "2026-W42"), "actual"]  # W43 was not reported
     assert result.sentence == (
         "Of 2 forecasts due this week, 1 fell inside their 90% intervals. "
-        "1 more was due, and no report says what came of it. "
+        "1 forecast that was due is open: no report says what came. "
         "Of 3 forecasts due since 2026-W45, 1 fell inside their 90% intervals."
     )
     assert result.ahead[["weeks", "mean", "due"]].to_numpy().tolist() == [[1, 100, "2026-W47"], [4, 400, "2026-W50"]]

@@ -5,19 +5,26 @@ from __future__ import annotations
 import errno
 import json
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 
+from clvlib.data.calendar import Week
 from clvlib.errors import ClvError, ParameterError, ReportError
 from clvlib.report import runner
 from clvlib.report.execute import Kernel, execute
+from clvlib.report.grade import grades
+from clvlib.report.ledger import current
 from clvlib.report.parameters import read_notebook
 from clvlib.report.runner import Report, run, run_weeks, select
+from tests.conftest import ROOT
 
 from .books import FIGURES, OPEN, notebook, shop_folder
 
@@ -228,6 +235,47 @@ def test_resume_runs_only_what_failed_or_changed(tmp_path: Path):
         orders.write("c001,2026-06-03 10:00:00,10.00\n")
     assert ran() == {"01_a", "02_b"}
     assert written() != before
+
+
+BACKFILL = """
+import sys
+from pathlib import Path
+from clvlib.report.runner import run_weeks
+base = Path(sys.argv[1])
+weeks = [f"2026-W{w}" for w in range(23, 27)]
+for report in run_weeks(base / "shop", weeks, base / "reports", folder=base / "books", resume=True):
+    print(report.week, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_backfill_that_is_killed_again_and_again(tmp_path: Path):
+    """Whatever instant it dies in, what is published is whole, and the next attempt goes on from there."""
+    shop_folder(tmp_path / "shop")
+    notebook(
+        tmp_path / "books", "01_a", [OPEN, "chapter.kpi('sold', 5)", "chapter.forecast('sold', 5, 1, 9, actual=4)"]
+    )
+    out, moments = tmp_path / "reports", np.random.default_rng(4)
+    for seconds in [*moments.uniform(0.3, 3, size=3), 300.0]:
+        command = [sys.executable, "-c", BACKFILL, str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # the first week, made or kept
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        published = sorted(out.glob("2*"))
+        assert published
+        for folder in published:
+            assert (folder / "index.html").read_text(encoding="utf-8").endswith("</html>")
+            assert (folder / "status.json").exists()
+    ledger = current(out, print)
+    assert [row["week"] for row in ledger.rows("kpis", "Mini <shop>")] == [f"2026-W{w}" for w in range(23, 27)]
+    assert all(row["revision"] == 1 for row in ledger.rows("entries", "Mini <shop>"))
+    assert not list(out.glob(".staging*"))
+    sentence = grades(ledger, "Mini <shop>", Week("2026-W27"), {}).sentence
+    assert sentence.endswith("Of 3 forecasts due since 2026-W24, 3 fell inside their 90% intervals.")
 
 
 # ---- before any kernel starts
