@@ -120,7 +120,7 @@ class Ledger:
             if self.connection.execute(known, [shop, week]).fetchone() == (identity,):
                 return False
             chapters = {
-                name: (book.get("status", "ok") == "ok", harvest(nbformat.read(folder / f"{name}.ipynb", as_version=4)))
+                name: (book["status"] == "ok", _said(harvest(nbformat.read(folder / f"{name}.ipynb", as_version=4))))
                 for name, book in manifest["notebooks"].items()
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -128,8 +128,8 @@ class Ledger:
         (run,) = self.connection.execute("SELECT coalesce(max(run), 0) + 1 FROM runs").fetchall()[0]
         values = [run, shop, week, identity, text]
         self.connection.execute("INSERT INTO runs VALUES ($1, $2, $3, $4, now() AT TIME ZONE 'UTC', $5)", values)
-        for name, (complete, found) in chapters.items():
-            self._revise((shop, week), name, run, _said(found), complete=complete)
+        for name, (complete, said) in chapters.items():
+            self._revise((shop, week), name, run, said, complete=complete)
         return True
 
     def _revise(
@@ -248,7 +248,7 @@ def current(out: Path, tell: Callable[[str], None]) -> Ledger:
                 added |= ledger.record(folder)
             except ReportError as error:
                 tell(f"{error}; the ledger does without it")
-        if added or not (out / NAME).exists():
+        if added:
             _write(ledger, out / NAME)
         return ledger
 

@@ -89,12 +89,13 @@ def test_shops_do_not_mix(tmp_path: Path):
 def test_a_report_that_cannot_be_read(tmp_path: Path):
     published(tmp_path, W1, [SOLD])
     (published(tmp_path, W2, [SOLD]) / "01_a.ipynb").write_text("{", encoding="utf-8")
+    published(tmp_path, "2026-W43", [(KPI, {"value": 5})])
     published(tmp_path, "2026-W44", [SOLD])
     (tmp_path / "2026-W44" / "manifest.json").write_text("[]", encoding="utf-8")
     lines: list[str] = []
     current(tmp_path, lines.append)
     assert [row[0] for row in rows(tmp_path)] == [W1]
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert all("cannot be read" in line for line in lines)
 
 
