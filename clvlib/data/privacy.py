@@ -55,11 +55,12 @@ class Pseudonyms:
     def __repr__(self) -> str:
         return "Pseudonyms(…)"
 
-    def of(self, ids: Any) -> pd.Index:
+    def of(self, ids: Any) -> pd.Index[Any]:
         """Return a pseudonym for each id; an absent id stays absent."""
         codes, levels = pd.factorize(pd.Index(ids))
         named = np.array([*(self._one(str(level)) for level in levels), None], dtype=object)
-        return pd.Index(named[codes], name=getattr(ids, "name", None))
+        result: pd.Index[Any] = pd.Index(named[codes], name=getattr(ids, "name", None))
+        return result
 
     def _one(self, text: str) -> str:
         digest = hmac.new(self._key, text.encode("utf-8"), hashlib.sha256).digest()
