@@ -3,11 +3,13 @@
 The verdict holds a figure's change since last week against the changes of the weeks before, as a control chart for
 single values does: under the same conditions as ever it is one more draw from the same distribution, so that
 (change - mean) / (s √(1 + 1/n)) follows Student's t with n - 1 degrees of freedom (Hahn & Meeker, Statistical
-Intervals, 1991, section 4.3, the prediction interval of one further value). Changes are used and not values, because
+Intervals, 1991, chapter 4: the prediction interval of one further value). Changes are used and not values, because
 the latter would call every week of a growing shop unusual. While fewer than eight changes are known, the interval of
 the change itself decides, where both weeks have one: that of Zou & Donner (2008), as if the weeks were independent.
 All p-values of a report are adjusted together (Benjamini & Hochberg 1995): where nothing changed at all, the chance of
-any "changed" on the page is at most 5%.
+any "changed" on the page is at most 5% if changes are normal. In simulations of ten figures it was 3 to 5% for normal
+ones, with a level or wandering, 3 to 7% for counts, rates and log-normal sums, and 6 to 16% with the tails of t(5): a
+shop whose weeks jump without a cause is told so more often.
 """
 
 from __future__ import annotations
