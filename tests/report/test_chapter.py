@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 
 import clvlib as clv
 from clvlib.errors import EmptyDataError, ParameterError, ThinDataWarning
 from clvlib.report import chapter as module
-from clvlib.report.chapter import ALERT, HEADER, KPI, MISSING, TABLE, Chapter
+from clvlib.report.chapter import ALERT, FORECAST, HEADER, KPI, MISSING, TABLE, Chapter
 
 from .books import shop_folder
 
@@ -83,6 +84,7 @@ def test_impossible_weeks(shop, week: str, says: str):
 def test_names_that_are_no_file_names(chapter, name: str):
     for call in (
         lambda: chapter.kpi(name, 1),
+        lambda: chapter.forecast(name, 1),
         lambda: chapter.table(name, pd.DataFrame()),
         lambda: chapter.figure(name, plt.gca(), "x"),
     ):
@@ -121,6 +123,33 @@ def test_kpi_without_a_number(chapter, shown):
 def test_kpi_that_cannot_be(chapter, options: dict, says: str):
     with pytest.raises(ParameterError, match=says):
         chapter.kpi("x", 1.0, **options)
+
+
+def test_forecast(chapter, shown):
+    chapter.forecast("buyers", 120.04, 101, 135, weeks=4, actual=np.int64(118), label="Buyers")
+    chapter.forecast("buyers", 30.5, 20, 41, actual=float("nan"))
+    first, second = (bundle for bundle, _ in shown)
+    assert first["text/plain"] == "Buyers, next 4 weeks: 120 (90% interval 101 to 135)"
+    assert second["text/plain"] == "Buyers, next week: 30.5 (90% interval 20 to 41)"
+    assert first[FORECAST] == {
+        "chapter": "03_clv", "name": "buyers", "label": "Buyers", "mean": 120.04, "lower": 101, "upper": 135,
+        "actual": 118, "unit": "count", "level": 0.9, "weeks": 4, "week": "2026-W27", "currency": "CNY", "why": "",
+    }  # fmt: skip
+    assert second[FORECAST]["actual"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"unit": "mony"}, "forecast x: unit 'mony'"),
+        ({"lower": 2.0, "upper": 1.0}, "wrong way round"),
+        ({"weeks": 0}, "a whole number of weeks ahead, not 0"),
+        ({"weeks": 1.5}, "a whole number of weeks"),
+    ],
+)
+def test_forecast_that_cannot_be(chapter, options: dict, says: str):
+    with pytest.raises(ParameterError, match=says):
+        chapter.forecast("x", 1.0, **options)
 
 
 def test_table_shows_some_and_saves_all(chapter, shown, tmp_path: Path):
