@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from clvlib.errors import DataError, EmptyDataError, MissingColumnError, ParameterError
 
-__all__ = ["PERIODS_PER_YEAR", "Cells", "periods_per_year", "unit_of"]
+__all__ = ["PERIODS_PER_YEAR", "Cells", "distinct_levels", "periods_per_year", "unit_of"]
 
 Array = NDArray[np.float64]
 
@@ -26,6 +26,8 @@ PERIODS_PER_YEAR = {"h": 8766.0, "D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1
 _COUNTS = {"frequency"}
 _FEW = 50_000  # below, reducing to distinct histories costs nothing worth saving
 _ROOM = 4  # whole numbers below so many times the rows are counted, not sorted
+_GRAINS = (1, 7, 100)  # whole numbers, days in weeks, cents
+_SOME = 1000  # values that show whether a grain is worth a try
 _FINE = 0.2  # share of different values from which a column is taken for continuous
 _DEGREES = 16  # Chebyshev nodes between two powers of 2: 4 × 4 in _moved
 _SLACK = 1e-9  # recency may exceed T by rounding
@@ -106,7 +108,7 @@ class Cells:
 
         What depends on the frequency alone is worth computing once per frequency, not once per history.
         """
-        levels, code = _levels(self["frequency"])
+        levels, code = distinct_levels(self["frequency"])
         return levels, code, np.bincount(code, weights=self.weight).astype(float)
 
     def take(self, where: NDArray[np.intp] | slice) -> Cells:
@@ -226,21 +228,33 @@ def _is_continuous(values: Mapping[str, Array]) -> bool:
     return any(len(pd.unique(column[:: len(column) // _FEW])) > _FINE * _FEW for column in measured)
 
 
-def _levels(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+def _ranked(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Return the distinct values, none of them below 0, in order, and the position of each value among them."""
     top = values.max(initial=0)
-    if top < _ROOM * len(values) and (np.floor(values) == values).all():  # counting is ten times faster than sorting
-        code = values.astype(np.intp)
-        seen = np.zeros(int(top) + 1, dtype=bool)
-        seen[code] = True
-        found = place = np.flatnonzero(seen)
+    if values.dtype == np.intp and top < _ROOM * len(values):  # counting is ten times faster than sorting
+        seen = np.zeros(top + 1, dtype=bool)
+        seen[values] = True
+        code, found = values, np.flatnonzero(seen)
+        place = found
     else:
         code, found = pd.factorize(values)
         place = np.argsort(found)
         found = found[place]
     rank = np.empty(place.max() + 1, dtype=np.intp)
     rank[place] = np.arange(len(place))
-    return found.astype(values.dtype), rank[code]
+    return found, rank[code]
+
+
+def distinct_levels(values: Array) -> tuple[Array, NDArray[np.intp]]:
+    """Return the distinct values of a column, in order, and the position of each value among them."""
+    top, some = values.max(initial=0.0), values[:: max(len(values) // _SOME, 1)]
+    for grain in _GRAINS:
+        if top * grain < _ROOM * len(values) and (np.rint(some * grain) / grain == some).all():
+            whole = np.rint(values * grain)
+            if (whole / grain == values).all():
+                found, code = _ranked(whole.astype(np.intp))
+                return found / grain, code
+    return _ranked(values)
 
 
 def _distinct(columns: Sequence[Array]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -248,11 +262,13 @@ def _distinct(columns: Sequence[Array]) -> tuple[NDArray[np.intp], NDArray[np.in
     codes, size = np.zeros(len(columns[0]), dtype=np.intp), 1
     for values in columns:
         if size > _ROOM * len(codes):  # products of numbers of levels stay far below 2^63
-            found, codes = _levels(codes)
+            found, codes = _ranked(codes)
             size = len(found)
-        levels, code = _levels(values)
-        codes, size = codes * len(levels) + code, size * len(levels)
-    found, codes = _levels(codes)
+        levels, code = distinct_levels(values)
+        codes *= len(levels)
+        codes += code
+        size *= len(levels)
+    found, codes = _ranked(codes)
     row = np.empty(len(found), dtype=np.intp)
     row[codes] = np.arange(len(codes))
     return row, codes

@@ -33,8 +33,10 @@ def _split(z: Array, x: Array, small: Callable[[Array, Array], Array], large: Ca
     if z.ndim == 0:
         return (large if z >= _STIRLING else small)(z, x)
     z, x = np.broadcast_arrays(z, x)
-    result = np.empty(z.shape)
     big = z >= _STIRLING
+    if big.all() or not big.any():
+        return (large if big.any() else small)(z, x)
+    result = np.empty(z.shape)
     result[big] = large(z[big], x[big])
     result[~big] = small(z[~big], x[~big])
     return result
@@ -74,9 +76,7 @@ def rising_slope(z: Array | float, x: Array | float, order: int = 1) -> Array:
 
     if order == 1:
         return _split(np.asarray(z), np.asarray(x), lambda z, x: special.digamma(z + x) - special.digamma(z), first)
-    return _split(
-        np.asarray(z), np.asarray(x), lambda z, x: special.polygamma(1, z + x) - special.polygamma(1, z), second
-    )
+    return _split(np.asarray(z), np.asarray(x), lambda z, x: special.zeta(2, z + x) - special.zeta(2, z), second)
 
 
 def softplus(y: Array) -> tuple[Array, Array]:
@@ -112,6 +112,8 @@ def interpolated(function: Callable[[NDArray[np.intp], Array], Array], code: NDA
     code : array of int, from 0
     y : array
     """
+    if not len(y):
+        return np.zeros(0)
     low, high = float(y.min()), float(y.max())
     half = max((high - low) / 2, 1e-9)
     points = int(np.ceil(27.6 / np.arcsinh(np.pi / half))) + 3  # e^−27.6 = 1e-12

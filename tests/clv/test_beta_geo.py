@@ -154,6 +154,8 @@ def test_very_many_customers_are_each_foreseen_as_if_alone(cls, at_start, p, lon
         lambda who: model.expected_purchases(who, 39.0),
         lambda who: model.discounted_expected_purchases(who, 0.0027),
         lambda who: model.discounted_expected_purchases(who, 0.0027, 52.0),
+        lambda who: model.next_purchase_probability(who, 39.0),
+        lambda who: model.expected_purchases(who, 39.0, 0.9, "customer")["upper"],
     ):
         np.testing.assert_allclose(predict(many)[few.index], predict(few), rtol=1e-8, atol=1e-250)
 

@@ -153,9 +153,14 @@ def test_very_many_customers_are_each_foreseen_as_if_alone(p):
     x = rng.integers(0, 3, len(T))
     many = frame({"frequency": x, "recency": 0.9 * T * (x > 0), "T": T})
     few = many.iloc[[0, 1, 2, 3, 2100, 2400, 4001]]
-    whole = given(p).discounted_expected_purchases(many, 0.0027)
-    alone = pd.concat([given(p).discounted_expected_purchases(few.loc[[i]], 0.0027) for i in few.index])
-    np.testing.assert_allclose(whole[few.index], alone, rtol=1e-8, atol=1e-250)
+    for predict in (
+        lambda who: given(p).probability_alive(who),
+        lambda who: given(p).discounted_expected_purchases(who, 0.0027),
+        lambda who: given(p).next_purchase_probability(who, 39.0),
+        lambda who: given(p).expected_purchases(who, 39.0, 0.9, "customer")["upper"],
+    ):
+        alone = pd.concat([predict(few.loc[[i]]) for i in few.index])
+        np.testing.assert_allclose(predict(many)[few.index], alone, rtol=1e-8, atol=1e-250)
 
 
 def test_the_integral_over_leaving_has_the_points_that_it_needs():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from clvlib.clv.cells import Cells
+from clvlib.clv.cells import Cells, distinct_levels
 from clvlib.clv.models.base import Border
 from clvlib.clv.models.nbd import rate_derivatives, rate_log_likelihood
 from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel
@@ -124,31 +124,39 @@ class BetaGeoModel(PurchaseModel):
         return self._alive(p, cells) * expected_while_alive(*self._survivors(p, cells), horizon)
 
     def _expected_cells(self, p: Array, cells: Cells, horizon: float) -> Array:
-        return self._foreseen(p, cells, lambda r, alpha, a, b: expected_while_alive(r, alpha, a, b, horizon))
+        return self._foreseen(p, cells, lambda r, alpha, a, b, _: expected_while_alive(r, alpha, a, b, horizon))
 
     def _discounted(self, p: Array, cells: Cells, rate: float, horizon: float | None) -> Array:
         end = self._discounted_end(rate, horizon)
         if rate == 0 or end == 0:
             return self._expected_cells(p, cells, end)
-        return self._foreseen(p, cells, lambda r, alpha, a, b: discounted_while_alive(r, alpha, a, b, rate, end))
+        return self._foreseen(p, cells, lambda r, alpha, a, b, _: discounted_while_alive(r, alpha, a, b, rate, end))
 
-    def _foreseen(self, p: Array, cells: Cells, while_alive: Callable[[Array, Array, float, Array], Array]) -> Array:
-        """Return P(alive) times what is to come while alive, which depends on x and T alone."""
+    def _foreseen(
+        self,
+        p: Array,
+        cells: Cells,
+        while_alive: Callable[[Array, Array, float, Array, Array], Array],
+        n: Array | None = None,
+    ) -> Array:
+        """Return P(alive) times what is to come while alive, which depends on x and T alone, or on a number n too."""
         levels, code, _ = cells.histogram
+        numbers, which = (np.zeros(1), np.zeros_like(code)) if n is None else distinct_levels(n)
 
         def at(code: NDArray[np.intp], log_alpha: Array) -> Array:
-            return while_alive(
-                p[0] + levels[code], np.exp(log_alpha), float(p[2]), p[3] + levels[code] + self._at_start
-            )
+            x, number = levels[code // len(numbers)], numbers[code % len(numbers)]
+            return while_alive(p[0] + x, np.exp(log_alpha), float(p[2]), p[3] + x + self._at_start, number)
 
-        return self._alive(p, cells) * interpolated(at, code, np.log(p[1] + cells["T"]))
+        log_alpha = np.log(p[1] + cells["T"])
+        return self._alive(p, cells) * interpolated(at, code * len(numbers) + which, log_alpha)
 
     def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
-        # P(Poisson process ≥ n) · P(n − 1 chances survived): rate and dropout are independent given alive
-        r, alpha, a, b = self._survivors(p, cells)
-        arrivals = special.betainc(n, r, horizon / (alpha + horizon))
-        stays = np.exp(log_rising(b, n - 1) - log_rising(a + b, n - 1))
-        return np.asarray(self._alive(p, cells) * arrivals * stays)
+        return self._alive(p, cells) * tail_while_alive(*self._survivors(p, cells), n, horizon)
+
+    def _tail_cells(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+        if n.ndim > 1:
+            return super()._tail_cells(p, cells, horizon, n)
+        return self._foreseen(p, cells, lambda r, alpha, a, b, n: tail_while_alive(r, alpha, a, b, n, horizon), n)
 
     def _draw(self, p: Array, cells: Cells, horizon: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         r, alpha, a, b = self._survivors(p, cells)
@@ -183,6 +191,15 @@ def expected_while_alive(r: Array, alpha: Array, a: float, b: Array, t: Array | 
             total -= w[code] * np.expm1(-r[part] * np.log1p(chance * tau[part])) / chance
         result[part] = total
     return np.clip(result, 0.0, r * tau)
+
+
+def tail_while_alive(r: Array, alpha: Array, a: float, b: Array, n: Array, t: Array | float) -> Array:
+    """Return P(X(t) ≥ n) of customers alive now; arguments as in :func:`expected_while_alive`.
+
+    It is P(a Poisson process has n arrivals) · P(n − 1 chances are survived): rate and dropout are independent.
+    """
+    arrivals = special.betainc(n, r, t / (alpha + t))
+    return np.asarray(arrivals * np.exp(log_rising(b, n - 1) - log_rising(a + b, n - 1)))
 
 
 def discounted_while_alive(r: Array, alpha: Array, a: float, b: Array, rate: float, end: float) -> Array:

@@ -287,6 +287,7 @@ class BetaGeoCNBDkModel(BetaGeoModel):
 
     # given the phase, what is to come depends on t_x as well: no interpolation in T
     _expected_cells = PurchaseModel._expected_cells  # noqa: SLF001 - our own grandparent
+    _tail_cells = PurchaseModel._tail_cells  # noqa: SLF001
     _discounted = PurchaseModel._discounted  # noqa: SLF001
 
     def _survivors(self, p: Array, cells: Cells) -> tuple[Array, Array, float, Array]:

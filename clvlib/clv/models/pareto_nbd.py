@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from clvlib.clv.cells import Cells
+from clvlib.clv.cells import Cells, distinct_levels
 from clvlib.clv.models.base import Border
 from clvlib.clv.models.nbd import rate_derivatives, rate_log_likelihood
 from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel
@@ -208,21 +208,51 @@ class ParetoNBDModel(PurchaseModel):
         return np.asarray(self._alive(p, cells) * (r + cells["frequency"]) / (alpha + cells["T"]) * span)
 
     def _alive(self, p: Array, cells: Cells) -> Array:
-        return np.asarray(special.expit(-self._odds(p, cells)))
+        # of customers without a repeat purchase it is a function of T alone
+        least, lone = min(p[1], p[3]), cells["frequency"] == 0
+        alive, rest = np.empty(len(cells)), np.flatnonzero(~lone)
+        alive[rest] = special.expit(-self._odds(p, cells.take(rest)))
+
+        def at(_: NDArray[np.intp], log_time: Array) -> Array:
+            T = np.maximum(np.exp(log_time) - least, 0.0)
+            return np.asarray(special.expit(-self._odds(p, Cells.of(frequency=0.0, recency=0.0, T=T))))
+
+        log_time = np.log(least + cells["T"][lone])
+        alive[lone] = interpolated(at, np.zeros(len(log_time), dtype=np.intp), log_time)
+        return alive
 
     def _expected(self, p: Array, cells: Cells, horizon: Array) -> Array:
-        # note 009, eq. 21; (1 − e^(−(s − 1)L))/(s − 1) with L = log(1 + t/(β + T)) is also right at s = 1
+        # note 009, eq. 21; (1 − e^(−(s − 1)L))/(s − 1) with L = log(1 + t/(β + T)), whose limit at s = 1 is L
         r, alpha, s, beta = p
         rate = (r + cells["frequency"]) / (alpha + cells["T"])
         length = np.log1p(horizon / (beta + cells["T"]))
-        span = (beta + cells["T"]) * length * special.exprel(-(s - 1) * length)
+        steepness = -(s - 1) * length
+        mean = np.divide(np.expm1(steepness), steepness, out=np.ones_like(steepness), where=steepness != 0)
+        span = (beta + cells["T"]) * length * mean
         return np.asarray(self._alive(p, cells) * np.minimum(rate * span, rate * horizon))
 
     def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
+        return self._alive(p, cells) * self._tail_while_alive(p, cells["frequency"], cells["T"], horizon, n)
+
+    def _tail_cells(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
+        if n.ndim > 1:
+            return super()._tail_cells(p, cells, horizon, n)
+        least, (levels, code, _) = min(p[1], p[3]), cells.histogram
+        numbers, which = distinct_levels(n)
+
+        def at(code: NDArray[np.intp], log_time: Array) -> Array:
+            x, number = levels[code // len(numbers)], numbers[code % len(numbers)]
+            return self._tail_while_alive(p, x, np.exp(log_time) - least, horizon, number)
+
+        log_time = np.log(least + cells["T"])
+        return self._alive(p, cells) * interpolated(at, code * len(numbers) + which, log_time)
+
+    @staticmethod
+    def _tail_while_alive(p: Array, x: Array, T: Array, horizon: Array | float, n: Array) -> Array:
+        """Return P(X(T, T + horizon) ≥ n) of customers alive at T."""
         # the n-th purchase comes at v, a beta prime (n, r + x) variable in units of α + T, if it is lived to see
         r, alpha, s, beta = p
-        k, a, b = r + cells["frequency"], alpha + cells["T"], beta + cells["T"]
-        n, k, a, b, alive = np.broadcast_arrays(n, k, a, b, self._alive(p, cells))
+        n, k, a, b = np.broadcast_arrays(n, r + x, alpha + T, beta + T)
         width = 10 * np.sqrt((n + k) / (n * k))
         centre = np.log(n) - np.log(k) + np.log(a)
         low = np.exp(np.maximum(centre - width - 45 / n, -700.0))
@@ -237,7 +267,7 @@ class ParetoNBDModel(PurchaseModel):
             v = np.maximum(t / a, 1e-300)
             density = constant + (n - 1) * np.log(v) - (n + k) * np.log1p(v) - s * np.log1p(t / b)
             total = total + weight * (stop - start) * (least + t) / a * np.exp(density)
-        return np.where(horizon > 0, np.clip(alive * total, 0.0, alive), 0.0)
+        return np.where(horizon > 0, np.clip(total, 0.0, 1.0), 0.0)
 
     def _draw(self, p: Array, cells: Cells, horizon: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         r, alpha, s, beta = p
