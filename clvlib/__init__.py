@@ -43,6 +43,7 @@ _PUBLIC = {
     "independence": "clvlib.clv.independence",
     "posterior_draws": "clvlib.clv.inference",
     "load": "clvlib.clv.models.base",
+    "rcv": "clvlib.clv.rcv",
     "rfm": "clvlib.clv.rfm",
     "funnel": "clvlib.funnel",
     "Experiment": "clvlib.abtest.experiment",
