@@ -104,14 +104,14 @@ def forecast_tables(graded: Grades) -> dict[str, Any]:
 
     def made(row: Row) -> list[str]:
         interval = _span(row["lower"], row["upper"], row["unit"], row["currency"])
-        ahead = "1 week" if row["weeks"] == 1 else f"{row['weeks']} weeks"
+        ahead = "1\u00a0week" if row["weeks"] == 1 else f"{row['weeks']}\u00a0weeks"
         return [row["label"], ahead, shown(row, "mean"), f"{interval} ({100 * row['level']:g}%)"]
 
     now = graded.table[(graded.table["due"] == graded.week) & graded.table["actual"].notna()].to_dict("records")
     due = [[*made(r), shown(r, "actual"), "inside" if r["inside"] else "outside"] for r in now]
     record = [
         [
-            row["label"], f"{row['weeks']} w", str(row["graded"]), str(row["inside"]),
+            row["label"], f"{row['weeks']}\u00a0w", str(row["graded"]), str(row["inside"]),
             f"{show(row['coverage'], 'share')} ({_span(row['coverage_lower'], row['coverage_upper'], 'share', '')})",
             show(row["level"], "share"), show(row["bias"], "share"), shown(row, "mean_error"),
             shown(row, "naive_error"), show(row["gain"], "share"),
