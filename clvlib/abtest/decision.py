@@ -168,6 +168,8 @@ def finding(row: pd.Series, control: str) -> str:
         return f"{claim} ({why}, so there is no interval)"
     limits = f"{amount(row['lower'], unit, sign=True)} to {amount(row['upper'], unit, sign=True)}"
     people = f"{int(row['n']):,} against {int(row['control_n']):,} people"
+    if pd.notna(row.get("clusters")):
+        people += f" in {int(row['clusters']):,} and {int(row['control_clusters']):,} clusters"
     if pd.notna(row["reduction"]):
         people += f"; earlier spending explains {row['reduction']:.0%} of the variance"
     return f"{claim} ({100 * row['level']:.4g}% interval {limits}; p = {row['p_adjusted']:.2g}; {people})"

@@ -21,6 +21,7 @@ from clvlib.errors import DataError, EmptyDataError, ParameterError
 from clvlib.result import Result
 from clvlib.stats.effect import Effect
 from clvlib.stats.multiplicity import adjust, agreeing_alpha
+from clvlib.stats.resample import permutation_p_value
 
 __all__ = ["Experiment", "ExperimentResult"]
 
@@ -29,6 +30,7 @@ COLUMNS = (
     *("metric", "role", "unit", "arm", "n", "total", "value", "value_lower", "value_upper"),
     *("control_n", "difference", "lower", "upper", "level", "p_value", "p_adjusted"),
     *("relative", "relative_lower", "relative_upper", "detectable", "reduction", "margin", "verdict"),
+    *("clusters", "control_clusters", "design_effect", "p_permutation"),
 )
 
 
@@ -45,7 +47,9 @@ class ExperimentResult(Result):
         ``p_value``, ``p_adjusted``, ``relative`` (a share of the control's value), ``relative_lower``,
         ``relative_upper``, ``detectable`` (smallest difference found at the power asked for), ``reduction`` (share of
         the variance that an adjustment took away), ``margin`` (by how much a guardrail may fall), ``verdict``
-        (better, worse, not told apart; of a guardrail holds, broken, not shown; control).
+        (better, worse, not told apart; of a guardrail holds, broken, not shown; control). Where clusters were assigned:
+        ``clusters``, ``control_clusters``, ``design_effect`` (how many times the variance is that of as many people
+        assigned one by one) and ``p_permutation``, if asked for.
     gate : pandas.DataFrame
         A row per check of validity: ``check``, ``status``, ``found``, ``rule``.
     looks : pandas.DataFrame
@@ -132,9 +136,10 @@ class Experiment:
         Name of the experiment in the assignments.
     control : str
         The arm that the others are compared with.
-    metric : {"conversion", "revenue", "adjusted revenue"}
-        What decides: the share of people who order, the money net of refunds per person, or the latter less what the
-        person's spending before the test explains (CUPED). The others are shown beside it.
+    metric : str
+        What decides. ``"conversion"``: the share of people who order; ``"revenue"``: the money net of refunds per
+        person; ``"adjusted revenue"``: the latter less what the person's spending before the test explains (CUPED). The
+        others are shown beside it.
     window : str
         How long after the assignment an order counts, such as ``"7D"`` or ``"48h"``. A person whose window is not over
         has neither converted nor been lost, and is kept apart.
@@ -162,6 +167,17 @@ class Experiment:
         People per arm that the test is planned for; ``min_per_arm`` when left out.
     history : str
         How long before the assignment a person's orders are compared, and serve to adjust.
+    metrics : sequence of Metric
+        What is measured: conversion, revenue and adjusted revenue when left out.
+    permutations : int
+        Number of ways to assign the clusters anew by which the p-values of those who were assigned by cluster are
+        checked; 0 for no check. All ways are tried when there are no more than that.
+
+    Notes
+    -----
+    Where the assignments name clusters (scripts are assigned by the broadcast), a cluster counts as one draw: errors
+    come from the totals of clusters by the delta method, degrees of freedom from their number (Welch and
+    Satterthwaite's, at most clusters less arms), and conversion is compared as a mean of zeros and ones.
 
     Raises
     ------
@@ -197,15 +213,19 @@ class Experiment:
     guardrails: Mapping[str, float] | None = None
     planned_per_arm: int | None = None
     history: str = "28D"
+    metrics: Sequence[Metric] = tuple(METRICS.values())
+    permutations: int = 0
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise ParameterError(f"metric: {self.metric!r} is none of {', '.join(METRICS)}")
+        if self.metric not in self._metrics:
+            raise ParameterError(f"metric: {self.metric!r} is none of {', '.join(self._metrics)}")
         if self.looks not in LOOKS:
             raise ParameterError(f"looks: {self.looks!r} is none of {', '.join(LOOKS)}")
         for what, value in (("level", self.level), ("power", self.power)):
             if not 0 < value < 1:
                 raise ParameterError(f"{what}: a share between 0 and 1 is needed, such as 0.95; found {value}")
+        if not (self.permutations == 0 or self.permutations >= 100):
+            raise ParameterError(f"permutations: 0 or at least 100 are needed; found {self.permutations}")
         if not self.min_per_arm >= 1:
             raise ParameterError(f"min_per_arm: at least 1 is needed; found {self.min_per_arm}")
         if self.planned_per_arm is not None and not self.planned_per_arm >= self.min_per_arm:
@@ -222,9 +242,11 @@ class Experiment:
 
     def _check_guardrails(self) -> None:
         for name, margin in (self.guardrails or {}).items():
-            if name not in METRICS or name == self.metric:
-                raise ParameterError(f"guardrails: {name!r} is the primary metric or none of {', '.join(METRICS)}")
-            if not 0 < margin < (1 if METRICS[name].unit == "share" else np.inf):
+            if name not in self._metrics or name == self.metric:
+                raise ParameterError(
+                    f"guardrails: {name!r} is the primary metric or none of {', '.join(self._metrics)}"
+                )
+            if not 0 < margin < (1 if self._metrics[name].unit == "share" else np.inf):
                 raise ParameterError(
                     f"guardrails: the margin of {name} must be positive, a share below 1; found {margin}"
                 )
@@ -257,9 +279,7 @@ class Experiment:
             The control, or an arm with a planned share, is not among the arms.
         """
         window, history = span(self.window, "window"), span(self.history, "history")
-        cells = fetch(
-            assignments, orders, METRICS.values(), name=self.name, window=window, history=history, as_of=as_of
-        )
+        cells = fetch(assignments, orders, self.metrics, name=self.name, window=window, history=history, as_of=as_of)
         return self.judge(cells)
 
     def of(self, shop: Shop, as_of: str | dt.date | None = None) -> ExperimentResult:
@@ -278,14 +298,20 @@ class Experiment:
         Parameters
         ----------
         cells : pandas.DataFrame
-            A row per ``variant``, ``status`` (``mature``, ``open``, ``double``) and ``look``, as
-            :func:`clvlib.abtest.query.fetch` returns them.
+            A row per ``variant``, ``status`` (``mature``, ``open``, ``double``) and ``look``, and per ``cluster_id`` if
+            there are clusters, as :func:`clvlib.abtest.query.fetch` returns them.
 
         Raises
         ------
         ClvError
             As :meth:`analyse`.
         """
+        if "cluster_id" in cells:
+            clustered = tuple(metric.clustered() for metric in self.metrics)
+            if clustered != tuple(self.metrics):
+                return replace(self, metrics=clustered).judge(cells)
+        elif self.permutations:
+            raise ParameterError("permutations: clusters are permuted, and these assignments name none (cluster_id)")
         shares = self._arms(cells)
         bad = int(cells["bad_amounts"].sum())
         if bad:
@@ -294,12 +320,16 @@ class Experiment:
             )
         weeks = self._weeks(cells[(cells["status"] == "mature") & (cells["people"] > 0)], list(shares))
         fractions, used = self._fractions(weeks, list(shares))
-        gate = check(self._counted(cells, used), shares, self.min_per_arm)
+        clusters = cells[cells["status"] != "double"] if "cluster_id" in cells else None
+        gate = check(self._counted(cells, used), shares, self.min_per_arm, clusters)
         arms = weeks[used] if weeks else {}
         if self.control not in arms or len(arms) < 2:
             there = ", ".join(arms) or "no arm"
             raise EmptyDataError(f"experiment {self.name!r}: only {there} has people whose {self.window} are over")
         table = self._table(arms, fractions)
+        if self.permutations:
+            counted = cells[(cells["status"] == "mature") & (cells["look"] <= used)]
+            table["p_permutation"] = self._permuted(counted, self._prepared(arms), table)
         primary = table[(table["role"] == "primary") & (table["arm"] != self.control)].reset_index(drop=True)
         complete = self.looks == "weekly" and bool(fractions) and fractions[-1] >= 1
         guardrails = table[(table["role"] == "guardrail") & (table["arm"] != self.control)]
@@ -339,6 +369,10 @@ class Experiment:
         return {self.control: planned[self.control], **planned}
 
     @property
+    def _metrics(self) -> dict[str, Metric]:
+        return {metric.name: metric for metric in self.metrics}
+
+    @property
     def _planned(self) -> int:
         return self.min_per_arm if self.planned_per_arm is None else self.planned_per_arm
 
@@ -346,7 +380,7 @@ class Experiment:
         """Each arm's aggregates at the end of every week so far; the last holds everybody whose window is over."""
         weeks: dict[Any, dict[str, Row]] = {}
         for look in sorted(mature["look"].dropna().unique()):
-            rows = merged(mature[mature["look"] <= look], ["variant"], METRICS.values())
+            rows = merged(mature[mature["look"] <= look], ["variant"], self.metrics)
             by_arm = {str(row["variant"]): {str(k): v for k, v in row.items()} for row in rows.to_dict("records")}
             weeks[pd.Timestamp(look)] = {arm: by_arm[arm] for arm in arms if arm in by_arm}
         return weeks
@@ -372,19 +406,39 @@ class Experiment:
     def _counted(self, cells: pd.DataFrame, used: Any) -> pd.DataFrame:
         """Aggregates by arm and status of those who count at the look that does."""
         counted = cells[(cells["status"] != "mature") | (cells["look"] <= used)] if used is not None else cells
-        return merged(counted, ["variant", "status"], METRICS.values())
+        return merged(counted, ["variant", "status"], self.metrics)
 
     def _table(self, arms: Mapping[str, Row], fractions: Sequence[float]) -> pd.DataFrame:
-        for metric in METRICS.values():
-            arms = metric.prepare(arms)
+        arms, metrics = self._prepared(arms), self._metrics
         rows: list[dict[str, Any]] = []
         guardrails = dict(self.guardrails or {})
-        secondary = [m for name, m in METRICS.items() if name != self.metric and name not in guardrails]
-        rows += self._family(arms, "primary", [METRICS[self.metric]], fractions)
+        secondary = [m for name, m in metrics.items() if name != self.metric and name not in guardrails]
+        rows += self._family(arms, "primary", [metrics[self.metric]], fractions)
         for name, margin in guardrails.items():
-            rows += self._guardrail(arms, METRICS[name], margin, fractions)
+            rows += self._guardrail(arms, metrics[name], margin, fractions)
         rows += self._family(arms, "secondary", secondary, fractions)
         return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def _prepared(self, arms: Mapping[str, Row]) -> Mapping[str, Row]:
+        for metric in self.metrics:
+            arms = metric.prepare(arms)
+        return arms
+
+    def _permuted(self, cells: pd.DataFrame, arms: Mapping[str, Row], table: pd.DataFrame) -> list[float]:
+        """For each row of the table, the p-value over ways to assign the clusters anew; missing for the control."""
+        if cells["cluster_id"].isna().any():
+            raise ParameterError("permutations: whole clusters are permuted, and some people here belong to none")
+        tests = {}
+        for name, metric in self._metrics.items():
+            totals = cells[["variant", "cluster_id", "people"]].assign(total=metric.totals(cells, arms[self.control]))
+            by_arm = {
+                str(arm): rows.groupby("cluster_id").sum(numeric_only=True) for arm, rows in totals.groupby("variant")
+            }
+            control = by_arm[self.control]
+            for arm in set(arms) - {self.control}:
+                both = [(group["total"], group["people"]) for group in (by_arm[arm], control)]
+                tests[name, arm] = permutation_p_value(*both, draws=self.permutations)
+        return [tests.get((m, arm), np.nan) for m, arm in zip(table["metric"], table["arm"], strict=True)]
 
     def _family(
         self, arms: Mapping[str, Row], role: str, metrics: list[Metric], fractions: Sequence[float]
@@ -437,7 +491,7 @@ class Experiment:
 
     def _looks(self, weeks: Mapping[Any, Mapping[str, Row]], arms: list[str]) -> pd.DataFrame:
         """Effect of the primary metric at each look, with intervals that hold at all of them."""
-        metric, how = METRICS[self.metric], "weekly" if self.looks == "weekly" else "any"
+        metric, how = self._metrics[self.metric], "weekly" if self.looks == "weekly" else "any"
         alpha = (1 - self.level) / max(len(arms) - 1, 1)
         rows, fractions = [], [0.0]
         for look, there in weeks.items():
@@ -461,7 +515,9 @@ class Experiment:
         value = metric.arm(row, self.level)
         named = {"metric": metric.name, "role": role, "unit": metric.unit, "arm": arm, "n": value.n}
         limits = {"value_lower": value.lower, "value_upper": value.upper}
-        return named | {"total": value.total, "value": value.value} | limits
+        clusters = {"clusters": row.get("clusters", 0) or np.nan}
+        clusters["design_effect"] = row.get(f"{metric.name}_design_effect", np.nan)
+        return named | {"total": value.total, "value": value.value} | limits | clusters
 
     def _comparison(self, metric: Metric, pair: tuple[Row, Row], effect: Effect, level: float) -> dict[str, Any]:
         """Treatment against control at an ordinary test's ``level``; ``effect`` is what they showed at our own."""
@@ -485,6 +541,7 @@ class Experiment:
             "relative_upper": relative.upper - 1,
             "detectable": metric.detectable(*pair, self.power, 1 - effect.level) if level < 1 else np.inf,
             "control_n": int(control["people"]),
+            "control_clusters": control.get("clusters", 0) or np.nan,
             "reduction": treatment.get(f"{metric.name}_reduction", np.nan),
             "verdict": verdict,
         }

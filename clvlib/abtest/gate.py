@@ -10,28 +10,34 @@ from scipy import stats
 
 from clvlib.stats.sampling import sample_ratio
 
-__all__ = ["BALANCE_FAIL", "BALANCE_WARN", "DOUBLE_FAIL", "FAIL", "PASS", "WARN", "check"]
+__all__ = ["BALANCE_FAIL", "BALANCE_WARN", "DOUBLE_FAIL", "FAIL", "FEW_CLUSTERS", "PASS", "WARN", "check"]
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
 BALANCE_FAIL = 0.001  # sample ratio and pre-period: so small a p-value is no chance (Fabijan et al. 2019)
 BALANCE_WARN = 0.01
+FEW_CLUSTERS = 30  # an arm, below which cluster-robust errors tend to be too small (Cameron & Miller 2015)
 DOUBLE_FAIL = 0.01  # share of people in two arms above which leaving them out can no longer be neglected
 
 Check = dict[str, Any]
 
 
-def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int) -> pd.DataFrame:
+def check(
+    cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, assigned: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Run every check on the aggregates of an experiment.
 
     Parameters
     ----------
     cells : pandas.DataFrame
         A row per ``variant`` and ``status`` (``mature``, ``open``, ``double``) with ``people``, ``extra_rows``,
-        ``bought_before``, ``clusters`` and ``conversion_total``.
+        ``bought_before`` and ``conversion_total``; with clusters also ``clusters`` and ``before_variance``.
     shares : mapping
         Planned share per arm.
     min_per_arm : int
         People whose window is over that each arm needs.
+    assigned : pandas.DataFrame, optional
+        Where clusters were assigned: rows of ``variant``, ``cluster_id``, ``people``, without those of two arms. Then
+        clusters, and not people, are held against the planned shares.
 
     Returns
     -------
@@ -43,15 +49,16 @@ def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int) ->
     arms = single.groupby("variant")["people"].sum().reindex(list(shares), fill_value=0)
     mature = cells[cells["status"] == "mature"].set_index("variant").reindex(list(shares))
     people = mature["people"].fillna(0).astype(int)
+    clusters = None if assigned is None else _number(assigned).reindex(list(shares), fill_value=0)
     checks = [
-        _sample_ratio(arms, shares),
+        _sample_ratio(arms, shares) if clusters is None else _sample_ratio(clusters, shares, " clusters"),
         _double(cells, int(arms.sum())),
         _duplicates(cells),
-        _before(mature, people),
+        _before(mature, people, clustered=clusters is not None),
         _order_of_time(mature),
         _size(people, min_per_arm),
         _maturity(single),
-        *_clusters(single),
+        *([] if assigned is None or clusters is None else _clusters(clusters, assigned)),
     ]
     return pd.DataFrame(checks)
 
@@ -68,10 +75,17 @@ def _judge(p_value: float) -> str:
     return FAIL if p_value < BALANCE_FAIL else WARN if p_value < BALANCE_WARN else PASS
 
 
-def _sample_ratio(arms: pd.Series, shares: Mapping[str, float]) -> Check:
+def _number(assigned: pd.DataFrame) -> pd.Series:
+    """Count the clusters of each arm, people without one being their own."""
+    alone = assigned["cluster_id"].isna()
+    clusters = assigned[~alone].groupby("variant")["cluster_id"].nunique()
+    return clusters.add(assigned[alone].groupby("variant")["people"].sum(), fill_value=0).astype(int)
+
+
+def _sample_ratio(arms: pd.Series, shares: Mapping[str, float], what: str = "") -> Check:
     test = sample_ratio(arms, [shares[str(arm)] for arm in arms.index])
     planned = ":".join(f"{shares[str(arm)]:g}" for arm in arms.index)
-    found = f"{_counts(arms)} where {planned} was planned, p = {test.p_value:.4g}"
+    found = f"{_counts(arms)}{what} where {planned} was planned, p = {test.p_value:.4g}"
     rule = f"p below {BALANCE_FAIL:g} fails, below {BALANCE_WARN:g} warns"
     return _row("sample ratio", _judge(test.p_value), found, rule)
 
@@ -90,8 +104,8 @@ def _duplicates(cells: pd.DataFrame) -> Check:
     return _row("one row per person", WARN if extra else PASS, found, "any warns")
 
 
-def _before(mature: pd.DataFrame, people: pd.Series) -> Check:
-    """Buyers and non-buyers of the window before assignment, by arm: a chi-square of homogeneity in two parts."""
+def _before(mature: pd.DataFrame, people: pd.Series, *, clustered: bool) -> Check:
+    """Compare shares of buyers in the window before assignment by a chi-square, those of clusters by Welch's test."""
     name, rule = "balance before the test", f"p below {BALANCE_FAIL:g} fails, below {BALANCE_WARN:g} warns"
     before = mature["bought_before"].fillna(0).astype(int)
     there = people > 0
@@ -99,11 +113,25 @@ def _before(mature: pd.DataFrame, people: pd.Series) -> Check:
     if there.sum() < 2 or bought.sum() in {0, total.sum()}:
         found = "nobody" if bought.sum() == 0 else "everybody"
         return _row(name, PASS, f"{found} bought in the window before assignment", rule)
-    # Pearson's statistic of the 2 x k table is the sum over buyers and non-buyers; sample_ratio gives each part
-    statistic = sample_ratio(bought, total).chi2 + sample_ratio(total - bought, total).chi2
-    p_value = float(stats.chi2.sf(statistic, int(there.sum()) - 1))
+    if clustered:
+        p_value = _welch(bought / total, mature["before_variance"][there] / total, mature["clusters"][there])
+    else:
+        # Pearson's statistic of the 2 x k table is the sum over buyers and non-buyers; sample_ratio gives each part
+        statistic = sample_ratio(bought, total).chi2 + sample_ratio(total - bought, total).chi2
+        p_value = float(stats.chi2.sf(statistic, int(there.sum()) - 1))
     rates = ", ".join(f"{arm} {rate:.1%}" for arm, rate in (bought / total).items())
     return _row(name, _judge(p_value), f"bought in the window before assignment: {rates}, p = {p_value:.4g}", rule)
+
+
+def _welch(means: pd.Series, squared_errors: pd.Series, units: pd.Series) -> float:
+    """P-value of Welch's (1951) test that several means are equal; 1 where an arm shows no error to hold against."""
+    if not ((squared_errors > 0) & (units > 1)).all():
+        return 1.0
+    k, weights = len(means), 1 / squared_errors
+    shares = weights / weights.sum()
+    distance = float((weights * (means - (shares * means).sum()) ** 2).sum())
+    lack = float(((1 - shares) ** 2 / (units - 1)).sum()) / (k * k - 1)
+    return float(stats.f.sf(distance / (k - 1) / (1 + 2 * (k - 2) * lack), k - 1, 1 / (3 * lack)))
 
 
 def _order_of_time(mature: pd.DataFrame) -> Check:
@@ -126,10 +154,14 @@ def _maturity(single: pd.DataFrame) -> Check:
     return _row("open windows", PASS, found, "left out until the window is over")
 
 
-def _clusters(single: pd.DataFrame) -> list[Check]:
-    """People assigned together are not independent; say so where a cluster id shows it."""
-    clusters, people = int(single["clusters"].sum()), int(single["people"].sum())
-    if not 0 < clusters < people / 2:
-        return []
-    found = f"{people:,} people were assigned in {clusters:,} clusters; intervals here treat people as independent"
-    return [_row("independent people", WARN, found, "assignment by stream or store makes intervals too narrow")]
+def _clusters(clusters: pd.Series, assigned: pd.DataFrame) -> list[Check]:
+    """People assigned together are not independent: how many clusters there are, and whether any is split."""
+    few = bool((clusters < FEW_CLUSTERS).any())
+    found = f"{_counts(clusters)} clusters of people were assigned; intervals allow for it"
+    checks = [_row("clusters per arm", WARN if few else PASS, found, f"fewer than {FEW_CLUSTERS} in an arm warn")]
+    pairs = assigned.dropna(subset="cluster_id").drop_duplicates(["cluster_id", "variant"])
+    split = int((pairs["cluster_id"].value_counts() > 1).sum())
+    if split:
+        found = f"{split:,} clusters have people in several arms and count once in each"
+        checks.append(_row("one arm per cluster", WARN, found, "any warns: was it people who were assigned?"))
+    return checks

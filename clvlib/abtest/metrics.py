@@ -21,10 +21,10 @@ from clvlib.stats.means import Moments, mean_difference, mean_interval, mean_rat
 from clvlib.stats.proportions import proportion_difference, proportion_interval, proportion_ratio
 from clvlib.stats.sampling import detectable_difference, detectable_mean_difference
 
-__all__ = ["METRICS", "Adjusted", "Arm", "Mean", "Metric", "Proportion"]
+__all__ = ["METRICS", "Adjusted", "Arm", "ClusteredProportion", "Mean", "Metric", "Proportion", "covariance", "units"]
 
 Row = Mapping[str, Any]
-Columns = Mapping[str, NDArray[np.float64]]  # of several groups that do not overlap
+Columns = Mapping[str, NDArray[np.float64]]  # of several groups that do not overlap; `cluster` where groups are of one
 NAN = float("nan")
 
 
@@ -70,6 +70,14 @@ class Metric(Protocol):
 
     def merge(self, rows: Columns) -> dict[str, float]:
         """Aggregates of several groups that do not overlap, from theirs."""
+        ...
+
+    def clustered(self) -> Metric:
+        """The same where clusters were assigned and not people."""
+        ...
+
+    def totals(self, cells: pd.DataFrame, arm: Row) -> pd.Series:
+        """Sum over the people of each cell, to be divided by their number; ``arm`` is any arm, prepared."""
         ...
 
     def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
@@ -120,6 +128,14 @@ class Proportion:
     def merge(self, rows: Columns) -> dict[str, float]:
         """Add up."""
         return {f"{self.name}_total": float(rows[f"{self.name}_total"].sum())}
+
+    def clustered(self) -> Metric:
+        """Return the mean of zeros and ones, since a score test of counts takes people for independent."""
+        return ClusteredProportion(self.name, self.event, self.unit)
+
+    def totals(self, cells: pd.DataFrame, arm: Row) -> pd.Series:  # noqa: ARG002 - as for every metric
+        """People with the event."""
+        return cells[f"{self.name}_total"]
 
     def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
         """Return them as they are."""
@@ -178,18 +194,34 @@ class Mean:
         """Join means and variances (Chan, Golub & LeVeque 1983)."""
         n, mean = rows["people"], rows[f"{self.name}_mean"]
         mean_all = float(np.average(mean, weights=n))
-        return {
-            f"{self.name}_mean": mean_all,
-            f"{self.name}_variance": _joint(n, rows[f"{self.name}_variance"], (mean - mean_all) ** 2),
-        }
+        return {f"{self.name}_mean": mean_all} | self._spread(rows, rows[f"{self.name}_variance"], mean - mean_all)
+
+    def _spread(self, rows: Columns, within: NDArray[np.float64], distance: NDArray[np.float64]) -> dict[str, float]:
+        """Joint variance; of clusters also how often it is that of as many independent people."""
+        variance = covariance(rows, within, distance, distance)
+        spread = {f"{self.name}_variance": variance}
+        if "cluster" in rows:
+            alone = covariance({"people": rows["people"]}, within, distance, distance)
+            spread[f"{self.name}_design_effect"] = variance / alone if alone > 0 else NAN
+        return spread
+
+    def clustered(self) -> Metric:
+        """Return itself: its joint variance is that of clusters wherever its aggregates are."""
+        return self
+
+    def totals(self, cells: pd.DataFrame, arm: Row) -> pd.Series:  # noqa: ARG002 - as for every metric
+        """Sum of the values."""
+        return cells["people"] * cells[f"{self.name}_mean"]
 
     def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
         """Return them as they are."""
         return dict(arms)
 
     def _moments(self, row: Row) -> Moments:
-        n = int(row["people"])
-        return Moments(n, float(row[f"{self.name}_mean"]), float(row[f"{self.name}_variance"]) if n > 1 else 0.0)
+        """Moments of the independent units: of people, or of clusters that err as much together."""
+        people, mean = float(row["people"]), float(row[f"{self.name}_mean"])
+        n = int(row.get("clusters", 0) or people)
+        return Moments(n, mean, float(row[f"{self.name}_variance"]) * n / people if n > 1 else 0.0)
 
     def arm(self, row: Row, level: float) -> Arm:
         """Mean with Student's interval."""
@@ -198,10 +230,11 @@ class Mean:
         if m.variance > 0:
             interval = mean_interval(m, level)
             lower, upper = interval.lower, interval.upper
-        return Arm(int(m.n), m.mean * m.n, m.mean, lower, upper)
+        n = int(row["people"])
+        return Arm(n, m.mean * n, m.mean, lower, upper)
 
     def varies(self, treatment: Row, control: Row) -> bool:
-        """Whether both have at least two people, and anybody differs from the others."""
+        """Whether both have at least two people (clusters), and anybody differs from the others."""
         first, second = self._moments(treatment), self._moments(control)
         return min(first.n, second.n) >= 2 and first.variance + second.variance > 0
 
@@ -211,7 +244,7 @@ class Mean:
         if not self.varies(treatment, control):
             warnings.warn(
                 f"{self.name}: no interval for {first.mean:g} against {second.mean:g}, since nothing varies within "
-                f"arms of {first.n:,} and {second.n:,} people",
+                f"arms of {int(treatment['people']):,} and {int(control['people']):,} people",
                 ThinDataWarning,
                 stacklevel=2,
             )
@@ -267,10 +300,10 @@ class Adjusted(Mean):
         dy, dx = y - mean_y, x - mean_x
         return {
             f"{name}_raw_mean": mean_y,
-            f"{name}_raw_variance": _joint(n, rows[f"{name}_raw_variance"], dy * dy),
+            f"{name}_raw_variance": covariance(rows, rows[f"{name}_raw_variance"], dy, dy),
             f"{name}_before_mean": mean_x,
-            f"{name}_before_variance": _joint(n, rows[f"{name}_before_variance"], dx * dx),
-            f"{name}_covariance": _joint(n, rows[f"{name}_covariance"], dy * dx),
+            f"{name}_before_variance": covariance(rows, rows[f"{name}_before_variance"], dx, dx),
+            f"{name}_covariance": covariance(rows, rows[f"{name}_covariance"], dy, dx),
         }
 
     def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
@@ -285,16 +318,79 @@ class Adjusted(Mean):
         variance = (vy - 2 * slope * c + slope * slope * vx).clip(lower=0.0)
         raw = float(((n - 1) * vy).sum())
         gone = 1 - float(((n - 1) * variance).sum()) / raw if raw > 0 else 0.0
-        more = pd.DataFrame({f"{name}_mean": mean, f"{name}_variance": variance, f"{name}_reduction": gone})
+        more = pd.DataFrame({f"{name}_mean": mean, f"{name}_variance": variance})
+        more = more.assign(**{f"{name}_reduction": gone, f"{name}_slope": slope})
         added = {arm: {str(k): v for k, v in more.loc[arm].items()} for arm in arms}
         return {arm: {**row, **added[arm]} for arm, row in arms.items()}
 
+    def totals(self, cells: pd.DataFrame, arm: Row) -> pd.Series:
+        """Sum of the values less what the covariate explains, up to a constant per person."""
+        name = self.name
+        explained = float(arm[f"{name}_slope"]) * cells[f"{name}_before_mean"]
+        return cells["people"] * (cells[f"{name}_raw_mean"] - explained)
 
-def _joint(n: NDArray[np.float64], within: NDArray[np.float64], between: NDArray[np.float64]) -> float:
-    """Sample (co)variance of the union, from those of its parts and the squares between their means."""
-    total = float(n.sum())
-    squares = ((n - 1) * np.where(n > 1, within, 0.0)).sum() + (n * between).sum()
-    return float(squares) / (total - 1) if total > 1 else NAN
+
+@dataclass(frozen=True)
+class ClusteredProportion(Mean):
+    """Share of people for whom ``value``, an SQL condition, is true, where clusters of them were assigned.
+
+    The cluster-robust mean of zeros and ones; an arm with too few successes to vary between clusters has no interval.
+    """
+
+    unit: str = "share"
+
+    def aggregates(self) -> dict[str, str]:
+        """Count the people with the event."""
+        return Proportion(self.name, self.value).aggregates()
+
+    def totals(self, cells: pd.DataFrame, arm: Row) -> pd.Series:  # noqa: ARG002 - as for every metric
+        """People with the event."""
+        return cells[f"{self.name}_total"]
+
+    def merge(self, rows: Columns) -> dict[str, float]:
+        """Mean and variance of zeros and ones follow from the counts."""
+        name, n = self.name, rows["people"]
+        share = rows[f"{name}_total"] / n
+        total = float(rows[f"{name}_total"].sum())
+        mean = total / float(n.sum())
+        within = share * (1 - share) * n / np.maximum(n - 1, 1)
+        return {f"{name}_total": total, f"{name}_mean": mean} | self._spread(rows, within, share - mean)
+
+
+def covariance(rows: Columns, within: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Sample covariance of two columns over the union of groups, such that ``/ people`` gives that of their means.
+
+    Parameters
+    ----------
+    rows : mapping of str to array
+        ``people`` of each group; and ``cluster``, the number of the cluster that a group is part of, or -1 for people
+        who were assigned one by one. With it, the covariance of the means is that of ratios of cluster totals by the
+        delta method: clusters of any size, whose people may resemble one another as they will (Liang & Zeger 1986, with
+        the factor G / (G - 1) for G clusters).
+    within : array
+        Sample covariance within each group.
+    a, b : array
+        Distances of each group's means from those of the union.
+    """
+    n = rows["people"]
+    squares = (n - 1) * np.where(n > 1, within, 0.0) + n * a * b
+    total, count = float(n.sum()), units(rows)
+    if count <= 1:
+        return NAN
+    if "cluster" not in rows:
+        return float(squares.sum()) / (total - 1)
+    together = rows["cluster"] >= 0
+    codes = rows["cluster"][together].astype(int)
+    sums = [np.bincount(codes, (n * distance)[together]) for distance in (a, b)]
+    return float(squares[~together].sum() + sums[0] @ sums[1]) * count / (count - 1) / total
+
+
+def units(rows: Columns) -> float:
+    """Number of independent units in groups: of clusters, and of people who belong to none."""
+    if "cluster" not in rows:
+        return float(rows["people"].sum())
+    together = rows["cluster"] >= 0
+    return float(len(np.unique(rows["cluster"][together]))) + float(rows["people"][~together].sum())
 
 
 # what an experiment on orders can be judged by

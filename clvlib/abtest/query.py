@@ -6,15 +6,17 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from clvlib.abtest.metrics import Metric
+from clvlib.abtest.metrics import Columns, Metric, covariance, units
 from clvlib.data.engine import DuckDBEngine, Table, as_table, identifier, literal
 from clvlib.errors import ParameterError
 
 __all__ = ["COUNTS", "fetch", "merged", "span"]
 
-COUNTS = ("people", "extra_rows", "bought_before", "clusters", "bad_amounts")
+COUNTS = ("people", "extra_rows", "bought_before", "bad_amounts")
+KEYS = ["variant", "status", "look", "cluster_id"]
 
 
 def fetch(
@@ -47,14 +49,15 @@ def fetch(
     pandas.DataFrame
         A row per ``variant``, ``status`` (``mature``, ``open``, ``double``) and ``look`` (the end of the ISO week in
         which the windows ended, or of the data; missing unless mature) with the :data:`COUNTS`, ``last_assigned`` and
-        the aggregates of all metrics.
+        the aggregates of all metrics. Where the assignments name clusters, a row per ``cluster_id`` too; people without
+        one share the row in which it is missing.
     """
     people, purchases = _together(assignments, orders)
     wanted = [f"{sql} AS {identifier(key)}" for m in metrics for key, sql in m.aggregates().items()]
     sql = _sql(people, purchases, name, (_seconds(window), _seconds(history)), _end(as_of)) + ", ".join(wanted)
-    return people.query(
-        f"{sql}\nFROM dated GROUP BY variant, status, look ORDER BY variant, status, look", orders=purchases
-    )
+    keys = ", ".join(KEYS)
+    cells = people.query(f"{sql}\nFROM dated GROUP BY {keys} ORDER BY {keys}", orders=purchases)
+    return cells if cells["cluster_id"].notna().any() else cells.drop(columns="cluster_id")
 
 
 def merged(cells: pd.DataFrame, by: list[str], metrics: Iterable[Metric]) -> pd.DataFrame:
@@ -68,14 +71,23 @@ def merged(cells: pd.DataFrame, by: list[str], metrics: Iterable[Metric]) -> pd.
         Columns that stay apart.
     metrics : iterable of Metric
         Whose aggregates are there.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per group with the :data:`COUNTS`, ``clusters`` (0 where people were assigned one by one),
+        ``last_assigned`` and the aggregates of all metrics, whose variances are those of clusters where there are any.
     """
     known = list(metrics)
 
     def join(group: pd.DataFrame) -> dict[str, Any]:
-        figures = group.drop(columns=["variant", "status", "look", "last_assigned"])
+        figures = group.drop(columns=[*KEYS, "last_assigned"], errors="ignore")
         columns = {str(name): column.to_numpy(dtype=float) for name, column in figures.items()}
-        row: dict[str, Any] = {column: int(columns[column].sum()) for column in COUNTS if column != "clusters"}
-        row |= {"clusters": float(columns["clusters"].sum()), "last_assigned": group["last_assigned"].max()}
+        row: dict[str, Any] = {column: int(columns[column].sum()) for column in COUNTS}
+        row |= {"clusters": 0, "last_assigned": group["last_assigned"].max()}
+        if "cluster_id" in group:
+            columns["cluster"] = pd.factorize(group["cluster_id"])[0].astype(float)
+            row |= {"clusters": int(units(columns)), "before_variance": _before(columns)}
         for metric in known:
             row |= metric.merge(columns)
         return row
@@ -85,7 +97,15 @@ def merged(cells: pd.DataFrame, by: list[str], metrics: Iterable[Metric]) -> pd.
     rows: list[dict[str, Any]] = [
         dict(zip(by, key, strict=True)) | join(group) for key, (_, group) in zip(keys, groups, strict=True)
     ]
-    return pd.DataFrame(rows, columns=[*by, *(c for c in cells.columns if c not in {"variant", "status", "look"})])
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*by, *cells.columns.difference(by)])
+
+
+def _before(rows: Columns) -> float:
+    """Variance of having bought in the window before assignment, by clusters."""
+    n = rows["people"]
+    share = rows["bought_before"] / n
+    distance = share - rows["bought_before"].sum() / n.sum()
+    return covariance(rows, share * (1 - share) * n / np.maximum(n - 1, 1), distance, distance)
 
 
 def span(text: str, what: str) -> pd.Timedelta:
@@ -116,10 +136,7 @@ def _sql(assignments: Table, orders: Table, name: str, spans: tuple[str, str], e
     # An order that was never paid is no outcome; one that was paid and refunded is, with nothing left of its money.
     paid = "AND o.paid_at IS NOT NULL" if "paid_at" in orders.columns else ""
     wanted = literal(name).replace("{", "{{").replace("}", "}}")
-    cluster, size = "NULL", "NULL"
-    if "cluster_id" in assignments.columns:
-        cluster = "MIN(CAST(cluster_id AS VARCHAR))"
-        size = "CASE WHEN p.cluster_id IS NOT NULL THEN COUNT(*) OVER (PARTITION BY p.cluster_id) END"
+    cluster = "MIN(CAST(cluster_id AS VARCHAR))" if "cluster_id" in assignments.columns else "CAST(NULL AS VARCHAR)"
     return f"""
 WITH known AS (SELECT {end} AS until),
 people AS (
@@ -148,7 +165,7 @@ bought AS (
   FROM purchases GROUP BY unit_id
 ),
 outcomes AS (
-  SELECT p.variant, p.seen, p.assigned_at, {size} AS cluster_size, p.assigned_at + {window} AS done, known.until,
+  SELECT p.variant, p.seen, p.assigned_at, p.cluster_id, p.assigned_at + {window} AS done, known.until,
          CASE WHEN p.variant <> p.other_variant THEN 'double' WHEN p.assigned_at + {window} <= known.until THEN 'mature'
               ELSE 'open' END AS status,
          COALESCE(b.orders, 0) AS orders, COALESCE(b.revenue, 0) AS revenue,
@@ -161,10 +178,9 @@ dated AS (
                                                             AS TIMESTAMP) + INTERVAL 7 DAY) END AS look
   FROM outcomes
 )
-SELECT variant, status, look, COUNT(*) AS people, SUM(seen - 1) AS extra_rows,
+SELECT variant, status, look, cluster_id, COUNT(*) AS people, SUM(seen - 1) AS extra_rows,
        SUM(CASE WHEN orders_before > 0 THEN 1 ELSE 0 END) AS bought_before,
-       COALESCE(SUM(1.0 / cluster_size), 0) AS clusters, SUM(bad_amounts) AS bad_amounts,
-       MAX(assigned_at) AS last_assigned, """
+       SUM(bad_amounts) AS bad_amounts, MAX(assigned_at) AS last_assigned, """
 
 
 def _end(as_of: str | dt.date | None) -> str:

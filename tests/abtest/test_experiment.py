@@ -46,7 +46,7 @@ def cells(arms: dict[str, tuple[int, int]], **more: object) -> pd.DataFrame:
     rate = frame["conversion_total"] / frame["people"]
     frame["revenue_mean"] = 50 * rate
     frame["revenue_variance"] = 2500 * rate * (1 - rate) * frame["people"] / (frame["people"] - 1)
-    extras = {"extra_rows": 0, "bought_before": 0, "clusters": 0, "bad_amounts": 0, "last_assigned": START}
+    extras = {"extra_rows": 0, "bought_before": 0, "bad_amounts": 0, "last_assigned": START}
     return with_covariate(frame.assign(**(extras | {"look": START + pd.Timedelta("14D")} | more)))
 
 
@@ -268,7 +268,8 @@ def test_the_query_carries_over_to_spark_and_postgresql(monkeypatch: pytest.Monk
     columns = ("experiment", "variant", "unit_id", "assigned_at", "cluster_id", "customer_id", "ordered_at", "amount")
     table = Table(DuckDBEngine(), "t", "t", columns)
     asked: list[str] = []
-    monkeypatch.setattr(DuckDBEngine, "query", lambda _, sql: asked.append(sql))
+    answer = pd.DataFrame({"cluster_id": ["s1"]})
+    monkeypatch.setattr(DuckDBEngine, "query", lambda _, sql: [asked.append(sql), answer][1])
     fetch(table, table, METRICS.values(), name="x", window=pd.Timedelta("7D"), history=pd.Timedelta("28D"))
     (sql,) = asked
     for dialect in ("spark", "postgres"):
@@ -313,14 +314,6 @@ def test_assignments_after_their_outcome() -> None:
         result = Experiment("script", min_per_arm=1).analyse(people(A=100, B=100), orders, as_of=LATER)
     assert status(result, "assignment before outcome") == "fail"
     assert result.verdict == "invalid"
-
-
-def test_people_assigned_by_the_stream_get_a_warning() -> None:
-    assigned = people(A=40, B=40)
-    assigned["cluster_id"] = [f"s{i // 10}" for i in range(80)]
-    result = Experiment("script", min_per_arm=1).analyse(assigned, bought(["A1", "B1"]), as_of=LATER)
-    assert status(result, "independent people") == "warn"
-    assert "80 people were assigned in 8 clusters" in result.gate["found"].iloc[-1]
 
 
 def test_fewer_people_than_asked_for() -> None:
@@ -592,7 +585,7 @@ def test_joining_aggregates_of_parts_gives_those_of_the_whole(groups: list[list[
         c = np.full((2, 2), np.nan) if one else np.cov(y, x)
         name = "adjusted revenue"
         return {
-            **dict.fromkeys(("extra_rows", "bought_before", "clusters", "bad_amounts"), 0),
+            **dict.fromkeys(("extra_rows", "bought_before", "bad_amounts"), 0),
             "variant": "A", "status": "mature", "look": START, "last_assigned": START, "people": len(rows),
             "conversion_total": int((y > 0).sum()), "revenue_mean": y.mean(), "revenue_variance": c[0, 0],
             f"{name}_raw_mean": y.mean(), f"{name}_raw_variance": c[0, 0], f"{name}_before_mean": x.mean(),
@@ -617,7 +610,7 @@ def simulate(rng: np.random.Generator, runs: int, n: int, rates: tuple[float, fl
         spend = rng.lognormal(3, 1, (runs, n)) * (np.arange(n) < x[:, None])
         figures = {"revenue_mean": spend.mean(1), "revenue_variance": spend.var(1, ddof=1)}
         rows.append(pd.DataFrame({"run": range(runs), "variant": arm, "conversion_total": x} | figures))
-    frame = pd.concat(rows).assign(status="mature", people=n, extra_rows=0, bought_before=0, clusters=0, bad_amounts=0)
+    frame = pd.concat(rows).assign(status="mature", people=n, extra_rows=0, bought_before=0, bad_amounts=0)
     return with_covariate(frame.assign(last_assigned=START, look=START))
 
 

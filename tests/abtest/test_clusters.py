@@ -1,0 +1,269 @@
+"""People assigned by the broadcast, the store, the household: whole clusters count as one draw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.api import OLS, add_constant
+from statsmodels.stats.oneway import anova_generic
+
+from clvlib.abtest.experiment import Experiment
+from clvlib.abtest.metrics import METRICS
+from clvlib.abtest.query import merged
+from clvlib.errors import ParameterError, ThinDataWarning
+from clvlib.stats.resample import permutation_p_value
+from tests.conftest import shared_data
+
+START = pd.Timestamp("2026-10-01 20:00")
+CLUSTERED = {name: metric.clustered() for name, metric in METRICS.items()}
+
+
+def assigned(arm: np.ndarray, cluster: np.ndarray) -> pd.DataFrame:
+    ids = np.char.add("p", np.arange(len(arm)).astype(str))
+    return pd.DataFrame(
+        {"experiment": "script", "variant": arm, "unit_id": ids, "assigned_at": START, "cluster_id": cluster}
+    )
+
+
+def bought(ids: pd.Series, amount: np.ndarray | float = 1.0, after: str = "1h") -> pd.DataFrame:
+    return pd.DataFrame({"customer_id": ids, "ordered_at": START + pd.Timedelta(after), "amount": amount})
+
+
+def drawn(rng: np.random.Generator, clusters: int, size: int, effect: float = 0.0) -> tuple[pd.DataFrame, ...]:
+    """People of clusters of uneven size whose spending before and after is alike within a cluster; orders; both."""
+    cluster = np.repeat(np.arange(clusters), rng.integers(1, 2 * size, clusters))
+    arm = np.where(rng.permutation(clusters) < clusters // 2, "A", "B")[cluster]
+    before = rng.gamma(2, 10, len(cluster)) + rng.gamma(2, 5, clusters)[cluster]
+    after = 0.8 * before + rng.gamma(2, 8, clusters)[cluster] + rng.gamma(2, 5, len(cluster)) + effect * (arm == "B")
+    after = after * (rng.random(len(after)) < 0.9)
+    people = assigned(arm, np.char.add("s", cluster.astype(str)))
+    orders = pd.concat(
+        [bought(people["unit_id"], before, "-5D"), bought(people["unit_id"][after > 0], after[after > 0])]
+    )
+    return people, orders, pd.DataFrame({"y": after, "x": before, "b": arm == "B", "cluster": cluster})
+
+
+def cells(clusters: np.ndarray, arm: np.ndarray, x: np.ndarray, n: np.ndarray) -> pd.DataFrame:
+    """Aggregates of clusters as the query gives them, of people who order for 1 or not at all."""
+    share = x / n
+    variance = share * (1 - share) * n / np.maximum(n - 1, 1)
+    frame = pd.DataFrame({"variant": arm, "cluster_id": clusters, "people": n, "conversion_total": x})
+    frame = frame.assign(revenue_mean=share, revenue_variance=variance, status="mature", look=START)
+    frame = frame.assign(extra_rows=0, bought_before=0, bad_amounts=0, last_assigned=START)
+    raw = {f"adjusted revenue_raw_{k}": frame[f"revenue_{k}"] for k in ("mean", "variance")}
+    return frame.assign(
+        **raw, **{f"adjusted revenue_{k}": 0.0 for k in ("before_mean", "before_variance", "covariance")}
+    )
+
+
+# --- known answers ----------------------------------------------------------------------------------------------------
+
+
+def test_social_pressure_as_published() -> None:
+    """Gerber, Green & Larimer 2008: people of one household got the same letter."""
+    data = pd.read_csv(shared_data("social_pressure") / "social_pressure_ggl2008.csv.gz")
+    arm = data["treatment"].str.strip()
+    people = assigned(arm.to_numpy(), data["hh_id"].to_numpy())
+    orders = bought(people.loc[(data["voted"] == "Yes").to_numpy(), "unit_id"])
+    experiment = Experiment("script", control="Control", shares=arm.value_counts().to_dict())
+    result = experiment.analyse(people, orders, as_of="2026-12-01")
+    rows = result.primary.set_index("arm")
+    error = (rows["upper"] - rows["lower"]) / 2 / stats.norm.isf((1 - rows["level"]) / 2)
+    published = {
+        "Neighbors": (0.08131, 0.00337), "Self": (0.04851, 0.00330), "Hawthorne": (0.02574, 0.00326),
+        "Civic Duty": (0.01790, 0.00324),
+    }  # fmt: skip
+    for name, figures in published.items():
+        assert (rows.loc[name, "difference"], error[name]) == pytest.approx(figures, abs=5.1e-6)
+    assert rows["clusters"].to_dict() == data.groupby(arm)["hh_id"].nunique().drop("Control").to_dict()
+    assert (result.verdict, result.arm) == ("ship", "Neighbors")
+
+
+def test_against_statsmodels_cluster_robust_regression() -> None:
+    people, orders, frame = drawn(np.random.default_rng(1), 60, 20, effect=4.0)
+    result = Experiment("script", min_per_arm=1).analyse(people, orders, as_of="2026-10-31")
+    row = result.effects("revenue").iloc[0]
+    model = OLS(frame["y"], add_constant(frame["b"].astype(float)))
+    robust = model.fit(cov_type="cluster", cov_kwds={"groups": frame["cluster"], "use_correction": False})
+    assert row["difference"] == pytest.approx(robust.params["b"], rel=1e-9)
+    # equal numbers of clusters: the factor G / (G - 1) of each arm is 30 / 29, Welch's degrees of freedom at most 58
+    error = robust.bse["b"] * (30 / 29) ** 0.5
+    half, level = (row["upper"] - row["lower"]) / 2, row["level"]
+    assert stats.t.isf((1 - level) / 2, 58) <= half / error <= stats.t.isf((1 - level) / 2, 29)
+    assert (row["clusters"], row["control_clusters"]) == (30, 30)
+    b = frame[frame["b"]]
+    residual = (b["y"] - b["y"].mean()).groupby(b["cluster"]).sum()
+    naive = b["y"].var() / len(b)
+    assert row["design_effect"] == pytest.approx((residual**2).sum() * 30 / 29 / len(b) ** 2 / naive, rel=1e-9)
+    assert "in 30 and 30 clusters" in result.sentence
+
+
+def test_adjusted_revenue_of_clusters() -> None:
+    people, orders, frame = drawn(np.random.default_rng(2), 200, 10, effect=2.0)
+    result = Experiment("script", min_per_arm=1).analyse(people, orders, as_of="2026-10-31")
+    raw, row = result.effects("revenue").iloc[0], result.effects("adjusted revenue").iloc[0]
+    model = OLS(frame["y"], add_constant(frame[["b", "x"]].astype(float)))
+    robust = model.fit(cov_type="cluster", cov_kwds={"groups": frame["cluster"]})
+    half = (row["upper"] - row["lower"]) / 2
+    assert half <= 1.02 * stats.t.isf((1 - row["level"]) / 2, 198) * robust.bse["b"]  # the slope suits clusters
+    assert half < 0.9 * (raw["upper"] - raw["lower"]) / 2
+    assert row["difference"] == pytest.approx(robust.params["b"], abs=robust.bse["b"])
+
+
+def test_clusters_of_one_are_people() -> None:
+    people, orders, _ = drawn(np.random.default_rng(3), 80, 1)
+    alone = people.assign(cluster_id=people["unit_id"])
+    results = [
+        Experiment("script", min_per_arm=1).analyse(frame, orders, as_of="2026-10-31").effects("revenue")
+        for frame in (alone, people.drop(columns="cluster_id"), people.assign(cluster_id=None))
+    ]
+    mixed = people.assign(cluster_id=np.where(people.index % 2, None, people["unit_id"]))
+    results.append(Experiment("script", min_per_arm=1).analyse(mixed, orders, as_of="2026-10-31").effects("revenue"))
+    for other in results[1:]:
+        for column in ("difference", "lower", "upper", "p_value", "relative_lower"):
+            assert other[column].iloc[0] == pytest.approx(results[0][column].iloc[0], rel=1e-9)
+
+
+def test_a_cluster_seen_in_two_weeks_is_one_cluster() -> None:
+    codes, arm = np.repeat(np.arange(20), 2), np.repeat(["A", "B"], 20)
+    x, n = np.arange(40) % 5, np.full(40, 6)
+    split = cells(codes, arm, x, n).assign(look=[START, START + pd.Timedelta("7D")] * 20)
+    whole = cells(codes[::2], arm[::2], x[::2] + x[1::2], n[::2] + n[1::2])
+    columns = ["people", "clusters", "conversion_mean", "conversion_variance"]
+    joined, direct = (merged(frame, ["variant"], [CLUSTERED["conversion"]])[columns] for frame in (split, whole))
+    pd.testing.assert_frame_equal(joined, direct, rtol=1e-12)
+
+
+# --- the gate ---------------------------------------------------------------------------------------------------------
+
+
+def test_clusters_and_not_people_are_held_against_the_shares() -> None:
+    n = np.r_[np.full(40, 10), np.full(40, 30)]  # B's streams have more viewers: no broken split
+    frame = cells(np.arange(80), np.repeat(["A", "B"], 40), n // 2 - np.arange(80) % 3, n)
+    gate = Experiment("script", min_per_arm=1).judge(frame).gate.set_index("check")
+    assert gate.loc["sample ratio", "status"] == "pass"
+    assert "A 40, B 40 clusters" in gate.loc["sample ratio", "found"]
+    assert gate.loc["clusters per arm", "status"] == "pass"
+    few = frame.iloc[np.r_[0:29, 40:69]]
+    assert (
+        Experiment("script", min_per_arm=1).judge(few).gate.set_index("check")["status"]["clusters per arm"] == "warn"
+    )
+
+
+def test_balance_before_is_that_of_clusters() -> None:
+    rng = np.random.default_rng(5)
+    n = rng.integers(5, 40, 90)
+    frame = cells(np.arange(90), np.repeat(["A", "B", "C"], 30), n // 2, n)
+    frame["bought_before"] = rng.binomial(n, np.repeat(rng.beta(1, 1, 30), 3))
+    gate = Experiment("script", min_per_arm=1).judge(frame).gate.set_index("check")
+    arms = frame.groupby("variant")
+    share = arms["bought_before"].sum() / arms["people"].sum()
+    rest = frame["bought_before"] - frame["variant"].map(share) * frame["people"]
+    error = (rest**2).groupby(frame["variant"]).sum() * 30 / 29 / arms["people"].sum() ** 2
+    theirs = anova_generic(share, error * 30, np.full(3, 30.0), use_var="unequal", welch_correction=True)
+    assert f"p = {theirs.pvalue:.4g}" in gate.loc["balance before the test", "found"]
+
+
+def test_clusters_split_over_arms_are_named() -> None:
+    frame = cells(np.arange(80) % 70, np.repeat(["A", "B"], 40), np.arange(80) % 7, np.full(80, 10))
+    gate = Experiment("script", min_per_arm=1).judge(frame).gate.set_index("check")
+    assert gate.loc["one arm per cluster", "status"] == "warn"
+    assert "10 clusters have people in several arms" in gate.loc["one arm per cluster", "found"]
+
+
+# --- permutations -----------------------------------------------------------------------------------------------------
+
+
+def test_permutations_against_scipy() -> None:
+    """With clusters of one size the statistic is Welch's, whose permutation test SciPy has."""
+    rng = np.random.default_rng(6)
+    a, b = rng.normal(0, 1, 6), rng.normal(1.2, 2, 5)
+    ours = permutation_p_value((a, np.ones(6)), (b, np.ones(5)))  # all 462
+    theirs = stats.permutation_test(
+        (a, b), lambda x, y: abs(stats.ttest_ind(x, y, equal_var=False).statistic), alternative="greater"
+    )
+    assert ours == pytest.approx(theirs.pvalue)
+    groups = (rng.normal(0, 1, 8), rng.integers(1, 9, 8)), (rng.normal(1, 1, 8), rng.integers(1, 9, 8))
+    every, some = (permutation_p_value(*groups, draws=draws) for draws in (12_870, 12_000))  # 16 over 8
+    assert some == pytest.approx(every, abs=3 * (every * (1 - every) / 12_000) ** 0.5)
+
+
+def test_permutations_on_request() -> None:
+    people, orders, _ = drawn(np.random.default_rng(7), 40, 10, effect=8.0)
+    experiment = Experiment("script", min_per_arm=1, permutations=2000)
+    result = experiment.analyse(people, orders, as_of="2026-10-31")
+    rows = result.table[result.table["arm"] == "B"].set_index("metric")
+    for metric in ("revenue", "adjusted revenue"):
+        p = rows.loc[metric, "p_value"]
+        assert rows.loc[metric, "p_permutation"] == pytest.approx(p, abs=4 * (p / 2000) ** 0.5 + 0.005)
+    with pytest.raises(ParameterError, match="these assignments name none"):
+        experiment.analyse(people.drop(columns="cluster_id"), orders, as_of="2026-10-31")
+    people.loc[3, "cluster_id"] = None
+    with pytest.raises(ParameterError, match="belong to none"):
+        experiment.analyse(people, orders, as_of="2026-10-31")
+    with pytest.raises(ParameterError, match="at least 100"):
+        Experiment("script", permutations=5)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ((([1.0], [1]), ([1, 2], [1, 1])), "two clusters a group"),
+        ((([1.0, np.nan], [1, 1]), ([1, 2], [1, 1])), "finite total"),
+        ((([1.0, 2], [1, 0]), ([1, 2], [1, 1])), "positive size"),
+    ],
+)
+def test_permutations_of_bad_input(groups: tuple, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        permutation_p_value(*groups)
+
+
+# --- by simulation ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clusters", [12, 40])
+def test_no_effect_under_strong_correlation_is_found_in_one_of_twenty_runs(clusters: int) -> None:
+    """Rates from 0.02 to 0.5 and sizes from 50 to 150: taken for independent, people reject in half of the runs."""
+    rng, runs, metric = np.random.default_rng(8), 1000, CLUSTERED["conversion"]
+    told = naive = 0
+    for run in range(runs):
+        rows = []
+        for _arm in range(2):
+            n = rng.integers(50, 150, clusters).astype(float)
+            x = rng.binomial(n.astype(int), rng.beta(2, 8, clusters)).astype(float)
+            columns = {"people": n, "conversion_total": x, "cluster": np.arange(clusters, dtype=float)}
+            rows.append({"people": n.sum(), "clusters": clusters} | metric.merge(columns))
+        told += metric.difference(*rows, 0.95).significant
+        naive += run < 100 and METRICS["conversion"].difference(*rows, 0.95).significant
+    assert told / runs == pytest.approx(0.05, abs=3 * (0.05 * 0.95 / runs) ** 0.5)
+    assert naive > 35
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+def test_one_cluster_an_arm_or_no_event_gives_no_interval() -> None:
+    one = cells(np.array([0, 1]), np.array(["A", "B"]), np.array([300, 200]), np.array([2000, 2000]))
+    none = cells(np.arange(80), np.repeat(["A", "B"], 40), np.zeros(80, dtype=int), np.full(80, 100))
+    for frame in (one, none):
+        with pytest.warns(ThinDataWarning, match="nothing varies"):
+            result = Experiment("script").judge(frame)
+        row = result.primary.iloc[0]
+        assert np.isnan(row["lower"])
+        assert (row["p_value"], result.verdict) == (1, "do not ship")
+
+
+def test_moments_are_those_of_clusters() -> None:
+    """Arithmetic: totals 2, 4 of sizes 4, 4 against 1, 1 of 4, 4; G / (G - 1) = 2."""
+    metric = CLUSTERED["conversion"]
+    rows = [
+        {"people": 8, "clusters": 2}
+        | metric.merge({"people": np.full(2, 4.0), "conversion_total": np.array(x), "cluster": np.arange(2.0)})
+        for x in ([2.0, 4.0], [1.0, 1.0])
+    ]
+    assert rows[0]["conversion_variance"] / 8 == pytest.approx(2 * (1 + 1) / 64)
+    assert metric.difference(*rows, 0.95).estimate == pytest.approx(4 / 8)
+    assert metric.varies(*rows)
