@@ -44,6 +44,7 @@ _PUBLIC = {
     "posterior_draws": "clvlib.clv.inference",
     "load": "clvlib.clv.models.base",
     "rcv": "clvlib.clv.rcv",
+    "tiers": "clvlib.clv.tiers",
     "rfm": "clvlib.clv.rfm",
     "funnel": "clvlib.funnel",
     "Experiment": "clvlib.abtest.experiment",
