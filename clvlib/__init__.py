@@ -45,6 +45,7 @@ _PUBLIC = {
     "load": "clvlib.clv.models.base",
     "rcv": "clvlib.clv.rcv",
     "tiers": "clvlib.clv.tiers",
+    "lifecycle": "clvlib.clv.lifecycle",
     "rfm": "clvlib.clv.rfm",
     "funnel": "clvlib.funnel",
     "Experiment": "clvlib.abtest.experiment",

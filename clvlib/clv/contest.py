@@ -16,6 +16,7 @@ from clvlib.clv.rfm import rfm
 from clvlib.clv.scores import gains, gini
 from clvlib.clv.valuation import CustomerValue
 from clvlib.data.calendar import as_date
+from clvlib.data.identities import events_of
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.plotting import ACCENT, MUTED, new_axes, percent_axis, styled
 from clvlib.result import Result
@@ -204,12 +205,11 @@ def value_contest(
     day = last - dt.timedelta(weeks=weeks)
     study = CustomerValue() if study is None else study
     base = study.of(shop, day)
-    events = shop.table("events") if shop.has("events") else None
     known, later = shop.calibration_holdout(day, last, unit="W", collapse="D")
     marks = rfm(known).table
     scores = pd.DataFrame(
         {
-            "RCV": rcv(shop.table("orders"), day, events, **rules).table["raw"],
+            "RCV": rcv(shop.table("orders"), day, events_of(shop), **rules).table["raw"],
             "RFM": marks[["R", "F", "M"]].sum(axis=1),
             "past spend": _spend(shop, day),
             "model": base.purchases.expected_purchases(base.table, weeks) * base.table["expected_spend"],

@@ -80,7 +80,7 @@ def rcv(
     as_of : str or date
         The last day that counts.
     events : Table or pandas.DataFrame, optional
-        ``person_id`` and ``occurred_at``, of the same shop as the orders; a person is known by the customer's id.
+        ``person_id`` and ``occurred_at``, under customers' ids (:func:`clvlib.data.identities.events_of`).
     window : int
         Days over which spend and purchases count, each day with a purchase once.
     activity_window : int
