@@ -186,7 +186,8 @@ def _sql(name: str, table: Table, day: dt.date, use_days: int, shallow: list[str
             late = f"CASE WHEN CAST(received_at AS DATE) <= {until} THEN 1 WHEN received_at IS NULL THEN 0 ELSE 0 END"
         return (
             f"SELECT customer_id AS id, COUNT(DISTINCT CAST(day AS DATE)) AS times, MAX({late}) AS received, "
-            f"1 AS keen, MAX(CAST(day AS DATE)) AS sign FROM {relation} AS o WHERE CAST(day AS DATE) <= {until}{bought} GROUP BY 1"
+            f"1 AS keen, MAX(CAST(day AS DATE)) AS sign FROM {relation} AS o "
+            f"WHERE CAST(day AS DATE) <= {until}{bought} GROUP BY 1"
         )
     if name == "events":
         table.require("person_id", "occurred_at", "event")
