@@ -7,7 +7,7 @@ probability of at least n purchases in it, and a way to draw it. A new customer 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -160,10 +160,8 @@ class PurchaseModel(Estimator):
             spread = self._spread(lambda p: _log(self._expected_cells(p, cells, horizon)))
             known = (mean * np.exp(-z * spread), mean * np.exp(z * spread))
         if uncertainty in {"both", "customer"}:
-            own = (
-                self._quantile(cells, horizon, (1 - interval) / 2),
-                self._quantile(cells, horizon, (1 + interval) / 2),
-            )
+            lower, upper = self._quantiles(cells, horizon, ((1 - interval) / 2, (1 + interval) / 2))
+            own = (lower, upper)
         return combine(mean, own, known)
 
     def total_purchases(
@@ -370,8 +368,15 @@ class PurchaseModel(Estimator):
 
     def _spread(self, function: Callable[[Array], Array]) -> Array:
         """Return the standard deviation of a function of the parameters over their estimates' distribution."""
-        values = np.stack([function(p) for p in self._points()])
-        return np.asarray(values.std(axis=0))
+        first, *others = self._points()
+        origin = function(first)
+        total, square = np.zeros_like(origin), np.zeros_like(origin)
+        for p in others:  # one at a time: customers may be many
+            away = function(p) - origin
+            total += away
+            square += away**2
+        sets = 1 + len(others)
+        return np.asarray(np.sqrt(np.maximum(square - total**2 / sets, 0.0) / sets))
 
     def _tail_cells(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
         return self._tail(p, cells, np.full(len(cells), float(horizon)), n)
@@ -402,18 +407,22 @@ class PurchaseModel(Estimator):
         """Return the longest horizon that makes a difference, or that can be asked for."""
         return _LONGEST_WAIT * self._pace(p, cells)
 
-    def _quantile(self, cells: Cells, horizon: float, probability: float) -> Array:
-        """Return the smallest n with P(X ≤ n) ≥ probability, by doubling and bisection on the histories in doubt."""
+    def _quantiles(self, cells: Cells, horizon: float, probabilities: Sequence[float]) -> tuple[Array, ...]:
+        """Return for each probability the smallest n with P(X ≤ n) ≥ probability."""
+        some = self._tail_cells(self._p(), cells, horizon, np.ones(len(cells)))
+        return tuple(self._quantile(cells, horizon, probability, some) for probability in probabilities)
+
+    def _quantile(self, cells: Cells, horizon: float, probability: float, some: Array) -> Array:
+        """Return a quantile from P(X ≥ 1), by doubling and bisection on the histories in doubt."""
         p = self._p()
+        todo = np.flatnonzero(some > 1 - probability)
         low, high = (
             np.full(len(cells), -1.0),
             np.zeros(len(cells)),
         )  # P(X ≤ low) < probability ≤ P(X ≤ high), once found
-        todo = np.arange(len(cells))
         while len(todo):
-            over = self._tail_cells(p, cells.take(todo), horizon, high[todo] + 1) > 1 - probability
-            todo = todo[over]
             low[todo], high[todo] = high[todo], 2 * high[todo] + 1
+            todo = todo[self._tail_cells(p, cells.take(todo), horizon, high[todo] + 1) > 1 - probability]
         todo = np.flatnonzero(high - low > 1)
         while len(todo):
             middle = np.floor((low[todo] + high[todo]) / 2)
@@ -424,7 +433,7 @@ class PurchaseModel(Estimator):
 
     def _count_grid(self, p: Array, cells: Cells, horizon: float) -> tuple[Array, Array]:
         """Return purchase counts n ≥ 1 (large ones share bins) and their probabilities, shapes (J, 1) and (J, m)."""
-        top = float(self._quantile(cells, horizon, 1 - 1e-7).max())
+        top = float(self._quantiles(cells, horizon, (1 - 1e-7,))[0].max())
         steps = np.arange(1.0, _EXACT + 1)
         if top > _EXACT:
             wide = np.ceil(np.geomspace(_EXACT + 1, top + 2, int(np.log(top / _EXACT) / 0.12) + 2))
