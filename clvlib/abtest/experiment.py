@@ -31,6 +31,7 @@ COLUMNS = (
     *("control_n", "difference", "lower", "upper", "level", "p_value", "p_adjusted"),
     *("relative", "relative_lower", "relative_upper", "detectable", "reduction", "margin", "verdict"),
     *("clusters", "control_clusters", "design_effect", "p_permutation"),
+    *(f"{what}_{cap}" for cap in ("p99", "p99_9") for what in ("cap", "value", "difference", "lower", "upper")),
 )
 
 
@@ -49,7 +50,9 @@ class ExperimentResult(Result):
         the variance that an adjustment took away), ``margin`` (by how much a guardrail may fall), ``verdict``
         (better, worse, not told apart; of a guardrail holds, broken, not shown; control). Where clusters were assigned:
         ``clusters``, ``control_clusters``, ``design_effect`` (how many times the variance is that of as many people
-        assigned one by one) and ``p_permutation``, if asked for.
+        assigned one by one) and ``p_permutation``, if asked for. Of a metric with a heavy tail also ``cap_p99``,
+        ``value_p99``, ``difference_p99``, ``lower_p99``, ``upper_p99``, and the same with ``p99_9``: with all that
+        exceeds what 99% (99.9%) of those who spend stay below counted as that much.
     gate : pandas.DataFrame
         A row per check of validity: ``check``, ``status``, ``found``, ``rule``.
     looks : pandas.DataFrame
@@ -517,6 +520,8 @@ class Experiment:
         limits = {"value_lower": value.lower, "value_upper": value.upper}
         clusters = {"clusters": row.get("clusters", 0) or np.nan}
         clusters["design_effect"] = row.get(f"{metric.name}_design_effect", np.nan)
+        for label, capped in metric.capped.items():
+            named |= {f"cap_{label}": row[f"{capped.name}_cap"], f"value_{label}": capped.arm(row, self.level).value}
         return named | {"total": value.total, "value": value.value} | limits | clusters
 
     def _comparison(self, metric: Metric, pair: tuple[Row, Row], effect: Effect, level: float) -> dict[str, Any]:
@@ -529,6 +534,12 @@ class Experiment:
             if level != effect.level and np.isfinite(effect.lower):
                 effect = metric.difference(*pair, level)
             relative = metric.ratio(*pair, effect.level)
+        beside: dict[str, float] = {}
+        for label, capped in metric.capped.items():
+            if level < 1 and capped.varies(*pair):
+                other = capped.difference(*pair, level)
+                limits = {f"lower_{label}": other.lower, f"upper_{label}": other.upper}
+                beside |= {f"difference_{label}": other.estimate} | limits
         verdict = "not told apart"
         if effect.significant:
             verdict = "better" if effect.estimate > 0 else "worse"
@@ -544,7 +555,7 @@ class Experiment:
             "control_clusters": control.get("clusters", 0) or np.nan,
             "reduction": treatment.get(f"{metric.name}_reduction", np.nan),
             "verdict": verdict,
-        }
+        } | beside
 
     def _open_until(self, cells: pd.DataFrame, *, complete: bool) -> pd.Timestamp | None:
         waiting = cells[cells["status"] == "open"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +21,18 @@ from clvlib.stats.means import Moments, mean_difference, mean_interval, mean_rat
 from clvlib.stats.proportions import proportion_difference, proportion_interval, proportion_ratio
 from clvlib.stats.sampling import detectable_difference, detectable_mean_difference
 
-__all__ = ["METRICS", "Adjusted", "Arm", "ClusteredProportion", "Mean", "Metric", "Proportion", "covariance", "units"]
+__all__ = [
+    "METRICS",
+    "Adjusted",
+    "Arm",
+    "ClusteredProportion",
+    "Mean",
+    "Metric",
+    "Proportion",
+    "Winsorised",
+    "covariance",
+    "units",
+]
 
 Row = Mapping[str, Any]
 Columns = Mapping[str, NDArray[np.float64]]  # of several groups that do not overlap; `cluster` where groups are of one
@@ -62,6 +73,11 @@ class Metric(Protocol):
     @property
     def unit(self) -> str:
         """Share, money or number."""
+        ...
+
+    @property
+    def capped(self) -> Mapping[str, Winsorised]:
+        """The same metric without its largest values, by how it is called in columns beside the metric's own."""
         ...
 
     def aggregates(self) -> dict[str, str]:
@@ -121,6 +137,11 @@ class Proportion:
     event: str
     unit: str = "share"
 
+    @property
+    def capped(self) -> Mapping[str, Winsorised]:
+        """Nothing: a share has no tail."""
+        return {}
+
     def aggregates(self) -> dict[str, str]:
         """Count the people with the event."""
         return {f"{self.name}_total": f"SUM(CASE WHEN {self.event} THEN 1 ELSE 0 END)"}
@@ -175,6 +196,14 @@ class Proportion:
 class Mean:
     """Mean per person of ``value``, an SQL expression of a person's row; people without it count as its zero.
 
+    Attributes
+    ----------
+    capped : mapping of str to Winsorised
+        What is shown beside it, by label.
+    method : str
+        How arms are compared, as in :func:`clvlib.stats.means.mean_difference`. ``"guarded"`` since money has a heavy
+        tail: it is Welch's test for arms of one size, and covers where that does not when one arm is much smaller.
+
     Examples
     --------
     >>> revenue = Mean("revenue", "revenue")
@@ -185,16 +214,24 @@ class Mean:
     name: str
     value: str
     unit: str = "money"
+    capped: Mapping[str, Winsorised] = field(default_factory=dict)
+    method: str = "guarded"
 
     def aggregates(self) -> dict[str, str]:
         """Mean and sample variance."""
-        return {f"{self.name}_mean": f"AVG({self.value})", f"{self.name}_variance": f"VAR_SAMP({self.value})"}
+        wanted = {f"{self.name}_mean": f"AVG({self.value})", f"{self.name}_variance": f"VAR_SAMP({self.value})"}
+        for capped in self.capped.values():
+            wanted |= capped.aggregates()
+        return wanted
 
     def merge(self, rows: Columns) -> dict[str, float]:
         """Join means and variances (Chan, Golub & LeVeque 1983)."""
         n, mean = rows["people"], rows[f"{self.name}_mean"]
         mean_all = float(np.average(mean, weights=n))
-        return {f"{self.name}_mean": mean_all} | self._spread(rows, rows[f"{self.name}_variance"], mean - mean_all)
+        joined = {f"{self.name}_mean": mean_all} | self._spread(rows, rows[f"{self.name}_variance"], mean - mean_all)
+        for capped in self.capped.values():
+            joined |= capped.merge(rows)
+        return joined
 
     def _spread(self, rows: Columns, within: NDArray[np.float64], distance: NDArray[np.float64]) -> dict[str, float]:
         """Joint variance; of clusters also how often it is that of as many independent people."""
@@ -239,7 +276,7 @@ class Mean:
         return min(first.n, second.n) >= 2 and first.variance + second.variance > 0
 
     def difference(self, treatment: Row, control: Row, level: float, null: float = 0.0) -> Effect:
-        """Welch's test; without any variance there is no test, and a warning says so."""
+        """Compare by Welch's test or its guarded form; without any variance there is none, and a warning says so."""
         first, second = self._moments(treatment), self._moments(control)
         if not self.varies(treatment, control):
             warnings.warn(
@@ -249,13 +286,13 @@ class Mean:
                 stacklevel=2,
             )
             return Effect(first.mean - second.mean, NAN, NAN, 1.0, "none", level, null)
-        return mean_difference(first, second, level, null=null)
+        return mean_difference(first, second, level, null=null, method=self.method)
 
     def ratio(self, treatment: Row, control: Row, level: float) -> Effect:
         """Fieller's interval, which inverts the same test; missing where the control's mean may be zero."""
         first, second = self._moments(treatment), self._moments(control)
         try:
-            return mean_ratio(first, second, level)
+            return mean_ratio(first, second, level, method=self.method)
         except ValueError:
             estimate = first.mean / second.mean if second.mean else NAN
             return Effect(estimate, NAN, NAN, 1.0, "none", level, 1.0)
@@ -264,6 +301,30 @@ class Mean:
         """Smallest difference at the variances seen."""
         error = self._moments(treatment).squared_error + self._moments(control).squared_error
         return detectable_mean_difference(error, power, alpha) if error > 0 else NAN
+
+
+@dataclass(frozen=True)
+class Winsorised(Mean):
+    """Mean per person of what is left of ``value`` when all above ``cap`` count as ``cap``, one for all arms.
+
+    What a few large orders decide is no longer seen; so it stands beside the mean itself and not in its place.
+
+    Attributes
+    ----------
+    cap : str
+        SQL expression, the same for everybody.
+    """
+
+    cap: str = "revenue_p99"
+
+    def aggregates(self) -> dict[str, str]:
+        """Mean, sample variance and the cap."""
+        capped = f"LEAST({self.value}, {self.cap})"
+        return Mean(self.name, capped).aggregates() | {f"{self.name}_cap": f"MAX({self.cap})"}
+
+    def merge(self, rows: Columns) -> dict[str, float]:
+        """Join means and variances."""
+        return super().merge(rows) | {f"{self.name}_cap": float(rows[f"{self.name}_cap"].max())}
 
 
 @dataclass(frozen=True)
@@ -396,6 +457,13 @@ def units(rows: Columns) -> float:
 # what an experiment on orders can be judged by
 METRICS: dict[str, Metric] = {
     "conversion": Proportion("conversion", "orders > 0"),
-    "revenue": Mean("revenue", "revenue"),
+    "revenue": Mean(
+        "revenue",
+        "revenue",
+        capped={
+            "p99": Winsorised("revenue p99", "revenue", cap="revenue_p99"),
+            "p99_9": Winsorised("revenue p99.9", "revenue", cap="revenue_p99_9"),
+        },
+    ),
     "adjusted revenue": Adjusted("adjusted revenue", "revenue"),
 }

@@ -130,7 +130,10 @@ def _seconds(length: pd.Timedelta) -> str:
 
 
 def _sql(assignments: Table, orders: Table, name: str, spans: tuple[str, str], end: str) -> str:
-    """From rows to people; a metric may use the columns of ``outcomes``. A number less itself is 0 if it is finite."""
+    """From rows to people; a metric may use the columns of ``outcomes``. A number less itself is 0 if it is finite.
+
+    ``revenue_p99`` and ``revenue_p99_9`` are what 99% and 99.9% of the people with revenue, of all arms, stay below.
+    """
     window, history = spans
     money = "net_amount" if "net_amount" in orders.columns else "amount"
     # An order that was never paid is no outcome; one that was paid and refunded is, with nothing left of its money.
@@ -164,14 +167,19 @@ bought AS (
          SUM(CASE WHEN amount - amount = 0 THEN 0 ELSE 1 END) AS bad_amounts
   FROM purchases GROUP BY unit_id
 ),
+caps AS (
+  SELECT PERCENTILE_CONT(0.99) WITHIN GROUP (ORDER BY revenue) AS revenue_p99,
+         PERCENTILE_CONT(0.999) WITHIN GROUP (ORDER BY revenue) AS revenue_p99_9
+  FROM bought WHERE revenue > 0
+),
 outcomes AS (
   SELECT p.variant, p.seen, p.assigned_at, p.cluster_id, p.assigned_at + {window} AS done, known.until,
          CASE WHEN p.variant <> p.other_variant THEN 'double' WHEN p.assigned_at + {window} <= known.until THEN 'mature'
               ELSE 'open' END AS status,
          COALESCE(b.orders, 0) AS orders, COALESCE(b.revenue, 0) AS revenue,
          COALESCE(b.before, 0) AS orders_before, COALESCE(b.revenue_before, 0) AS revenue_before,
-         COALESCE(b.bad_amounts, 0) AS bad_amounts
-  FROM people AS p CROSS JOIN known LEFT JOIN bought AS b ON b.unit_id = p.unit_id
+         COALESCE(b.bad_amounts, 0) AS bad_amounts, caps.revenue_p99, caps.revenue_p99_9
+  FROM people AS p CROSS JOIN known CROSS JOIN caps LEFT JOIN bought AS b ON b.unit_id = p.unit_id
 ),
 dated AS (
   SELECT *, CASE WHEN status = 'mature' THEN LEAST(until, CAST(DATE_TRUNC('week', done - INTERVAL 1 MICROSECOND)

@@ -14,6 +14,7 @@ from clvlib.abtest.metrics import METRICS
 from clvlib.abtest.query import merged
 from clvlib.errors import ParameterError, ThinDataWarning
 from clvlib.stats.resample import permutation_p_value
+from tests.abtest.test_experiment import with_covariate
 from tests.conftest import shared_data
 
 START = pd.Timestamp("2026-10-01 20:00")
@@ -52,10 +53,7 @@ def cells(clusters: np.ndarray, arm: np.ndarray, x: np.ndarray, n: np.ndarray) -
     frame = pd.DataFrame({"variant": arm, "cluster_id": clusters, "people": n, "conversion_total": x})
     frame = frame.assign(revenue_mean=share, revenue_variance=variance, status="mature", look=START)
     frame = frame.assign(extra_rows=0, bought_before=0, bad_amounts=0, last_assigned=START)
-    raw = {f"adjusted revenue_raw_{k}": frame[f"revenue_{k}"] for k in ("mean", "variance")}
-    return frame.assign(
-        **raw, **{f"adjusted revenue_{k}": 0.0 for k in ("before_mean", "before_variance", "covariance")}
-    )
+    return with_covariate(frame)
 
 
 # --- known answers ----------------------------------------------------------------------------------------------------

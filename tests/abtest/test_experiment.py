@@ -51,10 +51,11 @@ def cells(arms: dict[str, tuple[int, int]], **more: object) -> pd.DataFrame:
 
 
 def with_covariate(frame: pd.DataFrame) -> pd.DataFrame:
-    """Nobody bought anything before."""
+    """Nobody bought anything before, and nothing exceeds the caps."""
     raw = {f"adjusted revenue_raw_{k}": frame[f"revenue_{k}"] for k in ("mean", "variance")}
     before = {f"adjusted revenue_{k}": 0.0 for k in ("before_mean", "before_variance", "covariance")}
-    return frame.assign(**raw, **before)
+    caps = {f"revenue {p}_{k}": frame[f"revenue_{k}"] for p in ("p99", "p99.9") for k in ("mean", "variance")}
+    return frame.assign(**raw, **before, **caps, **{f"revenue {p}_cap": 1000.0 for p in ("p99", "p99.9")})
 
 
 def status(result, check: str) -> str:
@@ -584,10 +585,13 @@ def test_joining_aggregates_of_parts_gives_those_of_the_whole(groups: list[list[
         one = len(rows) == 1
         c = np.full((2, 2), np.nan) if one else np.cov(y, x)
         name = "adjusted revenue"
+        z = np.minimum(y, 50.0)
+        capped = {"mean": z.mean(), "variance": np.nan if one else z.var(ddof=1), "cap": 50.0}
         return {
             **dict.fromkeys(("extra_rows", "bought_before", "bad_amounts"), 0),
             "variant": "A", "status": "mature", "look": START, "last_assigned": START, "people": len(rows),
             "conversion_total": int((y > 0).sum()), "revenue_mean": y.mean(), "revenue_variance": c[0, 0],
+            **{f"revenue {p}_{k}": v for p in ("p99", "p99.9") for k, v in capped.items()},
             f"{name}_raw_mean": y.mean(), f"{name}_raw_variance": c[0, 0], f"{name}_before_mean": x.mean(),
             f"{name}_before_variance": c[1, 1], f"{name}_covariance": c[0, 1],
         }  # fmt: skip
