@@ -259,8 +259,9 @@ def distinct_levels(values: Array) -> tuple[Array, NDArray[np.intp]]:
 
 def _distinct(columns: Sequence[Array]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return a row of each distinct combination, in sorted order, and the combination of every row."""
-    codes, size = np.zeros(len(columns[0]), dtype=np.intp), 1
-    for values in columns:
+    found, codes = distinct_levels(columns[0])
+    size = len(found)
+    for values in columns[1:]:
         if size > _ROOM * len(codes):  # products of numbers of levels stay far below 2^63
             found, codes = _ranked(codes)
             size = len(found)

@@ -83,22 +83,22 @@ class GammaGammaModel(Estimator):
     def _derivatives(self, p: Array, cells: Cells) -> Derivatives:
         shape, q, gamma = p
         x, m, w = cells["frequency"], cells["monetary_value"], cells.weight
-        px, spent = shape * x, x * m
         levels, _, mass = cells.histogram
         pl = shape * levels
-        whole, log_spent = 1 / (gamma + spent), np.log1p(spent / gamma)
-        rise = np.log1p(gamma / spent)
-        first = mass @ (levels * rising_slope(pl, q)) - w @ (x * rise)
-        second = mass @ rising_slope(q, pl) - w @ log_spent
-        third = w @ (q * spent * whole / gamma - px * whole)
+        bought, spent = w * x, x * m
+        whole = 1 / (gamma + spent)
+        share = spent * whole
+        log_spent, rise = w @ np.log1p(spent / gamma), bought @ np.log1p(gamma / spent)
+        shares, wholes = w @ share / gamma, bought @ whole
+        first = mass @ (levels * rising_slope(pl, q)) - rise
+        second = mass @ rising_slope(q, pl) - log_spent
+        third = q * shares - shape * wholes
         pp = mass @ (levels**2 * rising_slope(pl, q, 2))
-        pq = mass @ (levels * special.polygamma(1, pl + q))
-        pg = -w @ (x * whole)
+        pq = mass @ (levels * special.zeta(2, pl + q))
         qq = mass @ rising_slope(q, pl, 2)
-        qg = w @ (spent * whole / gamma)
-        gg = w @ (px * whole**2 - q * spent * whole / gamma * (whole + 1 / gamma))
-        hessian = np.array([[pp, pq, pg], [pq, qq, qg], [pg, qg, gg]])
-        value = -mass @ special.betaln(pl, q) - q * (w @ log_spent) - w @ (px * rise + np.log(m))
+        gg = shape * (bought @ whole**2) - q / gamma * (w @ (share * whole) + shares)
+        hessian = np.array([[pp, pq, -wholes], [pq, qq, shares], [-wholes, shares, gg]])
+        value = -mass @ special.betaln(pl, q) - q * log_spent - shape * rise - w @ np.log(m)
         return float(value), np.array([first, second, third]), hessian
 
     def _starts(self, cells: Cells) -> Sequence[Sequence[float]]:
