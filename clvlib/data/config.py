@@ -8,6 +8,10 @@
     currency = "CNY"
     as_of = 2026-11-15              # the last day the data speak of; later rows are set aside. Default: today
 
+    [privacy]
+    smallest_group = 10             # groups of fewer people are not shown
+    recipients = ["age1…"]          # who may read lists of customers; then they are encrypted
+
     [tables.orders]                 # or [[tables.orders]], one entry per differing part
     files = "orders_*.csv"          # default: orders.csv, orders-*.csv, orders/ … and the same for .parquet
     encoding = "gb18030"            # default: UTF-8, with or without a byte-order mark
@@ -99,6 +103,10 @@ class Config:
         By name, such as ``click_to_cart = 0.12``.
     funnel_steps : tuple of str
         Event names of the funnel, in order.
+    smallest_group : int
+        Groups of fewer people are not shown in reports.
+    recipients : tuple of str
+        Public keys of age, for whom lists of customers are encrypted; none: the lists are their owner's alone.
     tables : Mapping
         Parts by table name.
     """
@@ -115,6 +123,8 @@ class Config:
     thresholds: Mapping[str, float] = field(default_factory=lambda: {"click_to_cart": 0.12})
     targets: Mapping[str, float] = field(default_factory=dict)
     funnel_steps: tuple[str, ...] = ("exposure", "click", "cart", "order", "paid")
+    smallest_group: int = 10
+    recipients: tuple[str, ...] = ()
     tables: Mapping[str, tuple[TableConfig, ...]] = field(default_factory=dict)
 
     def parts(self, table: str) -> tuple[TableConfig, ...]:
@@ -174,6 +184,19 @@ def _table(name: str, raw: Mapping[str, Any], where: str) -> TableConfig:
     return TableConfig(**values)
 
 
+def _privacy(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
+    _known(raw, ["smallest_group", "recipients"], where)
+    values: dict[str, Any] = {}
+    if "smallest_group" in raw:
+        values["smallest_group"] = _typed(raw["smallest_group"], int, "smallest_group", where)
+        if values["smallest_group"] < 1:
+            raise ConfigError(f"{where}: smallest_group is at least 1; found {values['smallest_group']}")
+    if "recipients" in raw:
+        keys = _typed(raw["recipients"], list, "recipients", where)
+        values["recipients"] = tuple(_typed(key, str, "recipients", where) for key in keys)
+    return values
+
+
 def parse_config(raw: Mapping[str, Any], where: str = "clvlib.toml") -> Config:
     """Turn the content of a ``clvlib.toml`` into a :class:`Config`.
 
@@ -183,7 +206,7 @@ def parse_config(raw: Mapping[str, Any], where: str = "clvlib.toml") -> Config:
         A key, a table, a column, a value or the time zone is not known; the message names the nearest one that is.
     """
     top = ["name", "source", "timezone", "currency", "language", "as_of", "sample"]
-    _known(raw, [*top, "value", "thresholds", "targets", "funnel", "tables"], where)
+    _known(raw, [*top, "value", "thresholds", "targets", "funnel", "privacy", "tables"], where)
     values: dict[str, Any] = {}
     kinds: dict[str, type] = {"as_of": dt.date, "sample": bool}
     for key in top:
@@ -203,6 +226,7 @@ def parse_config(raw: Mapping[str, Any], where: str = "clvlib.toml") -> Config:
     _known(funnel, ["steps"], f"{where}: [funnel]")
     if "steps" in funnel:
         values["funnel_steps"] = tuple(_typed(funnel["steps"], list, "steps", where))
+    values |= _privacy(_typed(raw.get("privacy", {}), dict, "[privacy]", where), f"{where}: [privacy]")
     tables = _typed(raw.get("tables", {}), dict, "[tables]", where)
     _known(tables, list(CONTRACT), f"{where}: [tables]")
     values["tables"] = {

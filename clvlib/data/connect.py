@@ -400,6 +400,7 @@ def _seal(connection: duckdb.DuckDBPyConnection, config: Config, source: str) ->
             "thresholds": dict(config.thresholds),
             "targets": dict(config.targets),
             "funnel": {"steps": list(config.funnel_steps)},
+            "privacy": {"smallest_group": config.smallest_group, "recipients": list(config.recipients)},
         },
         "as_of": config.as_of.isoformat() if config.as_of else None,
     }

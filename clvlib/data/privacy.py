@@ -7,7 +7,8 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from clvlib.errors import ConfigError, ParameterError
 
-__all__ = ["KEY", "KEY_FILE", "Pseudonyms", "encrypted", "find_key", "withheld"]
+__all__ = ["KEY", "KEY_FILE", "Pseudonyms", "encrypted", "find_key", "keyed", "withheld"]
 
 KEY, KEY_FILE = "CLVLIB_KEY", "CLVLIB_KEY_FILE"  # environment variables
 
@@ -92,6 +93,20 @@ def find_key(folder: str | Path | None = None, environ: Mapping[str, str] = os.e
         return _read_key(path) if path is not None else _own_key(Path(str(folder)) / ".key")
     except OSError as error:
         raise ConfigError(f"the key of pseudonyms: cannot use {error.filename}: {error.strerror}") from error
+
+
+@contextmanager
+def keyed(folder: Path) -> Iterator[None]:
+    """Let processes started meanwhile find the folder's key, unless the environment has one."""
+    if os.environ.get(KEY) or os.environ.get(KEY_FILE):
+        yield
+        return
+    find_key(folder)
+    os.environ[KEY_FILE] = str(folder.resolve() / ".key")
+    try:
+        yield
+    finally:
+        del os.environ[KEY_FILE]
 
 
 def _read_key(path: Path) -> bytes:

@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -22,10 +23,11 @@ import numpy as np
 import pandas as pd
 
 from clvlib.data.calendar import Week
+from clvlib.data.privacy import Pseudonyms, find_key, withheld
 from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDataWarning
 from clvlib.plotting import style
 from clvlib.report.form import UNITS, frame_cells, html_table, is_absent, show, text_table
-from clvlib.report.tables import save_table
+from clvlib.report.tables import save_list, save_table
 
 __all__ = ["ALERT", "FORECAST", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
 
@@ -300,6 +302,8 @@ class Chapter:
         caption: str = "",
         rows: int = 12,
         formats: Mapping[str, str] | None = None,
+        *,
+        people: str = "",
     ) -> None:
         """Show the first rows of a frame, rounded; save all of it, exact, where the chapter has an output folder.
 
@@ -315,6 +319,10 @@ class Chapter:
             How many rows are shown.
         formats : mapping, optional
             Unit or format per column, such as ``{"share": "share", "revenue": "money", "score": ".2f"}``.
+        people : str
+            The column that says how many people a row is about, where rows are the groups of a whole (of several, one
+            for each value of the first level of the index). Figures of groups below the shop's ``smallest_group`` are
+            withheld, and of the next smallest where those could be found by subtraction.
 
         Raises
         ------
@@ -323,25 +331,101 @@ class Chapter:
         ReportError
             The files could not be written.
         """
+        frame, note = self._guarded(frame, people, name)
+        if self.output:
+            save_table(frame, self.output, _checked_name(name, "table"))
+        saved = f"{name}.csv" if self.output else ""
+        self._show_table(name, frame, caption, rows, dict(formats or {}), saved, note)
+
+    def people(
+        self,
+        name: str,
+        frame: pd.DataFrame,
+        caption: str = "",
+        rows: int = 12,
+        formats: Mapping[str, str] | None = None,
+    ) -> None:
+        """Show the first of a list of customers under pseudonyms; save all of it, with their ids, for its owner alone.
+
+        The file is encrypted where the shop's configuration names recipients. Pseudonyms are made with the key of
+        :func:`clvlib.data.privacy.find_key`, which a report keeps beside its weeks; those of a sample shop are no
+        secret.
+
+        Parameters
+        ----------
+        name, caption, rows, formats
+            As in :meth:`table`.
+        frame : pandas.DataFrame
+            By customer_id, as its index or a column.
+
+        Raises
+        ------
+        ParameterError
+            There is no customer_id, or as in :meth:`table`.
+        ReportError, ConfigError
+            The file could not be written, or there is no key.
+        """
+        if "customer_id" not in frame:
+            frame = frame.reset_index()
+        if "customer_id" not in frame:
+            raise ParameterError(f"list {name}: it has no customer_id; it has {', '.join(map(str, frame.columns))}")
+        named = frame.drop(columns="customer_id")
+        named.insert(0, "customer", self._pseudonyms.of(frame["customer_id"]))
+        saved = ""
+        if self.output:
+            full = named.assign(customer_id=frame["customer_id"].to_numpy())
+            columns = ["customer_id", *named.columns]
+            saved = save_list(full[columns], self.output, _checked_name(name, "list"), self.shop.config.recipients).name
+        self._show_table(name, named, caption, rows, dict(formats or {}), saved, "", people=True)
+
+    @cached_property
+    def _pseudonyms(self) -> Pseudonyms:
+        return Pseudonyms("the customers of a sample shop" if self.shop.is_sample else find_key())
+
+    def _guarded(self, frame: pd.DataFrame, people: str, name: str) -> tuple[pd.DataFrame, str]:
+        """Return a table without the figures of small groups, and a line that says so."""
+        if not people:
+            return frame, ""
+        if people not in frame:
+            raise ParameterError(f"table {name}: no column {people}; it has {', '.join(map(str, frame.columns))}")
+        k = self.shop.config.smallest_group
+        whole = frame.index.get_level_values(0) if frame.index.nlevels > 1 else pd.Index([0] * len(frame))
+        hidden = np.zeros(len(frame), dtype=bool)
+        for part in whole.unique():
+            hidden[whole == part] = withheld(frame.loc[whole == part, people], k)
+        if not hidden.any():
+            return frame, ""
+        figures = frame.select_dtypes("number").columns
+        guarded = frame.astype(dict.fromkeys(figures, float))
+        guarded.loc[hidden, figures] = np.nan
+        return guarded, f"{int(hidden.sum())} groups withheld: fewer than {k} people, or found by subtraction"
+
+    def _show_table(
+        self,
+        name: str,
+        frame: pd.DataFrame,
+        caption: str,
+        rows: int,
+        formats: dict[str, str],
+        saved: str,
+        note: str,
+        *,
+        people: bool = False,
+    ) -> None:
+        """Show the first rows; ``saved`` is the file that has all."""
         _checked_name(name, "table")
-        heads, cells, numeric = frame_cells(frame.head(rows), dict(formats or {}), self._currency)
-        unknown = set(formats or {}) - set(heads)
+        heads, cells, numeric = frame_cells(frame.head(rows), formats, self._currency)
+        unknown = set(formats) - set(heads)
         if unknown:
             raise ParameterError(f"table {name}: no column {', '.join(sorted(unknown))}; it has {', '.join(heads)}")
         more = len(frame) - len(cells)
-        note = "" if len(frame) else "No rows."
+        notes = [note] if note else []
         if more > 0:
-            note = f"{more:,} more row{'s' if more > 1 else ''}" + (f" in {name}.csv" if self.output else "")
-        payload = {
-            "chapter": self.name,
-            "name": name,
-            "caption": caption,
-            "rows": len(frame),
-            "saved": bool(self.output),
-        }
-        if self.output:
-            save_table(frame, self.output, name)
-        shown = (heads, cells, numeric, caption, note)
+            notes.insert(0, f"{more:,} more row{'s' if more > 1 else ''}" + (f" in {saved}" if saved else ""))
+        payload = {"chapter": self.name, "name": name, "caption": caption, "rows": len(frame), "saved": bool(saved)}
+        if people:
+            payload |= {"people": True, "recipients": len(self.shop.config.recipients)}
+        shown = (heads, cells, numeric, caption, "; ".join(notes) if len(frame) else "No rows.")
         _display(text_table(*shown), html_table(*shown), data={TABLE: payload})
 
     def figure(self, name: str, ax_or_fig: Any, alt: str = "") -> None:

@@ -21,6 +21,7 @@ from nbformat import NotebookNode
 
 from clvlib.data.calendar import Week
 from clvlib.data.connect import connect
+from clvlib.data.privacy import keyed
 from clvlib.errors import ParameterError, ReportError
 from clvlib.report.execute import Execution, Kernel, execute
 from clvlib.report.facts import Facts, digest, facts_of, versions
@@ -185,7 +186,7 @@ def run_weeks(
     given = checked(chosen, parameters or {})
     for label in filter(None, weeks):
         Week(label)
-    with _prepared(source, mapping, weeks, tell) as (facts, store, which):
+    with keyed(Path(out)), _prepared(source, mapping, weeks, tell) as (facts, store, which):
         plan = _Plan(str(source), str(mapping or ""), Path(out).resolve(), chosen, given, jobs, timeout, tell, resume)
         for week in which:
             yield _report(plan, facts, store, week)

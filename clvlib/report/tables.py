@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from clvlib.data.privacy import encrypted
 from clvlib.errors import ReportError
 
-__all__ = ["column_names", "csv_text", "defused", "save_table", "write_table", "written_whole"]
+__all__ = ["column_names", "csv_text", "defused", "save_list", "save_table", "write_table", "written_whole"]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?%?")
 
@@ -115,6 +116,37 @@ def write_table(frame: pd.DataFrame, path: Path, mode: int = 0o644) -> None:
             _flat(frame).to_parquet(part, index=False)
 
     written_whole(path, write)
+
+
+def save_list(frame: pd.DataFrame, folder: Path, name: str, recipients: Sequence[str] = ()) -> Path:
+    """Write a list of customers as CSV for its owner alone; with recipients encrypted, in the format of age.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        All of it is written.
+    folder : pathlib.Path
+        Where to.
+    name : str
+        Of the file: ``<name>.csv``, or ``<name>.csv.age``.
+    recipients : sequence of str
+        Public keys of age.
+
+    Raises
+    ------
+    ReportError, ConfigError
+        The file could not be written, or a key is not one.
+    """
+    content = csv_text(frame).encode("utf-8-sig")
+    path = folder / f"{name}.csv"
+    if recipients:
+        content, path = encrypted(content, recipients), folder / f"{name}.csv.age"
+
+    def write(part: Path) -> None:
+        part.touch(mode=0o600)
+        part.write_bytes(content)
+
+    return written_whole(path, write)
 
 
 def save_table(frame: pd.DataFrame, folder: Path, name: str) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pyrage
 import pytest
 
 import clvlib as clv
+from clvlib.data.privacy import Pseudonyms
 from clvlib.errors import EmptyDataError, ParameterError, ThinDataWarning
 from clvlib.report import chapter as module
 from clvlib.report.chapter import ALERT, FORECAST, HEADER, KPI, MISSING, TABLE, Chapter
@@ -172,6 +174,56 @@ def test_table_without_rows_or_output(shop, shown):
     assert shown[-1][0]["text/plain"] == "a\nNo rows."
     with pytest.raises(ParameterError, match="no column b; it has a"):
         made.table("none", pd.DataFrame({"a": []}), formats={"b": "share"})
+
+
+def test_customers_are_shown_under_pseudonyms_and_saved_for_their_owner(chapter, shown, tmp_path: Path):
+    frame = pd.DataFrame({"value": [5.0, 7.0]}, index=pd.Index(["c001", "=c002"], name="customer_id"))
+    chapter.people("best", frame, "Best", formats={"value": "money"})
+    bundle, _ = shown[0]
+    assert "c001" not in str(bundle)
+    first = Pseudonyms("the customers of a sample shop").of(["c001"])[0]
+    assert first in bundle["text/plain"]
+    assert bundle[TABLE] | {"people": True, "recipients": 0, "rows": 2, "saved": True} == bundle[TABLE]
+    file = tmp_path / "tables" / "03_clv" / "best.csv"
+    assert file.stat().st_mode & 0o777 == 0o600
+    saved = pd.read_csv(file)
+    assert saved["customer_id"].tolist() == ["c001", "'=c002"]
+    assert saved["customer"][0] == first
+    assert not file.with_suffix(".parquet").exists()
+    chapter.people("again", frame.reset_index().rename_axis("row"))
+    assert first in shown[1][0]["text/plain"]
+    with pytest.raises(ParameterError, match="no customer_id"):
+        chapter.people("bad", frame.rename_axis("who"))
+
+
+def test_a_list_is_encrypted_where_recipients_are_configured(tmp_path: Path, shown):
+    own = pyrage.x25519.Identity.generate()
+    toml = f'[privacy]\nrecipients = ["{own.to_public()}"]\n'
+    opened = clv.connect(shop_folder(tmp_path / "shop", toml=toml))
+    made = Chapter("03_clv", opened, output=tmp_path / "tables")
+    made.people("best", pd.DataFrame({"customer_id": ["c001"], "value": [5.0]}))
+    (file,) = (tmp_path / "tables" / "03_clv").iterdir()
+    assert file.name == "best.csv.age"
+    assert b"c001" in pyrage.decrypt(file.read_bytes(), [own])
+    assert shown[-1][0][TABLE]["recipients"] == 1
+    opened.close()
+
+
+def test_small_groups_are_withheld(chapter, shown, tmp_path: Path):
+    frame = pd.DataFrame({"people": [120, 7, 45, 12, 0], "spend": [1.0, 2, 3, 4, 0]}, index=list("abcde"))
+    chapter.table("groups", frame, people="people")
+    rows = [line.split() for line in shown[0][0]["text/plain"].splitlines()[1:]]
+    assert rows[1][1:] == rows[3][1:] == ["—", "—"]
+    assert rows[0][1:] == ["120", "1"]
+    assert "2 groups withheld: fewer than 10 people" in shown[0][0]["text/plain"]
+    saved = pd.read_parquet(tmp_path / "tables" / "03_clv" / "groups.parquet")
+    assert saved["people"].isna().tolist() == [False, True, False, True, False]
+    parts = pd.concat({"x": frame.iloc[[0, 2]], "y": frame.iloc[[1, 2, 2]]})
+    chapter.table("parts", parts, people="people")  # each feature is a whole of its own
+    hidden = pd.read_parquet(tmp_path / "tables" / "03_clv" / "parts.parquet")["people"].isna()
+    assert hidden.tolist() == [False, False, True, True, False]
+    with pytest.raises(ParameterError, match="no column persons"):
+        chapter.table("groups", frame, people="persons")
 
 
 @pytest.mark.parametrize("what", ["axes", "figure", "array", "grid"])

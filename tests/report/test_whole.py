@@ -8,6 +8,7 @@ from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from clvlib.report.page import LIMIT
@@ -54,9 +55,15 @@ def test_sample_shop(sample: Path, tmp_path: Path):
     assert "Left out" not in words
     manifest = json.loads((report.folder / "manifest.json").read_text(encoding="utf-8"))
     assert {"orders", "customers", "events", "assignments"} <= set(manifest["tables"])
-    assert len(list((report.folder / "tables").rglob("*.csv"))) == len(
-        list((report.folder / "tables").rglob("*.parquet"))
-    )
+    customers = set(pd.read_parquet(sample / "customers.parquet")["customer_id"])
+    lists = [path for path in (report.folder / "tables").rglob("*.csv") if not path.with_suffix(".parquet").exists()]
+    assert {path.stem for path in lists} == {"customer_value", "at_risk"}
+    for path in report.folder.rglob("*"):
+        if path in lists:  # they name customers: for their owner alone
+            assert path.stat().st_mode & 0o777 == 0o600
+            assert customers & set(pd.read_csv(path)["customer_id"])
+        elif path.is_file():
+            assert not re.search(rb"\bC\d{6}\b", path.read_bytes()), path
     assert {path: path.read_bytes() for path in SOURCES} == before
 
 
