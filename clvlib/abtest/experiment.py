@@ -14,7 +14,7 @@ from clvlib.abtest.decision import Decision, Rule, decide, finding
 from clvlib.abtest.gate import check
 from clvlib.abtest.looks import LOOKS, AnyTime, Look, Once, Planned, TooEarly
 from clvlib.abtest.metrics import METRICS, Metric, Row
-from clvlib.abtest.query import fetch, merged, span
+from clvlib.abtest.query import fetch, fetch_people, merged, span
 from clvlib.data.connect import Shop
 from clvlib.data.engine import Table
 from clvlib.errors import DataError, EmptyDataError, ParameterError
@@ -295,6 +295,36 @@ class Experiment:
         """
         return self.analyse(shop.table("assignments"), shop.table("orders"), as_of=as_of)
 
+    def analyse_people(self, people: Table | pd.DataFrame, *, as_of: str | dt.date) -> ExperimentResult:
+        """Analyse a table that has a row per person already, by metrics of its columns.
+
+        Parameters
+        ----------
+        people : Table or pandas.DataFrame
+            A row per person whose window is over: ``variant``, ``cluster_id`` if clusters were assigned, and the
+            columns that the metrics name. Whether people are there twice is not checked.
+        as_of : str or date
+            When this look was taken.
+
+        Raises
+        ------
+        DataError
+            There is but one arm, or a metric is missing or infinite for somebody.
+        ParameterError
+            The control, or an arm with a planned share, is not among the arms.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from clvlib.abtest.metrics import Adjusted, Mean, Ratio
+        >>> people = pd.DataFrame({"variant": ["A", "B"] * 50, "spend": range(100), "orders": [1, 2, 3, 4] * 25})
+        >>> metrics = (Mean("spend", "spend"), Ratio("basket", "spend", denominator="orders"))
+        >>> experiment = Experiment("script", metric="spend", metrics=metrics, min_per_arm=50)
+        >>> experiment.analyse_people(people, as_of="2026-11-01").effects("basket")["value"].round(2).tolist()
+        [16.67]
+        """
+        return self.judge(fetch_people(people, self.metrics, as_of=as_of))
+
     def judge(self, cells: pd.DataFrame) -> ExperimentResult:
         """Decide from aggregates, wherever they came from.
 
@@ -316,7 +346,7 @@ class Experiment:
         elif self.permutations:
             raise ParameterError("permutations: clusters are permuted, and these assignments name none (cluster_id)")
         shares = self._arms(cells)
-        bad = int(cells["bad_amounts"].sum())
+        bad = int(cells["bad_amounts"].sum()) if "bad_amounts" in cells else 0
         if bad:
             raise DataError(
                 f"orders: {bad:,} amounts in this experiment are missing or infinite; mend or leave them out"
@@ -433,13 +463,11 @@ class Experiment:
             raise ParameterError("permutations: whole clusters are permuted, and some people here belong to none")
         tests = {}
         for name, metric in self._metrics.items():
-            totals = cells[["variant", "cluster_id", "people"]].assign(total=metric.totals(cells, arms[self.control]))
-            by_arm = {
-                str(arm): rows.groupby("cluster_id").sum(numeric_only=True) for arm, rows in totals.groupby("variant")
-            }
-            control = by_arm[self.control]
+            total, size = metric.totals(cells, arms[self.control])
+            sums = pd.DataFrame({"total": total, "size": size}).groupby([cells["variant"], cells["cluster_id"]]).sum()
+            control = sums.loc[self.control]
             for arm in set(arms) - {self.control}:
-                both = [(group["total"], group["people"]) for group in (by_arm[arm], control)]
+                both = [(group["total"], group["size"]) for group in (sums.loc[arm], control)]
                 tests[name, arm] = permutation_p_value(*both, draws=self.permutations)
         return [tests.get((m, arm), np.nan) for m, arm in zip(table["metric"], table["arm"], strict=True)]
 

@@ -30,7 +30,8 @@ def check(
     ----------
     cells : pandas.DataFrame
         A row per ``variant`` and ``status`` (``mature``, ``open``, ``double``) with ``people``, ``extra_rows``,
-        ``bought_before`` and ``conversion_total``; with clusters also ``clusters`` and ``before_variance``.
+        ``bought_before`` and ``conversion_total``; with clusters also ``clusters`` and ``before_variance``. Without
+        ``bought_before``, what assignments and orders alone can tell is left out.
     shares : mapping
         Planned share per arm.
     min_per_arm : int
@@ -50,16 +51,13 @@ def check(
     mature = cells[cells["status"] == "mature"].set_index("variant").reindex(list(shares))
     people = mature["people"].fillna(0).astype(int)
     clusters = None if assigned is None else _number(assigned).reindex(list(shares), fill_value=0)
-    checks = [
-        _sample_ratio(arms, shares) if clusters is None else _sample_ratio(clusters, shares, " clusters"),
-        _double(cells, int(arms.sum())),
-        _duplicates(cells),
-        _before(mature, people, clustered=clusters is not None),
-        _order_of_time(mature),
-        _size(people, min_per_arm),
-        _maturity(single),
-        *([] if assigned is None or clusters is None else _clusters(clusters, assigned)),
-    ]
+    checks = [_sample_ratio(arms, shares) if clusters is None else _sample_ratio(clusters, shares, " clusters")]
+    if "bought_before" in cells:
+        checks += [_double(cells, int(arms.sum())), _duplicates(cells)]
+        checks += [_before(mature, people, clustered=clusters is not None), _order_of_time(mature)]
+    checks += [_size(people, min_per_arm), _maturity(single)]
+    if assigned is not None and clusters is not None:
+        checks += _clusters(clusters, assigned)
     return pd.DataFrame(checks)
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clvlib.errors import ThinDataWarning
+from clvlib.errors import DataError, ThinDataWarning
 from clvlib.stats.effect import Effect
 from clvlib.stats.means import Moments, mean_difference, mean_interval, mean_ratio
 from clvlib.stats.proportions import proportion_difference, proportion_interval, proportion_ratio
@@ -80,6 +80,10 @@ class Metric(Protocol):
         """The same metric without its largest values, by how it is called in columns beside the metric's own."""
         ...
 
+    def values(self) -> tuple[str, ...]:
+        """SQL expressions that must have a finite value for everybody."""
+        ...
+
     def aggregates(self) -> dict[str, str]:
         """SQL aggregates over people, by the name under which they come back."""
         ...
@@ -92,8 +96,8 @@ class Metric(Protocol):
         """The same where clusters were assigned and not people."""
         ...
 
-    def totals(self, cells: pd.DataFrame, arm: Row) -> pd.Series:
-        """Sum over the people of each cell, to be divided by their number; ``arm`` is any arm, prepared."""
+    def totals(self, cells: pd.DataFrame, arm: Row) -> tuple[pd.Series, pd.Series]:
+        """Of each cell what is summed up, and the sum that it is divided by; ``arm`` is any arm, prepared."""
         ...
 
     def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
@@ -142,6 +146,10 @@ class Proportion:
         """Nothing: a share has no tail."""
         return {}
 
+    def values(self) -> tuple[str, ...]:
+        """Return the condition."""
+        return (self.event,)
+
     def aggregates(self) -> dict[str, str]:
         """Count the people with the event."""
         return {f"{self.name}_total": f"SUM(CASE WHEN {self.event} THEN 1 ELSE 0 END)"}
@@ -154,9 +162,9 @@ class Proportion:
         """Return the mean of zeros and ones, since a score test of counts takes people for independent."""
         return ClusteredProportion(self.name, self.event, self.unit)
 
-    def totals(self, cells: pd.DataFrame, arm: Row) -> pd.Series:  # noqa: ARG002 - as for every metric
-        """People with the event."""
-        return cells[f"{self.name}_total"]
+    def totals(self, cells: pd.DataFrame, arm: Row) -> tuple[pd.Series, pd.Series]:  # noqa: ARG002 - as for every metric
+        """People with the event, and people."""
+        return cells[f"{self.name}_total"], cells["people"]
 
     def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
         """Return them as they are."""
@@ -217,6 +225,10 @@ class Mean:
     capped: Mapping[str, Winsorised] = field(default_factory=dict)
     method: str = "guarded"
 
+    def values(self) -> tuple[str, ...]:
+        """Return the value."""
+        return (self.value,)
+
     def aggregates(self) -> dict[str, str]:
         """Mean and sample variance."""
         wanted = {f"{self.name}_mean": f"AVG({self.value})", f"{self.name}_variance": f"VAR_SAMP({self.value})"}
@@ -246,9 +258,9 @@ class Mean:
         """Return itself: its joint variance is that of clusters wherever its aggregates are."""
         return self
 
-    def totals(self, cells: pd.DataFrame, arm: Row) -> pd.Series:  # noqa: ARG002 - as for every metric
-        """Sum of the values."""
-        return cells["people"] * cells[f"{self.name}_mean"]
+    def totals(self, cells: pd.DataFrame, arm: Row) -> tuple[pd.Series, pd.Series]:  # noqa: ARG002 - as for every metric
+        """Sum of the values, and people."""
+        return cells["people"] * cells[f"{self.name}_mean"], cells["people"]
 
     def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
         """Return them as they are."""
@@ -328,7 +340,57 @@ class Winsorised(Mean):
 
 
 @dataclass(frozen=True)
-class Adjusted(Mean):
+class _Pair(Mean):
+    """A mean that is made of two columns, by their means, variances and covariance."""
+
+    parts: ClassVar[tuple[str, str]] = ("y", "x")
+
+    def _columns(self) -> tuple[str, str]:
+        """Both as SQL expressions of a person's row."""
+        raise NotImplementedError
+
+    def values(self) -> tuple[str, ...]:
+        """Both columns."""
+        return self._columns()
+
+    def aggregates(self) -> dict[str, str]:
+        """Means, sample variances and covariance."""
+        y, x = self._columns()
+        wanted: dict[str, str] = {}
+        for part, value in zip(self.parts, (y, x), strict=True):
+            wanted |= {
+                f"{self.name}_{part}_mean": f"AVG({value})",
+                f"{self.name}_{part}_variance": f"VAR_SAMP({value})",
+            }
+        return wanted | {f"{self.name}_covariance": f"COVAR_SAMP({y}, {x})"}
+
+    def merge(self, rows: Columns) -> dict[str, float]:
+        """Join means, variances and covariances."""
+        n, names = rows["people"], [f"{self.name}_{part}" for part in self.parts]
+        means = [float(np.average(rows[f"{name}_mean"], weights=n)) for name in names]
+        distances = [rows[f"{name}_mean"] - mean for name, mean in zip(names, means, strict=True)]
+        joined = {f"{self.name}_covariance": covariance(rows, rows[f"{self.name}_covariance"], *distances)}
+        for name, mean, distance in zip(names, means, distances, strict=True):
+            variance = covariance(rows, rows[f"{name}_variance"], distance, distance)
+            joined |= {f"{name}_mean": mean, f"{name}_variance": variance}
+        return joined
+
+    def _joint(self, arms: Mapping[str, Row]) -> pd.DataFrame:
+        """Return a row per arm: ``n``, ``y``, ``x``, ``vy``, ``vx``, ``c``."""
+        rows = pd.DataFrame.from_dict(dict(arms), orient="index")
+        y, x = (f"{self.name}_{part}" for part in self.parts)
+        keys = {"n": "people", "y": f"{y}_mean", "x": f"{x}_mean", "vy": f"{y}_variance", "vx": f"{x}_variance"}
+        frame = pd.DataFrame({short: rows[key].astype(float) for short, key in keys.items()})
+        return frame.assign(c=rows[f"{self.name}_covariance"].astype(float)).fillna({"vy": 0.0, "vx": 0.0, "c": 0.0})
+
+    def _added(self, arms: Mapping[str, Row], **figures: pd.Series | float) -> dict[str, Row]:
+        more = pd.DataFrame(figures, index=list(arms)).add_prefix(f"{self.name}_")
+        added = {arm: {str(k): v for k, v in more.loc[arm].items()} for arm in arms}
+        return {arm: {**row, **added[arm]} for arm, row in arms.items()}
+
+
+@dataclass(frozen=True)
+class Adjusted(_Pair):
     """Mean per person less what a covariate from before the assignment explains (CUPED; Deng et al. 2013).
 
     The covariate is no consequence of the arm, so the difference means the same and only its error shrinks: by the
@@ -337,58 +399,83 @@ class Adjusted(Mean):
     Attributes
     ----------
     covariate : str
-        SQL expression of a person's row, known before the assignment.
+        SQL expression of a person's row, known before the assignment: what they spent, what a model expected of them.
     """
 
+    parts: ClassVar[tuple[str, str]] = ("raw", "before")
     covariate: str = "revenue_before"
 
-    def aggregates(self) -> dict[str, str]:
-        """Means, sample variances and covariance of value and covariate."""
-        y, x, name = self.value, self.covariate, self.name
-        return {
-            f"{name}_raw_mean": f"AVG({y})",
-            f"{name}_raw_variance": f"VAR_SAMP({y})",
-            f"{name}_before_mean": f"AVG({x})",
-            f"{name}_before_variance": f"VAR_SAMP({x})",
-            f"{name}_covariance": f"COVAR_SAMP({y}, {x})",
-        }
-
-    def merge(self, rows: Columns) -> dict[str, float]:
-        """Join means, variances and covariances."""
-        n, name = rows["people"], self.name
-        y, x = rows[f"{name}_raw_mean"], rows[f"{name}_before_mean"]
-        mean_y, mean_x = float(np.average(y, weights=n)), float(np.average(x, weights=n))
-        dy, dx = y - mean_y, x - mean_x
-        return {
-            f"{name}_raw_mean": mean_y,
-            f"{name}_raw_variance": covariance(rows, rows[f"{name}_raw_variance"], dy, dy),
-            f"{name}_before_mean": mean_x,
-            f"{name}_before_variance": covariance(rows, rows[f"{name}_before_variance"], dx, dx),
-            f"{name}_covariance": covariance(rows, rows[f"{name}_covariance"], dy, dx),
-        }
+    def _columns(self) -> tuple[str, str]:
+        return self.value, self.covariate
 
     def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
         """Add the adjusted mean and variance of each arm, and the share of the variance that is gone."""
-        name = self.name
-        rows = pd.DataFrame.from_dict(dict(arms), orient="index")
-        n, x = rows["people"].astype(float), rows[f"{name}_before_mean"].astype(float)
-        vy, vx, c = (rows[f"{name}_{k}"].fillna(0.0) for k in ("raw_variance", "before_variance", "covariance"))
-        spread = float(((n - 1) * vx).sum())
-        slope = float(((n - 1) * c).sum()) / spread if spread > 0 else 0.0
-        mean = rows[f"{name}_raw_mean"] - slope * (x - np.average(x, weights=n))
-        variance = (vy - 2 * slope * c + slope * slope * vx).clip(lower=0.0)
-        raw = float(((n - 1) * vy).sum())
-        gone = 1 - float(((n - 1) * variance).sum()) / raw if raw > 0 else 0.0
-        more = pd.DataFrame({f"{name}_mean": mean, f"{name}_variance": variance})
-        more = more.assign(**{f"{name}_reduction": gone, f"{name}_slope": slope})
-        added = {arm: {str(k): v for k, v in more.loc[arm].items()} for arm in arms}
-        return {arm: {**row, **added[arm]} for arm, row in arms.items()}
+        m = self._joint(arms)
+        spread = float(((m["n"] - 1) * m["vx"]).sum())
+        slope = float(((m["n"] - 1) * m["c"]).sum()) / spread if spread > 0 else 0.0
+        mean = m["y"] - slope * (m["x"] - np.average(m["x"], weights=m["n"]))
+        variance = (m["vy"] - 2 * slope * m["c"] + slope * slope * m["vx"]).clip(lower=0.0)
+        raw = float(((m["n"] - 1) * m["vy"]).sum())
+        gone = 1 - float(((m["n"] - 1) * variance).sum()) / raw if raw > 0 else 0.0
+        return self._added(arms, mean=mean, variance=variance, reduction=gone, slope=slope)
 
-    def totals(self, cells: pd.DataFrame, arm: Row) -> pd.Series:
+    def totals(self, cells: pd.DataFrame, arm: Row) -> tuple[pd.Series, pd.Series]:
         """Sum of the values less what the covariate explains, up to a constant per person."""
         name = self.name
         explained = float(arm[f"{name}_slope"]) * cells[f"{name}_before_mean"]
-        return cells["people"] * (cells[f"{name}_raw_mean"] - explained)
+        return cells["people"] * (cells[f"{name}_raw_mean"] - explained), cells["people"]
+
+
+@dataclass(frozen=True)
+class Ratio(_Pair):
+    """Sum of ``value`` over that of ``denominator``, such as spend per order, where it was people who were assigned.
+
+    Its error comes from the delta method (Deng, Knoblich & Lu 2018, section 3): that of ``(y - R x) / mean(x)``.
+
+    Attributes
+    ----------
+    denominator : str
+        SQL expression of a person's row.
+
+    Examples
+    --------
+    >>> basket = Ratio("basket", "revenue", denominator="orders")
+    >>> row = {"people": 1000, "basket_numerator_mean": 30, "basket_denominator_mean": 1.5, "basket_covariance": 20}
+    >>> row |= {"basket_numerator_variance": 900, "basket_denominator_variance": 1}
+    >>> ready = basket.prepare({"A": row})["A"]
+    >>> ready["basket_mean"], round(ready["basket_variance"], 2)
+    (20.0, 222.22)
+    """
+
+    parts: ClassVar[tuple[str, str]] = ("numerator", "denominator")
+    denominator: str = "orders"
+
+    def _columns(self) -> tuple[str, str]:
+        return self.value, self.denominator
+
+    def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
+        """Add each arm's ratio and its variance.
+
+        Raises
+        ------
+        DataError
+            The denominator of an arm is zero.
+        """
+        m = self._joint(arms)
+        if (m["x"] == 0).any():
+            raise DataError(f"{self.name}: {self.denominator} is zero for all of arm {m.index[m['x'] == 0][0]}")
+        ratio = m["y"] / m["x"]
+        variance = (m["vy"] - 2 * ratio * m["c"] + ratio**2 * m["vx"]).clip(lower=0.0) / m["x"] ** 2
+        return self._added(arms, mean=ratio, variance=variance)
+
+    def arm(self, row: Row, level: float) -> Arm:
+        """Ratio with Student's interval; the total is the numerator's."""
+        return replace(super().arm(row, level), total=float(row[f"{self.name}_numerator_mean"]) * int(row["people"]))
+
+    def totals(self, cells: pd.DataFrame, arm: Row) -> tuple[pd.Series, pd.Series]:  # noqa: ARG002 - as for every metric
+        """Sums of numerator and denominator."""
+        sums = [cells["people"] * cells[f"{self.name}_{part}_mean"] for part in self.parts]
+        return sums[0], sums[1]
 
 
 @dataclass(frozen=True)
@@ -404,9 +491,9 @@ class ClusteredProportion(Mean):
         """Count the people with the event."""
         return Proportion(self.name, self.value).aggregates()
 
-    def totals(self, cells: pd.DataFrame, arm: Row) -> pd.Series:  # noqa: ARG002 - as for every metric
-        """People with the event."""
-        return cells[f"{self.name}_total"]
+    def totals(self, cells: pd.DataFrame, arm: Row) -> tuple[pd.Series, pd.Series]:  # noqa: ARG002 - as for every metric
+        """People with the event, and people."""
+        return cells[f"{self.name}_total"], cells["people"]
 
     def merge(self, rows: Columns) -> dict[str, float]:
         """Mean and variance of zeros and ones follow from the counts."""

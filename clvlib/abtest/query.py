@@ -11,9 +11,9 @@ import pandas as pd
 
 from clvlib.abtest.metrics import Columns, Metric, covariance, units
 from clvlib.data.engine import DuckDBEngine, Table, as_table, identifier, literal
-from clvlib.errors import ParameterError
+from clvlib.errors import DataError, ParameterError
 
-__all__ = ["COUNTS", "fetch", "merged", "span"]
+__all__ = ["COUNTS", "fetch", "fetch_people", "merged", "span"]
 
 COUNTS = ("people", "extra_rows", "bought_before", "bad_amounts")
 KEYS = ["variant", "status", "look", "cluster_id"]
@@ -60,6 +60,43 @@ def fetch(
     return cells if cells["cluster_id"].notna().any() else cells.drop(columns="cluster_id")
 
 
+def fetch_people(people: Table | pd.DataFrame, metrics: Iterable[Metric], *, as_of: str | dt.date) -> pd.DataFrame:
+    """Aggregate a table that has a row per person, all of whose windows are over, by arm (and cluster).
+
+    Parameters
+    ----------
+    people, as_of
+        As :meth:`clvlib.abtest.experiment.Experiment.analyse_people` takes them.
+    metrics : iterable of Metric
+        Whose aggregates are wanted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from :func:`fetch`, without what only assignments and orders can tell.
+
+    Raises
+    ------
+    DataError
+        A metric is missing or infinite for somebody.
+    """
+    table = as_table(people, "people", "variant")
+    known = list(metrics)
+    wanted = [f"{sql} AS {identifier(key)}" for m in known for key, sql in m.aggregates().items()]
+    values = list(dict.fromkeys(value for m in known for value in m.values()))
+    missing = " + ".join(f"COUNT(*) - COUNT({value})" for value in values) or "0"
+    keys = ["variant", "cluster_id"] if "cluster_id" in table.columns else ["variant"]
+    cells = table.query(
+        f"SELECT {', '.join(keys)}, 'mature' AS status, COUNT(*) AS people, {missing} AS missing, {', '.join(wanted)} "
+        f"FROM {{t}} AS _p WHERE variant IS NOT NULL GROUP BY {', '.join(keys)} ORDER BY {', '.join(keys)}"
+    )
+    means = [name for name in cells.columns if name.endswith("_mean")]
+    if cells.pop("missing").sum() or not np.isfinite(cells[means].to_numpy(dtype=float)).all():
+        raise DataError(f"people: {' or '.join(values)} is missing or infinite for somebody; mend or leave them out")
+    cells = cells.assign(look=pd.Timestamp(as_of))
+    return cells.drop(columns="cluster_id") if "cluster_id" in cells and cells["cluster_id"].isna().all() else cells
+
+
 def merged(cells: pd.DataFrame, by: list[str], metrics: Iterable[Metric]) -> pd.DataFrame:
     """Join the aggregates of groups that do not overlap into those of ``by``, exactly.
 
@@ -75,19 +112,21 @@ def merged(cells: pd.DataFrame, by: list[str], metrics: Iterable[Metric]) -> pd.
     Returns
     -------
     pandas.DataFrame
-        A row per group with the :data:`COUNTS`, ``clusters`` (0 where people were assigned one by one),
-        ``last_assigned`` and the aggregates of all metrics, whose variances are those of clusters where there are any.
+        A row per group with the :data:`COUNTS`, ``clusters`` (0 where people were assigned one by one) and the
+        aggregates of all metrics, whose variances are those of clusters where there are any.
     """
     known = list(metrics)
 
     def join(group: pd.DataFrame) -> dict[str, Any]:
         figures = group.drop(columns=[*KEYS, "last_assigned"], errors="ignore")
         columns = {str(name): column.to_numpy(dtype=float) for name, column in figures.items()}
-        row: dict[str, Any] = {column: int(columns[column].sum()) for column in COUNTS}
-        row |= {"clusters": 0, "last_assigned": group["last_assigned"].max()}
+        row: dict[str, Any] = {column: int(columns[column].sum()) for column in COUNTS if column in columns}
+        row["clusters"] = 0
         if "cluster_id" in group:
             columns["cluster"] = pd.factorize(group["cluster_id"])[0].astype(float)
-            row |= {"clusters": int(units(columns)), "before_variance": _before(columns)}
+            row["clusters"] = int(units(columns))
+            if "bought_before" in columns:
+                row["before_variance"] = _before(columns)
         for metric in known:
             row |= metric.merge(columns)
         return row
