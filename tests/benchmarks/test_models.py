@@ -27,6 +27,7 @@ LIFETIMES_FIT = 9.2  # CPU seconds that lifetimes' BG/NBD takes per million cust
 LETTERS = {
     "BetaGeoModel": {"r": 0.2426, "alpha": 4.4136, "a": 0.7929, "b": 2.4259},
     "ModifiedBetaGeoModel": {"r": 0.5248, "alpha": 6.183, "a": 0.891, "b": 1.614},
+    "BetaGeoCNBDkModel": {"r": 0.2426, "alpha": 2.2068, "a": 0.7929, "b": 2.4259, "k": 2},
     "ParetoNBDModel": {"r": 0.5533, "alpha": 10.578, "s": 0.6061, "beta": 11.669},
 }
 

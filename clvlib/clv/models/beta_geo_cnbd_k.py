@@ -28,7 +28,8 @@ Array = NDArray[np.float64]
 
 _LARGEST = 12  # k is searched up to here
 _ALLOWED = 40  # and may be given up to here: the phases' polynomial stays within double range
-_SMALL = 20_000  # more histories than this: a part of them says which k are worth a look at all of them
+_SMALL = 20_000  # more histories than this: a part of them says which k are worth a look at more of them
+_PARTS = (5_000, 50_000, 150_000)
 _CLEAR = 10.0  # those whose log-likelihoods lie as near as this to the best
 _GRAIN = 1e-3  # a recency of 0 after a repeat purchase is below the clock's grain: it counts as this share of T
 
@@ -121,27 +122,34 @@ class BetaGeoCNBDkModel(BetaGeoModel):
         return self._fit_cells(cells, unit_of(summary))
 
     def _choose(self, cells: Cells) -> int:
-        """Return the k with the largest likelihood; of very many histories a part narrows the choice."""
-        if len(cells) <= _SMALL:
-            self.k_log_likelihoods_ = self._search(cells, range(1, _LARGEST + 1))
-            return int(np.argmax(self.k_log_likelihoods_)) + 1
-        part = cells.take(np.arange(0, len(cells), len(cells) // 5000))
-        values = np.array(self._search(part, range(1, _LARGEST + 1)))
-        near = np.flatnonzero(values > values.max() - _CLEAR) + 1
-        return int(near[np.argmax(self._search(cells, near))] if len(near) > 1 else near[0])
+        """Return the k with the largest likelihood; of very many histories ever larger parts narrow the choice."""
+        near, known = list(range(1, _LARGEST + 1)), dict[int, Array]()
+        parts = [cells.part(size) for size in _PARTS if size < len(cells)] if len(cells) > _SMALL else []
+        for part in parts:
+            values = self._search(part, near, known)
+            near = [k for k, value in zip(near, values, strict=False) if value > max(values) - _CLEAR]
+            if len(near) == 1:
+                return near[0]
+        values = self._search(cells, near, known)
+        self.k_log_likelihoods_ = [] if parts else values
+        return near[int(np.argmax(values))]
 
-    def _search(self, cells: Cells, among: Sequence[int] | NDArray[np.intp]) -> list[float]:
-        """Return the maximised log-likelihood of each k in turn, until it has fallen twice in a row."""
+    def _search(self, cells: Cells, among: Sequence[int], known: dict[int, Array]) -> list[float]:
+        """Return the maximised log-likelihood of each k in turn, until it has fallen twice in a row.
+
+        Known optima of this k, or else the one before, lead there; those found are added.
+        """
         values: list[float] = []
-        warm: list[Array] = []
         for k in among:
-            self.k_ = int(k)
+            self.k_ = k
             own = [np.log(np.asarray(start, dtype=float)) for start in self._starts(cells)]
+            warm = [known[j] - np.array([0.0, np.log(k / j), 0.0, 0.0]) for j in (k, k - 1) if j in known][:1]
             optimum = maximise(self._objective(cells), warm or own, own[0] - 25, own[0] + 25)
+            if optimum.flat is None:
+                known[k] = optimum.theta
             values.append(optimum.value)
             if len(values) > 2 and values[-1] <= values[-2] <= values[-3]:
                 break
-            warm = [optimum.theta - np.array([0.0, np.log1p(1 / k), 0.0, 0.0])] if optimum.flat is None else []
         return values
 
     @classmethod
