@@ -240,7 +240,7 @@ def _ranked(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
         code, found = pd.factorize(values)
         place = np.argsort(found)
         found = found[place]
-    rank = np.empty(place.max() + 1, dtype=np.intp)
+    rank = np.empty(place.max(initial=-1) + 1, dtype=np.intp)
     rank[place] = np.arange(len(place))
     return found, rank[code]
 

@@ -74,3 +74,10 @@ def test_the_last_step_is_taken_without_looking_and_lands_on_the_maximum(cls, bu
     assert gradient @ np.linalg.solve(-hessian, gradient) < 1e-12  # in squared standard errors
     truth = np.sqrt(np.diag(np.linalg.inv(-hessian))) * model.params_
     np.testing.assert_allclose(model.standard_errors_, truth, rtol=2e-4)
+
+
+def test_of_no_history_nothing_is_foreseen():
+    none = Cells.of(frequency=[], recency=[], T=[])
+    for model in (BUYING, LEAVING):
+        p = model.params_.to_numpy()
+        assert len(model._expected_cells(p, none, 26.0)) == len(model._tail_cells(p, none, 26.0, np.zeros(0))) == 0
