@@ -69,6 +69,8 @@ class ExperimentResult(Result):
         The verdict and its reason, for the report.
     power : float
         At which the smallest detectable difference is stated.
+    started : pandas.Timestamp or None
+        When the first person was assigned; None if that is not known.
     """
 
     gate: pd.DataFrame = field(repr=False)
@@ -80,6 +82,7 @@ class ExperimentResult(Result):
     arm: str
     sentence: str
     power: float
+    started: pd.Timestamp | None = field(default=None, repr=False)
 
     @property
     def primary(self) -> pd.DataFrame:
@@ -378,6 +381,7 @@ class Experiment:
             arm=decision.arm,
             sentence=decision.sentence,
             power=self.power,
+            started=pd.Timestamp(cells["first_assigned"].min()) if "first_assigned" in cells else None,
         )
 
     # --- from aggregates to a verdict --------------------------------------------------------------------------------

@@ -48,9 +48,9 @@ def fetch(
     -------
     pandas.DataFrame
         A row per ``variant``, ``status`` (``mature``, ``open``, ``double``) and ``look`` (the end of the ISO week in
-        which the windows ended, or of the data; missing unless mature) with the :data:`COUNTS`, ``last_assigned`` and
-        the aggregates of all metrics. Where the assignments name clusters, a row per ``cluster_id`` too; people without
-        one share the row in which it is missing.
+        which the windows ended, or of the data; missing unless mature) with the :data:`COUNTS`, ``first_assigned``,
+        ``last_assigned`` and the aggregates of all metrics. Where the assignments name clusters, a row per
+        ``cluster_id`` too; people without one share the row in which it is missing.
     """
     people, purchases = _together(assignments, orders)
     wanted = [f"{sql} AS {identifier(key)}" for m in metrics for key, sql in m.aggregates().items()]
@@ -118,7 +118,7 @@ def merged(cells: pd.DataFrame, by: list[str], metrics: Iterable[Metric]) -> pd.
     known = list(metrics)
 
     def join(group: pd.DataFrame) -> dict[str, Any]:
-        figures = group.drop(columns=[*KEYS, "last_assigned"], errors="ignore")
+        figures = group.drop(columns=[*KEYS, "first_assigned", "last_assigned"], errors="ignore")
         columns = {str(name): column.to_numpy(dtype=float) for name, column in figures.items()}
         row: dict[str, Any] = {column: int(columns[column].sum()) for column in COUNTS if column in columns}
         row["clusters"] = 0
@@ -227,7 +227,8 @@ dated AS (
 )
 SELECT variant, status, look, cluster_id, COUNT(*) AS people, SUM(seen - 1) AS extra_rows,
        SUM(CASE WHEN orders_before > 0 THEN 1 ELSE 0 END) AS bought_before,
-       SUM(bad_amounts) AS bad_amounts, MAX(assigned_at) AS last_assigned, """
+       SUM(bad_amounts) AS bad_amounts, MIN(assigned_at) AS first_assigned,
+       MAX(assigned_at) AS last_assigned, """
 
 
 def _end(as_of: str | dt.date | None) -> str:

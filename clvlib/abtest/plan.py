@@ -1,0 +1,302 @@
+"""The plan of an experiment: written down before it starts, locked, and held against what was done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from clvlib.abtest.experiment import Experiment, ExperimentResult
+from clvlib.errors import DataError, ParameterError
+from clvlib.stats.sampling import sample_size_means, sample_size_proportions
+
+__all__ = ["Lock", "Plan"]
+
+LONGER = 1.1  # so many times the planned people are more than a last day's surplus
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is going to be tested, and how it will be decided.
+
+    Attributes
+    ----------
+    experiment, hypothesis : str
+        Its name in the assignments, and what is expected, in a sentence.
+    primary : str
+        The metric that decides.
+    smallest_effect : float
+        Smallest difference worth having, in the metric's unit.
+    people_per_arm : int
+        Planned size.
+    control : str
+        The arm that the others are compared with.
+    shares : mapping
+        Planned share or weight of each arm.
+    guardrails : mapping
+        Metrics that must not fall, each with its margin.
+    power, alpha : float
+        Chance to find the smallest effect, and of any false verdict.
+    looks, window, history : str
+        As :class:`~clvlib.abtest.experiment.Experiment` takes them.
+    baseline, deviation : float, optional
+        The control's share, or a person's standard deviation, as known beforehand; from it follows how many people the
+        smallest effect needs.
+
+    Examples
+    --------
+    >>> plan = Plan.parse('''
+    ... experiment: script
+    ... hypothesis: A professional review converts better than a flash sale.
+    ... primary: conversion
+    ... smallest_effect: 0.032
+    ... people_per_arm: 2000
+    ... shares: {A: 1, B: 1}
+    ... baseline: 0.1
+    ... ''')
+    >>> round(plan.people_needed, 1), plan.build().minimum_effect
+    (1570.8, 0.032)
+    """
+
+    experiment: str
+    hypothesis: str
+    primary: str
+    smallest_effect: float
+    people_per_arm: int
+    control: str = "A"
+    shares: Mapping[str, float] = field(default_factory=lambda: {"A": 1.0, "B": 1.0})
+    guardrails: Mapping[str, float] = field(default_factory=dict)
+    power: float = 0.8
+    alpha: float = 0.05
+    looks: str = "once"
+    window: str = "7D"
+    history: str = "28D"
+    baseline: float | None = None
+    deviation: float | None = None
+
+    @classmethod
+    def read(cls, path: str | Path) -> Plan:
+        """Read a YAML file.
+
+        Raises
+        ------
+        ParameterError
+            There is no such file, it is no YAML, or it says what a plan cannot say.
+        """
+        file = Path(path)
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ParameterError(f"{file}: no plan can be read here ({error})") from error
+        return cls.parse(text, name=str(file))
+
+    @classmethod
+    def parse(cls, text: str, name: str = "plan") -> Plan:
+        """Read YAML; see :meth:`read`."""
+        try:
+            said, node = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
+        except yaml.YAMLError as error:
+            raise ParameterError(f"{name}: this is no YAML ({' '.join(str(error).split())})") from error
+        if not isinstance(said, dict):
+            raise ParameterError(f"{name}: a plan has a line 'key: value' for each of {', '.join(_names(cls))}")
+        keys = [key.value for key, _ in node.value]
+        unknown = sorted({str(key) for key in said} - set(_names(cls)))
+        missing = [f.name for f in fields(cls)[:5] if f.name not in said]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        for what, found in (("unknown", unknown), ("missing", missing), ("there twice", twice)):
+            if found:
+                raise ParameterError(f"{name}: {what}: {', '.join(found)}; a plan says {', '.join(_names(cls))}")
+        plan = cls(**{key: _value(name, key, value) for key, value in said.items()})
+        plan.build()
+        return plan
+
+    def build(self) -> Experiment:
+        """Return the experiment that the plan describes.
+
+        Raises
+        ------
+        ParameterError
+            The plan says what an experiment cannot be.
+        """
+        return Experiment(
+            self.experiment,
+            control=self.control,
+            metric=self.primary,
+            window=self.window,
+            level=1 - self.alpha,
+            min_per_arm=self.people_per_arm,
+            shares=self.shares,
+            minimum_effect=self.smallest_effect,
+            power=self.power,
+            looks=self.looks,
+            guardrails=self.guardrails,
+            history=self.history,
+        )
+
+    @property
+    def people_needed(self) -> float:
+        """People per arm that find the smallest effect at a single look; missing if nothing is known beforehand.
+
+        With several treatments each is given the smallest level that Holm's correction may ask of it.
+        """
+        alpha = self.alpha / max(len(self.shares) - 1, 1)
+        if self.baseline is not None:
+            return sample_size_proportions(self.baseline, self.baseline + self.smallest_effect, self.power, alpha)
+        if self.deviation is not None:
+            return sample_size_means(self.smallest_effect, self.deviation**2, self.power, alpha)
+        return float("nan")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the plan says, whatever its order, layout and comments."""
+        said = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    def lock(self, path: str | Path, at: pd.Timestamp) -> Lock:
+        """Lock the plan in a file, or find the lock that is there already; it is never written again.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where the lock lies or is to lie, best beside the plan and under version control.
+        at : pandas.Timestamp
+            The time now.
+
+        Raises
+        ------
+        DataError
+            The lock was edited.
+        """
+        file = Path(path)
+        said = {"digest": self.digest, "locked_at": pd.Timestamp(at).isoformat(), "plan": asdict(self)}
+        try:
+            with file.open("x", encoding="utf-8") as out:
+                out.write(json.dumps(said, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+        except FileExistsError:
+            pass
+        return Lock.read(file)
+
+    def departures(self, lock: Lock, experiment: Experiment, result: ExperimentResult) -> pd.DataFrame:
+        """List what is not as it was locked.
+
+        Parameters
+        ----------
+        lock : Lock
+            What :meth:`lock` returned.
+        experiment : Experiment
+            What the result was analysed by.
+        result : ExperimentResult
+            What was found.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per departure: ``what``, ``planned``, ``found``; none if the plan was kept.
+        """
+        then, now = asdict(lock.plan), asdict(self)
+        rows = [(f"plan: {key}", then[key], now[key]) for key in then if then[key] != now[key]]
+        should, does = lock.plan.build(), experiment
+        same = ("name", "control", "metric", "window", "level", "minimum_effect", "power", "looks", "history")
+        rows += [
+            (f"analysis: {key}", getattr(should, key), getattr(does, key))
+            for key in same
+            if getattr(should, key) != getattr(does, key)
+        ]
+        for key in ("shares", "guardrails"):
+            planned, found = (dict(getattr(e, key) or {}) for e in (should, does))
+            if planned != found:
+                rows.append((f"analysis: {key}", planned, found))
+        if result.started is not None and lock.locked_at > result.started:
+            rows.append(("locked before the start", f"before {result.started}", str(lock.locked_at)))
+        rows += _size(lock.plan, result)
+        return pd.DataFrame([(what, str(p), str(f)) for what, p, f in rows], columns=["what", "planned", "found"])
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A plan as it was locked.
+
+    Attributes
+    ----------
+    plan : Plan
+        What was planned.
+    digest : str
+        Its SHA-256; printed in every report, so that a lock that is replaced shows.
+    locked_at : pandas.Timestamp
+        When.
+    """
+
+    plan: Plan
+    digest: str
+    locked_at: pd.Timestamp
+
+    @classmethod
+    def read(cls, path: str | Path) -> Lock:
+        """Read a lock.
+
+        Raises
+        ------
+        DataError
+            It is none, or what it says does not have the digest that it says.
+        """
+        try:
+            said = json.loads(Path(path).read_text(encoding="utf-8"))
+            lock = cls(Plan(**said["plan"]), said["digest"], pd.Timestamp(said["locked_at"]))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{path}: this is no lock of a plan ({error})") from error
+        if lock.plan.digest != lock.digest:
+            raise DataError(f"{path}: the locked plan was edited: its digest is no longer {lock.digest[:12]}…")
+        return lock
+
+    def sentence(self, departures: pd.DataFrame) -> str:
+        """Say whether the plan was kept."""
+        name = f"The plan locked on {self.locked_at:%Y-%m-%d %H:%M} (SHA-256 {self.digest[:12]}…)"
+        if departures.empty:
+            return f"{name} was kept. It said: {self.plan.hypothesis}"
+        rows = zip(departures["what"], departures["planned"], departures["found"], strict=True)
+        list_ = "; ".join(f"{what}, planned {planned}, found {found}" for what, planned, found in rows)
+        return f"{name} was not kept in {len(departures)} respects: {list_}."
+
+
+def _size(plan: Plan, result: ExperimentResult) -> list[tuple[str, Any, Any]]:
+    """Whether as many people as planned decide, and whether that many can."""
+    rows: list[tuple[str, Any, Any]] = []
+    people = int(result.rows()["n"].min())
+    if people > LONGER * plan.people_per_arm:
+        rows.append(("people per arm", f"{plan.people_per_arm:,}", f"{people:,}"))
+    if plan.people_needed > plan.people_per_arm:
+        needs = f"{plan.people_needed:,.0f} find the smallest effect with a chance of {plan.power:.0%}"
+        rows.append(("people per arm that are enough", needs, f"{plan.people_per_arm:,} planned"))
+    return rows
+
+
+def _names(cls: type[Plan]) -> list[str]:
+    return [f.name for f in fields(cls)]
+
+
+def _value(name: str, key: str, value: Any) -> Any:
+    """Bring a value into the form that its key has, or say which that is."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if key in {"shares", "guardrails"}:
+        if not isinstance(value, dict) or not all(isinstance(part, str) for part in value):
+            raise ParameterError(
+                f"{name}: {key}: names with numbers are needed, such as {{A: 1, B: 1}}; found {value!r}"
+            )
+        return {part: _value(name, f"{key}.{part}", share) for part, share in value.items()}
+    if key == "people_per_arm":
+        if not (number and value == int(value)):
+            raise ParameterError(f"{name}: {key}: a whole number is needed; found {value!r}")
+        return int(value)
+    if key in {"smallest_effect", "power", "alpha", "baseline", "deviation"} or "." in key:
+        if not number:
+            raise ParameterError(f"{name}: {key}: a number such as 0.05 is needed; found {value!r}")
+        return float(value)
+    if not isinstance(value, str):
+        raise ParameterError(f"{name}: {key}: text is needed; found {value!r} (put it in quotes)")
+    return value

@@ -1,0 +1,142 @@
+"""The plan: what it says, that its lock cannot be changed unseen, and what departs from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from clvlib.abtest.experiment import Experiment
+from clvlib.abtest.plan import Lock, Plan
+from clvlib.errors import DataError, ParameterError
+from tests.abtest.test_experiment import LATER, START, bought, first, people
+
+TEXT = """
+experiment: script
+hypothesis: A professional review converts better than a flash sale.
+primary: conversion
+smallest_effect: 0.032
+people_per_arm: 2000
+guardrails: {revenue: 5}
+baseline: 0.10
+"""
+BEFORE = START - pd.Timedelta("1D")
+
+
+def departures(plan: Plan, lock: Lock, experiment: Experiment, n: int = 2000) -> pd.DataFrame:
+    orders = bought(first("A", n // 10) + first("B", n // 8))
+    return plan.departures(lock, experiment, experiment.analyse(people(A=n, B=n), orders, as_of=LATER))
+
+
+def test_sample_sizes_are_rs() -> None:
+    assert Plan.parse(TEXT).people_needed == pytest.approx(1570.804, abs=5e-4)  # power.prop.test(.10, .132, power .8)
+    three = dataclasses.replace(Plan.parse(TEXT), shares={"A": 1.0, "B": 1.0, "C": 1.0})
+    assert three.people_needed > 1.15 * Plan.parse(TEXT).people_needed
+    money = dataclasses.replace(Plan.parse(TEXT), primary="revenue", guardrails={}, baseline=None, deviation=10.0)
+    assert dataclasses.replace(money, smallest_effect=1.0).people_needed == pytest.approx(
+        1569.8, abs=0.1
+    )  # 2 (2.8016)²
+
+
+def test_a_plan_that_is_kept(tmp_path: Path) -> None:
+    plan = Plan.parse(TEXT)
+    lock = plan.lock(tmp_path / "plan.lock", BEFORE)
+    found = departures(plan, lock, plan.build())
+    assert found.empty
+    assert lock.sentence(found).startswith("The plan locked on 2026-09-30 20:00 (SHA-256 ")
+    assert lock.sentence(found).endswith("was kept. It said: A professional review converts better than a flash sale.")
+
+
+def test_the_digest_is_that_of_what_is_said() -> None:
+    lines = TEXT.strip().splitlines()
+    again = "# agreed in September\n" + "\n".join(reversed(lines)).replace("0.10", "0.1").replace("2000", "2000.0")
+    assert Plan.parse(again).digest == Plan.parse(TEXT).digest
+    assert Plan.parse(TEXT + "alpha: 0.1").digest != Plan.parse(TEXT).digest
+    assert len(Plan.parse(TEXT).digest) == 64
+
+
+def test_a_lock_is_written_once(tmp_path: Path) -> None:
+    file = tmp_path / "plan.lock"
+    lock = Plan.parse(TEXT).lock(file, BEFORE)
+    text = file.read_text(encoding="utf-8")
+    changed = Plan.parse(TEXT.replace("0.032", "0.01").replace("conversion", "adjusted revenue"))
+    assert changed.lock(file, START + pd.Timedelta("9D")) == lock
+    assert file.read_text(encoding="utf-8") == text
+    found = departures(changed, lock, changed.build()).set_index("what")
+    assert found.loc["plan: primary"].tolist() == ["conversion", "adjusted revenue"]
+    assert found.loc["analysis: metric"].tolist() == ["conversion", "adjusted revenue"]
+    assert found.loc["plan: smallest_effect"].tolist() == ["0.032", "0.01"]
+    assert "was not kept in 4 respects" in lock.sentence(found.reset_index())
+
+
+def test_a_lock_that_was_edited_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "plan.lock"
+    plan = Plan.parse(TEXT)
+    plan.lock(file, BEFORE)
+    said = json.loads(file.read_text(encoding="utf-8"))
+    said["plan"]["smallest_effect"] = 0.01
+    file.write_text(json.dumps(said), encoding="utf-8")
+    with pytest.raises(DataError, match="the locked plan was edited"):
+        plan.lock(file, START)
+    for text in ("", "[]", "{}", '{"plan": {"what": 1}, "digest": "", "locked_at": ""}'):
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(DataError, match="this is no lock of a plan"):
+            Lock.read(file)
+
+
+def test_what_departs_from_the_plan(tmp_path: Path) -> None:
+    plan = Plan.parse(TEXT)
+    lock = plan.lock(tmp_path / "plan.lock", BEFORE)
+    other = dataclasses.replace(plan.build(), looks="any", window="5D", guardrails=None)
+    assert departures(plan, lock, other)["what"].tolist() == [
+        "analysis: window",
+        "analysis: looks",
+        "analysis: guardrails",
+    ]
+    assert departures(plan, lock, plan.build(), n=2500)["what"].tolist() == ["people per arm"]  # it went on and on
+    late = plan.lock(tmp_path / "late.lock", START + pd.Timedelta("1h"))
+    assert departures(plan, late, plan.build())["what"].tolist() == ["locked before the start"]
+    small = dataclasses.replace(plan, people_per_arm=1500)
+    rows = departures(small, small.lock(tmp_path / "small.lock", BEFORE), small.build(), n=1500)
+    assert rows["what"].tolist() == ["people per arm that are enough"]
+    assert rows["planned"].iloc[0] == "1,571 find the smallest effect with a chance of 80%"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a plan has a line"),
+        ("- a\n- b", "a plan has a line"),
+        ("experiment: [", "this is no YAML"),
+        (TEXT + "colour: red", "unknown: colour"),
+        (TEXT.replace("hypothesis", "because"), "unknown: because"),
+        ("experiment: script", "missing: hypothesis, primary, smallest_effect, people_per_arm"),
+        (TEXT + "alpha: 0.1\nalpha: 0.2", "there twice: alpha"),
+        (TEXT + "alpha: 5e-2", "alpha: a number such as 0.05 is needed; found '5e-2'"),
+        (TEXT + "alpha: 5", "level: a share"),
+        (TEXT + "control: no", "control: text is needed; found False"),
+        (TEXT + "window: 7", "window: text is needed"),
+        (TEXT + "shares: {A: 1, B: yes}", "shares.B: a number"),
+        (TEXT + "shares: [A, B]", "shares: names with numbers"),
+        (TEXT.replace("2000", "2000.5"), "people_per_arm: a whole number"),
+        (TEXT.replace("conversion", "clicks"), "metric: 'clicks'"),
+        (TEXT.replace("revenue", "clicks"), "guardrails: 'clicks'"),
+        (TEXT + "hypothesis: !!python/object/apply:os.system [ls]", "this is no YAML"),
+    ],
+)
+def test_what_a_plan_cannot_say(text: str, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        Plan.parse(text)
+
+
+def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="no plan can be read here"):
+        Plan.read(tmp_path / "plan.yaml")
+    (tmp_path / "plan.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ParameterError, match="no plan can be read here"):
+        Plan.read(tmp_path / "plan.yaml")
+    (tmp_path / "plan.yaml").write_text(TEXT, encoding="utf-8")
+    assert Plan.read(tmp_path / "plan.yaml") == Plan.parse(TEXT)
