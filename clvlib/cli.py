@@ -1,4 +1,4 @@
-"""The command ``clvlib``: report, check, score, sample, diff, ledger.
+"""The command ``clvlib``: report, check, score, sample, diff, ledger, forget.
 
 Exit status: 0 all is well; 1 the work was done and something in it is not (a failed chapter, rows that break the
 contract); 2 it could not be done, for the reason that one line on standard error states.
@@ -155,6 +155,17 @@ def _ledger(args: argparse.Namespace) -> int:
     return 0
 
 
+def _forget(args: argparse.Namespace) -> int:
+    from clvlib.report.forget import forget
+
+    print(forget(args.customer, args.out, lambda line: print(line, file=sys.stderr)).text)
+    print(
+        "the shop's own data are not touched; remove the customer there before the next report",
+        file=sys.stderr,
+    )
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="clvlib", description="Customer value for teams that sell by livestream.")
     parser.add_argument("--version", action="version", version=f"clvlib {clv.__version__}")
@@ -204,6 +215,12 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("later", metavar="WEEK")
     diff.add_argument("--out", type=Path, default=Path("reports"), help="folder of the reports (default: %(default)s)")
     diff.add_argument("--shop", default="", help="its name, where several share the folder")
+
+    forgetting = command("forget", _forget, "remove a customer from all that reports stored, and prove it")
+    forgetting.add_argument("customer", help="the customer's id in the shop")
+    forgetting.add_argument(
+        "--out", type=Path, default=Path("reports"), help="folder of the reports (default: %(default)s)"
+    )
 
     ledger = command("ledger", _ledger, "back up, or restore, what the reports remember")
     ledger.add_argument("action", choices=["backup", "restore"])

@@ -18,9 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from clvlib.errors import ConfigError, ParameterError
 
-__all__ = ["KEY", "KEY_FILE", "Pseudonyms", "encrypted", "find_key", "keyed", "withheld"]
+__all__ = ["KEY", "KEY_FILE", "SAMPLE_KEY", "Pseudonyms", "encrypted", "find_key", "keyed", "withheld"]
 
 KEY, KEY_FILE = "CLVLIB_KEY", "CLVLIB_KEY_FILE"  # environment variables
+
+SAMPLE_KEY = "the customers of a sample shop are no secret"
 
 _SHORTEST = 16  # characters of a key
 _LENGTH = 12  # characters of a pseudonym, 60 bits: among ten million people two share one with a chance of 0.00004

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from clvlib.data.calendar import Week
-from clvlib.data.privacy import Pseudonyms, find_key, withheld
+from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms, find_key, withheld
 from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDataWarning
 from clvlib.plotting import style
 from clvlib.report.form import UNITS, frame_cells, html_table, is_absent, show, text_table
@@ -380,7 +380,7 @@ class Chapter:
 
     @cached_property
     def _pseudonyms(self) -> Pseudonyms:
-        return Pseudonyms("the customers of a sample shop" if self.shop.is_sample else find_key())
+        return Pseudonyms(SAMPLE_KEY if self.shop.is_sample else find_key())
 
     def _guarded(self, frame: pd.DataFrame, people: str, name: str) -> tuple[pd.DataFrame, str]:
         """Return a table without the figures of small groups, and a line that says so."""

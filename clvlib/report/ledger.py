@@ -9,11 +9,13 @@ reads it is in the way of a run.
 One row of ``entries`` is what one report said of one thing: a key figure, an alert or a forecast, as JSON. The same
 report recorded again adds nothing; other content adds a revision; what a complete chapter no longer says is withdrawn
 by a revision without content. The views ``kpis`` and ``alerts`` show the last revision of each, the view ``forecasts``
-what each forecast said when its time came, with ``happened``: what the figure came to in the weeks up to its own.
+what each forecast said when its time came, with ``happened``: what the figure came to in the weeks up to its own. The
+view ``exports`` is the audit trail: which list of customers was written, when, by whom, with how many customers.
 """
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import os
@@ -33,17 +35,21 @@ from clvlib.report.harvest import Harvest, harvest
 from clvlib.report.publish import locked
 from clvlib.report.tables import written_whole
 
-__all__ = ["NAME", "Ledger", "backup", "current", "restore"]
+__all__ = ["NAME", "Ledger", "backup", "current", "erase", "restore"]
 
 NAME: Final = "ledger.duckdb"
 _WAIT = 60.0  # seconds for another run to finish with it; it needs a fraction of one
 
 _ENTRIES: Final = """
-CREATE TABLE runs (run INTEGER, shop VARCHAR, week VARCHAR, id VARCHAR, recorded TIMESTAMP, manifest VARCHAR);
+CREATE TABLE runs (run INTEGER, shop VARCHAR, week VARCHAR, id VARCHAR, recorded TIMESTAMP, operator VARCHAR,
+  manifest VARCHAR);
+CREATE TABLE lists (run INTEGER, chapter VARCHAR, name VARCHAR, customers INTEGER, recipients INTEGER);
 CREATE TABLE entries (shop VARCHAR, week VARCHAR, kind VARCHAR, chapter VARCHAR, name VARCHAR, revision INTEGER,
   run INTEGER, content VARCHAR);
 """
 _LATEST: Final = """
+CREATE VIEW exports AS SELECT shop, week, recorded, operator, chapter, name, customers, recipients
+  FROM lists JOIN runs USING (run) ORDER BY run, chapter, name;
 CREATE VIEW latest AS SELECT * FROM entries
   QUALIFY row_number() OVER (PARTITION BY shop, week, kind, chapter, name ORDER BY revision DESC) = 1;
 CREATE VIEW reports AS SELECT * FROM runs
@@ -120,16 +126,22 @@ class Ledger:
             if self.connection.execute(known, [shop, week]).fetchone() == (identity,):
                 return False
             chapters = {
-                name: (book["status"] == "ok", _said(harvest(nbformat.read(folder / f"{name}.ipynb", as_version=4))))
+                name: (book["status"] == "ok", harvest(nbformat.read(folder / f"{name}.ipynb", as_version=4)))
                 for name, book in manifest["notebooks"].items()
             }
+            revisions = {name: (complete, _said(found)) for name, (complete, found) in chapters.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ReportError(f"the report in {folder} cannot be read ({error})") from error
         (run,) = self.connection.execute("SELECT coalesce(max(run), 0) + 1 FROM runs").fetchall()[0]
-        values = [run, shop, week, identity, text]
-        self.connection.execute("INSERT INTO runs VALUES ($1, $2, $3, $4, now() AT TIME ZONE 'UTC', $5)", values)
-        for name, (complete, said) in chapters.items():
+        values = [run, shop, week, identity, _operator(), text]
+        self.connection.execute("INSERT INTO runs VALUES ($1, $2, $3, $4, now() AT TIME ZONE 'UTC', $5, $6)", values)
+        for name, (complete, said) in revisions.items():
             self._revise((shop, week), name, run, said, complete=complete)
+        for name, (_, found) in chapters.items():
+            for table in found.tables:
+                if table.get("people") and table["saved"]:
+                    row = [run, name, table["name"], table["rows"], table["recipients"]]
+                    self.connection.execute("INSERT INTO lists VALUES (?, ?, ?, ?, ?)", row)
         return True
 
     def _revise(
@@ -146,6 +158,14 @@ class Ledger:
             if content != before:
                 row = [*report, kind, chapter, name, revision + 1, run, content]
                 self.connection.execute(f"INSERT INTO entries VALUES ({', '.join('?' * len(row))})", row)
+
+
+def _operator() -> str:
+    """Return who runs this, as far as the system knows."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""
 
 
 def _said(found: Harvest) -> dict[tuple[str, str], str]:
@@ -169,7 +189,7 @@ def _read(file: Path | None = None) -> Ledger:
         connection.execute(_ENTRIES)
     else:
         connection.execute(f"ATTACH {literal(str(file))} AS file (READ_ONLY)")
-        for table in ("runs", "entries"):
+        for table in ("runs", "entries", "lists"):
             connection.execute(f"CREATE TABLE {table} AS FROM file.{table}")
         connection.execute("DETACH file")
     for statement in (_LATEST, *_views()):
@@ -251,6 +271,27 @@ def current(out: Path, tell: Callable[[str], None]) -> Ledger:
         if added:
             _write(ledger, out / NAME)
         return ledger
+
+
+def erase(out: Path, text: str, by: str, tell: Callable[[str], None]) -> int:
+    """Overwrite a text in all that the ledger of a folder holds; return in how many entries it was.
+
+    This is the one thing that changes what was recorded: a person who asks to be forgotten is.
+
+    Raises
+    ------
+    ReportError
+        As :func:`current`.
+    """
+    if not (out / NAME).exists():
+        return 0
+    with locked(out, "ledger", "the ledger", _WAIT):
+        ledger = _opened(out, tell)
+        query = "UPDATE entries SET content = replace(content, $1, $2) WHERE contains(content, $1)"
+        (changed,) = ledger.connection.execute(query, [text, by]).fetchall()[0]
+        if changed:
+            _write(ledger, out / NAME)
+        return int(changed)
 
 
 def backup(out: Path, file: Path, tell: Callable[[str], None]) -> None:

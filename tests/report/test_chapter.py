@@ -16,7 +16,7 @@ import pyrage
 import pytest
 
 import clvlib as clv
-from clvlib.data.privacy import Pseudonyms
+from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms
 from clvlib.errors import EmptyDataError, ParameterError, ThinDataWarning
 from clvlib.report import chapter as module
 from clvlib.report.chapter import ALERT, FORECAST, HEADER, KPI, MISSING, TABLE, Chapter
@@ -181,7 +181,7 @@ def test_customers_are_shown_under_pseudonyms_and_saved_for_their_owner(chapter,
     chapter.people("best", frame, "Best", formats={"value": "money"})
     bundle, _ = shown[0]
     assert "c001" not in str(bundle)
-    first = Pseudonyms("the customers of a sample shop").of(["c001"])[0]
+    first = Pseudonyms(SAMPLE_KEY).of(["c001"])[0]
     assert first in bundle["text/plain"]
     assert bundle[TABLE] | {"people": True, "recipients": 0, "rows": 2, "saved": True} == bundle[TABLE]
     file = tmp_path / "tables" / "03_clv" / "best.csv"
