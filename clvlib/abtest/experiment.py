@@ -30,7 +30,7 @@ COLUMNS = (
     *("metric", "role", "unit", "arm", "n", "total", "value", "value_lower", "value_upper"),
     *("control_n", "difference", "lower", "upper", "level", "p_value", "p_adjusted"),
     *("relative", "relative_lower", "relative_upper", "detectable", "reduction", "margin", "verdict"),
-    *("clusters", "control_clusters", "design_effect", "p_permutation"),
+    *("error", "family", "clusters", "control_clusters", "design_effect", "p_permutation"),
     *(f"{what}_{cap}" for cap in ("p99", "p99_9") for what in ("cap", "value", "difference", "lower", "upper")),
 )
 
@@ -48,7 +48,8 @@ class ExperimentResult(Result):
         ``p_value``, ``p_adjusted``, ``relative`` (a share of the control's value), ``relative_lower``,
         ``relative_upper``, ``detectable`` (smallest difference found at the power asked for), ``reduction`` (share of
         the variance that an adjustment took away), ``margin`` (by how much a guardrail may fall), ``verdict``
-        (better, worse, not told apart; of a guardrail holds, broken, not shown; control). Where clusters were assigned:
+        (better, worse, not told apart; of a guardrail holds, broken, not shown; control), ``error`` (standard, of the
+        value) and ``family`` (its distribution to a Bayesian, beta or normal). Where clusters were assigned:
         ``clusters``, ``control_clusters``, ``design_effect`` (how many times the variance is that of as many people
         assigned one by one) and ``p_permutation``, if asked for. Of a metric with a heavy tail also ``cap_p99``,
         ``value_p99``, ``difference_p99``, ``lower_p99``, ``upper_p99``, and the same with ``p99_9``: with all that
@@ -550,6 +551,7 @@ class Experiment:
         value = metric.arm(row, self.level)
         named = {"metric": metric.name, "role": role, "unit": metric.unit, "arm": arm, "n": value.n}
         limits = {"value_lower": value.lower, "value_upper": value.upper}
+        named |= {"error": value.error, "family": metric.family}
         clusters = {"clusters": row.get("clusters", 0) or np.nan}
         clusters["design_effect"] = row.get(f"{metric.name}_design_effect", np.nan)
         for label, capped in metric.capped.items():

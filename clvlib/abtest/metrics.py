@@ -53,6 +53,8 @@ class Arm:
         Per person.
     lower, upper : float
         Confidence limits of ``value``; missing where nothing varies.
+    error : float
+        Standard error of ``value``.
     """
 
     n: int
@@ -60,6 +62,7 @@ class Arm:
     value: float
     lower: float
     upper: float
+    error: float
 
 
 class Metric(Protocol):
@@ -73,6 +76,11 @@ class Metric(Protocol):
     @property
     def unit(self) -> str:
         """Share, money or number."""
+        ...
+
+    @property
+    def family(self) -> str:
+        """Distribution of an arm's value for those who have a prior: beta (of counts) or normal."""
         ...
 
     @property
@@ -140,6 +148,7 @@ class Proportion:
     name: str
     event: str
     unit: str = "share"
+    family: ClassVar[str] = "beta"
 
     @property
     def capped(self) -> Mapping[str, Winsorised]:
@@ -177,7 +186,8 @@ class Proportion:
         """Rate with Wilson's interval."""
         x, n = self._counts(row)
         limits = proportion_interval(x, n, level).iloc[0]
-        return Arm(n, x, x / n, float(limits["lower"]), float(limits["upper"]))
+        error = (x * (n - x) / n**3) ** 0.5
+        return Arm(n, x, x / n, float(limits["lower"]), float(limits["upper"]), error)
 
     def varies(self, treatment: Row, control: Row) -> bool:  # noqa: ARG002 - as for every metric
         """The score test needs no variance."""
@@ -224,6 +234,7 @@ class Mean:
     unit: str = "money"
     capped: Mapping[str, Winsorised] = field(default_factory=dict)
     method: str = "guarded"
+    family: ClassVar[str] = "normal"
 
     def values(self) -> tuple[str, ...]:
         """Return the value."""
@@ -280,7 +291,7 @@ class Mean:
             interval = mean_interval(m, level)
             lower, upper = interval.lower, interval.upper
         n = int(row["people"])
-        return Arm(n, m.mean * n, m.mean, lower, upper)
+        return Arm(n, m.mean * n, m.mean, lower, upper, m.squared_error**0.5)
 
     def varies(self, treatment: Row, control: Row) -> bool:
         """Whether both have at least two people (clusters), and anybody differs from the others."""
