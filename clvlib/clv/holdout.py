@@ -16,7 +16,7 @@ from clvlib.data.engine import Table, as_table, literal
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.result import Result
 
-__all__ = ["Validation", "tracking", "validate"]
+__all__ = ["Validation", "tracking", "validate", "week_effect"]
 
 
 @dataclass(frozen=True)
@@ -207,6 +207,37 @@ def tracking(
         seen = (pd.Timestamp(last) - monday).days
         frame = frame.join(track_bands(model, births, ends, seen, per, interval, draws, seed))
     return frame.set_index(pd.DatetimeIndex(starts, name="week"))
+
+
+def week_effect(track: pd.DataFrame, weeks: int = 26) -> float:
+    """Return by how much, relatively, weeks differ from what the model expects beyond the chance of single purchases.
+
+    What all customers share, a festival or bad weather, is not in any model of customers; it is seen in the track of
+    past weeks. With actual = expected × a factor of mean 1 and variance τ², and chance as in a Poisson count, the
+    squared errors less the expected counts estimate τ² (method of moments).
+
+    Parameters
+    ----------
+    track : pandas.DataFrame
+        What :func:`tracking` returned: expected, actual.
+    weeks : int
+        How many of the last weeks count.
+
+    Returns
+    -------
+    float
+        τ, 0 where chance explains all.
+
+    Examples
+    --------
+    >>> track = pd.DataFrame({"expected": [100.0, 100, 100, 100], "actual": [100.0, 130, 70, 100]})
+    >>> round(week_effect(track), 3)
+    0.187
+    """
+    last = track.tail(weeks)
+    expected = last["expected"].to_numpy(dtype=float)
+    excess = float(((last["actual"] - expected) ** 2 - expected).sum())
+    return float(np.sqrt(max(excess, 0.0) / max(float(expected @ expected), 1e-300)))
 
 
 def _daily(table: Table, end: Any, last: Any) -> pd.DataFrame:

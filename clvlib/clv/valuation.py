@@ -12,15 +12,16 @@ import pandas as pd
 from clvlib.clv.backtest import Backtest, backtest
 from clvlib.clv.bridge import Bridge, bridge
 from clvlib.clv.engine import Engine, fit
-from clvlib.clv.holdout import Validation, tracking, validate
+from clvlib.clv.holdout import Validation, tracking, validate, week_effect
 from clvlib.clv.independence import Independence, independence
+from clvlib.clv.models.base import normal_quantile
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.dependent_gamma_gamma import DependentGammaGammaModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
 from clvlib.clv.models.nbd import NBDModel
 from clvlib.clv.models.pareto_nbd import ParetoNBDModel
-from clvlib.clv.models.purchases import PurchaseModel
+from clvlib.clv.models.purchases import PurchaseModel, combine
 from clvlib.clv.rfm import RFM, rfm
 from clvlib.clv.value import LifetimeValue
 from clvlib.data.calendar import as_date
@@ -226,6 +227,9 @@ class CustomerValue:
     def outlook(self, shop: Any, as_of: str | dt.date, weeks: int) -> pd.DataFrame:
         """Forecast what those who bought by a day will buy in the weeks after it.
 
+        The interval holds what the models do not know, the chance of single purchases, and that weeks differ as they
+        did in the last half-year (:func:`clvlib.clv.holdout.week_effect`), each on its own.
+
         Returns
         -------
         pandas.DataFrame
@@ -248,6 +252,10 @@ class CustomerValue:
         }
         table = pd.DataFrame(rows).T.astype(float)
         table.index.name = "figure"
+        apart = week_effect(tracking(base.purchases, shop.table("orders"), day)) / np.sqrt(weeks)
+        mean, limits = table["mean"].to_numpy(), (table["lower"].to_numpy(), table["upper"].to_numpy())
+        factor = np.exp(normal_quantile(self.interval) * apart)
+        table["lower"], table["upper"] = combine(mean, limits, (mean / factor, mean * factor))
         try:
             _, later = shop.calibration_holdout(day - dt.timedelta(weeks=weeks), day, unit="W", collapse="D")
         except EmptyDataError:

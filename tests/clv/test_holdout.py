@@ -8,7 +8,7 @@ import pytest
 
 from clvlib.clv import engine, plots
 from clvlib.clv.cells import Cells
-from clvlib.clv.holdout import tracking, validate
+from clvlib.clv.holdout import tracking, validate, week_effect
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
@@ -222,3 +222,23 @@ def test_where_lifetimes_falls_silently_short_we_say_so(cdnow):
 def test_engines_that_do_not_exist(cdnow):
     with pytest.raises(ParameterError, match="engine"):
         engine.fit(BetaGeoModel(), cdnow, engine="excel")
+
+
+def test_week_effect_is_what_weeks_share_beyond_chance():
+    """Half-years with and without it: unbiased squares, and next weeks that its interval holds nine times in ten."""
+    rng = np.random.default_rng(8)
+    for truth, at_least in ((0.0, 0.89), (0.2, 0.86)):
+        squares, inside = [], 0
+        for _ in range(1500):
+            expected = rng.uniform(60, 140, 27)
+            actual = rng.poisson(expected * rng.lognormal(-(truth**2) / 2, truth, 27)).astype(float)
+            track = pd.DataFrame({"expected": expected, "actual": actual})
+            tau = week_effect(track.head(26))
+            squares.append(((track["actual"] - expected) ** 2 - expected).head(26).sum() / (expected[:26] ** 2).sum())
+            assert tau == pytest.approx(np.sqrt(max(squares[-1], 0)))
+            reach = 1.645 * np.hypot(np.sqrt(expected[26]), expected[26] * tau)
+            inside += abs(actual[26] - expected[26]) <= reach
+        error = np.std(squares) / np.sqrt(1500)
+        assert np.mean(squares) == pytest.approx(np.expm1(truth**2), abs=4 * error)
+        assert at_least <= inside / 1500 <= 0.94
+    assert week_effect(track.assign(actual=track["expected"])) == 0.0

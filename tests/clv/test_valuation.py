@@ -68,6 +68,9 @@ def test_the_outlook_is_what_the_next_one_grades(shop, study):
     known = shop.customer_summary("1997-09-30")
     buyers = (1 - model.count_probability(known, 39.0, 0)).sum()
     assert ahead.loc["repeat_buyers", "mean"] == pytest.approx(buyers)
+    alone = model.total_purchases(known, 39.0, study.interval)
+    assert ahead.loc["repeat_purchases", "lower"] < alone["lower"]  # weeks differ by more than chance on CDNOW
+    assert ahead.loc["repeat_purchases", "upper"] > alone["upper"]
     assert "actual" not in ahead  # the shop is younger than 39 weeks before that
 
 
