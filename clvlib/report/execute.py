@@ -4,73 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import os
 import re
-import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
-from weakref import WeakSet
+from typing import Any
 
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_event_loop
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 from papermill.engines import papermill_engines
 
 import clvlib.errors
+from clvlib.report.kernel import Kernel
 from clvlib.report.parameters import Notebook, literal
 
-__all__ = ["Execution", "Kernel", "execute", "inject"]
+__all__ = ["Execution", "execute", "inject"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-class Kernel(AsyncKernelManager):
-    """A kernel of this very interpreter, whatever kernels and start-up files the user has installed.
-
-    It talks through files in a folder of its own: parallel kernels that pick free ports race for them. It has no
-    history and no start-up files, so that a report depends on its inputs alone. How kernels come to life is decided
-    here and nowhere else.
-    """
-
-    live: ClassVar[WeakSet[Kernel]] = WeakSet()
-
-    def __init__(self, **kwargs: Any) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="clv-")  # short: names of sockets end at some 100 letters
-        super().__init__(transport="ipc", connection_file=str(Path(self._folder.name) / "k.json"), **kwargs)
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        """What is started."""
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(argv=[*command, "--HistoryManager.enabled=False"], language="python", display_name="Python 3")
-
-    async def start_kernel(self, **kwargs: Any) -> None:  # type: ignore[override]
-        """Start it in a quiet environment."""
-        quiet = {"PYTHONWARNINGS": "ignore", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONHASHSEED": "0"}
-        kwargs["env"] = {**os.environ, **quiet, "IPYTHONDIR": self._folder.name}
-        self.live.add(self)
-        await super().start_kernel(**kwargs)
-
-    async def cleanup_resources(self, restart: bool = False) -> None:  # type: ignore[override] # noqa: FBT001, FBT002
-        """Remove its files once it has ended."""
-        await super().cleanup_resources(restart=restart)
-        if not restart:
-            self.live.discard(self)
-            self._folder.cleanup()
-
-    @classmethod
-    def kill_all(cls) -> None:
-        """Kill every kernel that still runs; those who wait for them notice within a second."""
-        for kernel in list(cls.live):
-            process = getattr(kernel.provisioner, "process", None)
-            if process is not None and process.poll() is None:
-                process.kill()
 
 
 @dataclass(frozen=True)
@@ -113,7 +64,13 @@ def inject(notebook: Notebook, values: Mapping[str, Any]) -> NotebookNode:
     return node
 
 
-def execute(notebook: Notebook, values: Mapping[str, Any], timeout: float, start_timeout: float = 60) -> Execution:
+def execute(
+    notebook: Notebook,
+    values: Mapping[str, Any],
+    timeout: float,
+    start_timeout: float = 60,
+    kernel: type[Kernel] = Kernel,
+) -> Execution:
     """Execute a notebook; whatever happens to it is told in the result, never raised.
 
     Parameters
@@ -124,6 +81,8 @@ def execute(notebook: Notebook, values: Mapping[str, Any], timeout: float, start
         Checked parameters.
     timeout, start_timeout : float
         Seconds for all of its cells together, and for its kernel to answer.
+    kernel : type of Kernel
+        What kernels are made by, such as :func:`clvlib.report.kernel.warm_kernels` gives.
 
     Returns
     -------
@@ -141,7 +100,7 @@ def execute(notebook: Notebook, values: Mapping[str, Any], timeout: float, start
             progress_bar=False,
             autosave_cell_every=0,
             start_timeout=start_timeout,
-            kernel_manager_class=Kernel,
+            kernel_manager_class=kernel,
             shutdown_kernel="immediate",
             record_timing=False,
             timeout_func=lambda _: max(0.05, timeout - (time.monotonic() - started)),

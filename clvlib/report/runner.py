@@ -23,9 +23,10 @@ from clvlib.data.calendar import Week
 from clvlib.data.connect import connect
 from clvlib.data.privacy import keyed
 from clvlib.errors import ParameterError, ReportError
-from clvlib.report.execute import Execution, Kernel, execute
+from clvlib.report.execute import Execution, execute
 from clvlib.report.facts import Facts, digest, facts_of, versions
 from clvlib.report.harvest import Harvest, harvest
+from clvlib.report.kernel import Kernel, warm_kernels
 from clvlib.report.ledger import Ledger, current
 from clvlib.report.page import render
 from clvlib.report.parameters import Notebook, checked, literal, read_notebook
@@ -76,6 +77,7 @@ class _Plan:
     timeout: float
     tell: Callable[[str], None]
     resume: bool
+    kernel: type[Kernel]
 
 
 def select(names: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Notebook]:
@@ -186,8 +188,13 @@ def run_weeks(
     given = checked(chosen, parameters or {})
     for label in filter(None, weeks):
         Week(label)
-    with keyed(Path(out)), _prepared(source, mapping, weeks, tell) as (facts, store, which):
-        plan = _Plan(str(source), str(mapping or ""), Path(out).resolve(), chosen, given, jobs, timeout, tell, resume)
+    with (
+        keyed(Path(out)),
+        warm_kernels() as kernel,
+        _prepared(source, mapping, weeks, tell) as (facts, store, which),
+    ):
+        where = (str(source), str(mapping or ""), Path(out).resolve())
+        plan = _Plan(*where, chosen, given, jobs, timeout, tell, resume, kernel)
         for week in which:
             yield _report(plan, facts, store, week)
 
@@ -283,7 +290,8 @@ def _execute_all(
         plan.tell(f"  {name}: kept, nothing has changed")
     with ThreadPoolExecutor(plan.jobs) as pool:
         books = [book for book in plan.notebooks if book.name not in kept]
-        futures = [pool.submit(execute, book, values[book.name], plan.timeout) for book in books]
+        books.sort(key=lambda book: -book.path.stat().st_size)  # what is likely to take longest does not come last
+        futures = [pool.submit(execute, book, values[book.name], plan.timeout, kernel=plan.kernel) for book in books]
         try:
             for future in as_completed(futures):
                 run = future.result()
@@ -292,7 +300,7 @@ def _execute_all(
         except BaseException:
             for future in futures:
                 future.cancel()
-            Kernel.kill_all()
+            plan.kernel.kill_all()
             raise
     return sorted(done, key=lambda run: run.name)
 

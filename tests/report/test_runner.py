@@ -19,8 +19,9 @@ import pytest
 from clvlib.data.calendar import Week
 from clvlib.errors import ClvError, ParameterError, ReportError
 from clvlib.report import runner
-from clvlib.report.execute import Kernel, execute
+from clvlib.report.execute import execute
 from clvlib.report.grade import grades
+from clvlib.report.kernel import Kernel
 from clvlib.report.ledger import current
 from clvlib.report.parameters import read_notebook
 from clvlib.report.runner import Report, run, run_weeks, select
@@ -108,7 +109,7 @@ def test_everything_is_there_and_nothing_else(ran: Ran):
         "status.json", "tables/01_good/best.csv", "tables/01_good/best.parquet",
     ]  # fmt: skip
     assert sorted(p.name for p in ran.folder.parent.iterdir()) == [
-        ".2026-W28.lock", ".ledger.lock", "2026-W28", "ledger.duckdb",
+        ".2026-W28.lock", ".key", ".ledger.lock", "2026-W28", "ledger.duckdb",
     ]  # fmt: skip
 
 
@@ -356,13 +357,14 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_file_where_the_reports_go(tmp_path: Path, no_kernel):
     (tmp_path / "reports").write_text("", encoding="utf-8")
-    with pytest.raises(ReportError, match=r"cannot write into the folder .*reports: File exists"):
+    with pytest.raises(ClvError, match="reports: File exists"):
         _quick(tmp_path, "1")
 
 
-def test_stopped_from_the_keyboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("after", [0.0, 4.0], ids=["before kernels start", "while they run"])
+def test_stopped_from_the_keyboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: float):
     def interrupted(futures: Any) -> Any:
-        time.sleep(2)
+        time.sleep(after)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "as_completed", interrupted)
