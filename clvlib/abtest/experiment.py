@@ -60,6 +60,11 @@ class ExperimentResult(Result):
         The primary metric at the end of each week so far, people's windows being over by then: ``look``, ``arm``,
         ``n``, ``control_n``, ``difference``, ``lower``, ``upper``. The intervals hold at all looks together, whatever
         the test itself is decided by; of several arms each has ``1 - (1 - level) / arms``.
+    split : pandas.DataFrame
+        What of the difference of revenue per person comes from more or fewer buyers and what from what a buyer spends,
+        which together are all of it: ``metric``, ``arm``, ``part`` (buyers, spend per buyer), ``difference``,
+        ``lower``, ``upper``. Buyers are not those who would have bought in the other arm, so the second part says what
+        changed and not that anybody spends otherwise. Empty where revenue is not measured or an arm bought nothing.
     name, control, metric : str
         The experiment, its control arm, its primary metric.
     verdict : str
@@ -76,6 +81,7 @@ class ExperimentResult(Result):
 
     gate: pd.DataFrame = field(repr=False)
     looks: pd.DataFrame = field(repr=False)
+    split: pd.DataFrame = field(repr=False)
     name: str
     control: str
     metric: str
@@ -375,6 +381,7 @@ class Experiment:
             table=table,
             gate=gate,
             looks=self._looks(weeks, list(shares)),
+            split=self._split(self._prepared(arms)),
             name=self.name,
             control=self.control,
             metric=self.metric,
@@ -546,6 +553,19 @@ class Experiment:
                 limits = {"difference": effect.estimate, "lower": effect.lower, "upper": effect.upper}
                 rows.append({"look": look, "arm": arm} | counts | limits)
         return pd.DataFrame(rows, columns=["look", "arm", "n", "control_n", "difference", "lower", "upper"])
+
+    def _split(self, arms: Mapping[str, Row]) -> pd.DataFrame:
+        """Split each treatment's differences at our own level."""
+        rows = []
+        for metric in self.metrics:
+            for arm, row in arms.items():
+                pair = (row, arms[self.control])
+                if arm == self.control or metric.per is None or not metric.per.varies(*pair):
+                    continue
+                for part, effect in metric.per.split(*pair, self.level).items():
+                    limits = {"difference": effect.estimate, "lower": effect.lower, "upper": effect.upper}
+                    rows.append({"metric": metric.name, "arm": arm, "part": part} | limits)
+        return pd.DataFrame(rows, columns=["metric", "arm", "part", "difference", "lower", "upper"])
 
     def _value(self, metric: Metric, row: Row, role: str, arm: str) -> dict[str, Any]:
         value = metric.arm(row, self.level)

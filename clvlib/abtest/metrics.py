@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
-from clvlib.errors import DataError, ThinDataWarning
+from clvlib.errors import ThinDataWarning
 from clvlib.stats.effect import Effect
 from clvlib.stats.means import Moments, mean_difference, mean_interval, mean_ratio
 from clvlib.stats.proportions import proportion_difference, proportion_interval, proportion_ratio
@@ -84,6 +85,11 @@ class Metric(Protocol):
         ...
 
     @property
+    def per(self) -> Ratio | None:
+        """Return the ratio by which a difference is split, if there is one."""
+        ...
+
+    @property
     def capped(self) -> Mapping[str, Winsorised]:
         """The same metric without its largest values, by how it is called in columns beside the metric's own."""
         ...
@@ -149,6 +155,7 @@ class Proportion:
     event: str
     unit: str = "share"
     family: ClassVar[str] = "beta"
+    per: ClassVar[None] = None
 
     @property
     def capped(self) -> Mapping[str, Winsorised]:
@@ -218,6 +225,8 @@ class Mean:
     ----------
     capped : mapping of str to Winsorised
         What is shown beside it, by label.
+    per : Ratio, optional
+        The same sum per something else, such as per buyer, by which a difference is split.
     method : str
         How arms are compared, as in :func:`clvlib.stats.means.mean_difference`. ``"guarded"`` since money has a heavy
         tail: it is Welch's test for arms of one size, and covers where that does not when one arm is much smaller.
@@ -233,6 +242,7 @@ class Mean:
     value: str
     unit: str = "money"
     capped: Mapping[str, Winsorised] = field(default_factory=dict)
+    per: Ratio | None = None
     method: str = "guarded"
     family: ClassVar[str] = "normal"
 
@@ -243,17 +253,21 @@ class Mean:
     def aggregates(self) -> dict[str, str]:
         """Mean and sample variance."""
         wanted = {f"{self.name}_mean": f"AVG({self.value})", f"{self.name}_variance": f"VAR_SAMP({self.value})"}
-        for capped in self.capped.values():
-            wanted |= capped.aggregates()
+        for other in self._others:
+            wanted |= other.aggregates()
         return wanted
+
+    @property
+    def _others(self) -> list[Mean]:
+        return [*self.capped.values(), *([] if self.per is None else [self.per])]
 
     def merge(self, rows: Columns) -> dict[str, float]:
         """Join means and variances (Chan, Golub & LeVeque 1983)."""
         n, mean = rows["people"], rows[f"{self.name}_mean"]
         mean_all = float(np.average(mean, weights=n))
         joined = {f"{self.name}_mean": mean_all} | self._spread(rows, rows[f"{self.name}_variance"], mean - mean_all)
-        for capped in self.capped.values():
-            joined |= capped.merge(rows)
+        for other in self._others:
+            joined |= other.merge(rows)
         return joined
 
     def _spread(self, rows: Columns, within: NDArray[np.float64], distance: NDArray[np.float64]) -> dict[str, float]:
@@ -274,8 +288,8 @@ class Mean:
         return cells["people"] * cells[f"{self.name}_mean"], cells["people"]
 
     def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
-        """Return them as they are."""
-        return dict(arms)
+        """Return them as they are, with what the split needs."""
+        return dict(arms) if self.per is None else self.per.prepare(arms)
 
     def _moments(self, row: Row) -> Moments:
         """Moments of the independent units: of people, or of clusters that err as much together."""
@@ -447,6 +461,8 @@ class Ratio(_Pair):
     ----------
     denominator : str
         SQL expression of a person's row.
+    counts : str
+        What the denominator counts, such as orders or buyers.
 
     Examples
     --------
@@ -460,28 +476,52 @@ class Ratio(_Pair):
 
     parts: ClassVar[tuple[str, str]] = ("numerator", "denominator")
     denominator: str = "orders"
+    counts: str = "orders"
 
     def _columns(self) -> tuple[str, str]:
         return self.value, self.denominator
 
     def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
-        """Add each arm's ratio and its variance.
-
-        Raises
-        ------
-        DataError
-            The denominator of an arm is zero.
-        """
+        """Add each arm's ratio and its variance; without a denominator both are nothing."""
         m = self._joint(arms)
-        if (m["x"] == 0).any():
-            raise DataError(f"{self.name}: {self.denominator} is zero for all of arm {m.index[m['x'] == 0][0]}")
-        ratio = m["y"] / m["x"]
-        variance = (m["vy"] - 2 * ratio * m["c"] + ratio**2 * m["vx"]).clip(lower=0.0) / m["x"] ** 2
+        x = m["x"].where(m["x"] != 0)
+        ratio = (m["y"] / x).fillna(0.0)
+        variance = ((m["vy"] - 2 * ratio * m["c"] + ratio**2 * m["vx"]).clip(lower=0.0) / x**2).fillna(0.0)
         return self._added(arms, mean=ratio, variance=variance)
 
     def arm(self, row: Row, level: float) -> Arm:
         """Ratio with Student's interval; the total is the numerator's."""
-        return replace(super().arm(row, level), total=float(row[f"{self.name}_numerator_mean"]) * int(row["people"]))
+        arm = replace(super().arm(row, level), total=float(row[f"{self.name}_numerator_mean"]) * int(row["people"]))
+        return arm if row[f"{self.name}_denominator_mean"] else replace(arm, value=NAN)
+
+    def varies(self, treatment: Row, control: Row) -> bool:
+        """Whether both have a denominator, and anything varies."""
+        there = treatment[f"{self.name}_denominator_mean"] and control[f"{self.name}_denominator_mean"]
+        return bool(there) and super().varies(treatment, control)
+
+    def split(self, treatment: Row, control: Row, level: float) -> dict[str, Effect]:
+        """Split the difference of the numerator's mean into what the denominator and what the ratio brought.
+
+        With ``p`` the denominator per person and ``s`` the ratio, a person brings ``p s``, and ``p1 s1 - p0 s0`` is
+        exactly ``(p1 - p0) (s1 + s0) / 2`` and ``(s1 - s0) (p1 + p0) / 2``; errors by the delta method.
+        """
+        figures, variances = [], []
+        for row in (treatment, control):
+            n, x = float(row["people"]), float(row[f"{self.name}_denominator_mean"])
+            vx, c = float(row[f"{self.name}_denominator_variance"]), float(row[f"{self.name}_covariance"])
+            s = float(row[f"{self.name}_mean"])
+            cross = (c - s * vx) / x
+            figures.append((x, s))
+            variances.append(np.array([[vx, cross], [cross, float(row[f"{self.name}_variance"])]]) / n)
+        (p1, s1), (p0, s0) = figures
+        dp, ds, p, s = p1 - p0, s1 - s0, (p1 + p0) / 2, (s1 + s0) / 2
+        z = float(stats.norm.isf((1 - level) / 2))
+        effects = []
+        for estimate, slopes in ((dp * s, ([s, dp / 2], [-s, dp / 2])), (ds * p, ([ds / 2, p], [ds / 2, -p]))):
+            error = float(sum(np.array(g) @ v @ np.array(g) for g, v in zip(slopes, variances, strict=True))) ** 0.5
+            p_value = float(2 * stats.norm.sf(abs(estimate) / error)) if error > 0 else 1.0
+            effects.append(Effect(estimate, estimate - z * error, estimate + z * error, p_value, "delta", level))
+        return {self.counts: effects[0], self.name: effects[1]}
 
     def totals(self, cells: pd.DataFrame, arm: Row) -> tuple[pd.Series, pd.Series]:  # noqa: ARG002 - as for every metric
         """Sums of numerator and denominator."""
@@ -562,6 +602,9 @@ METRICS: dict[str, Metric] = {
             "p99": Winsorised("revenue p99", "revenue", cap="revenue_p99"),
             "p99_9": Winsorised("revenue p99.9", "revenue", cap="revenue_p99_9"),
         },
+        per=Ratio(
+            "spend per buyer", "revenue", denominator="CASE WHEN orders > 0 THEN 1.0 ELSE 0.0 END", counts="buyers"
+        ),
     ),
     "adjusted revenue": Adjusted("adjusted revenue", "revenue"),
 }

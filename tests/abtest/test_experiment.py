@@ -55,7 +55,12 @@ def with_covariate(frame: pd.DataFrame) -> pd.DataFrame:
     raw = {f"adjusted revenue_raw_{k}": frame[f"revenue_{k}"] for k in ("mean", "variance")}
     before = {f"adjusted revenue_{k}": 0.0 for k in ("before_mean", "before_variance", "covariance")}
     caps = {f"revenue {p}_{k}": frame[f"revenue_{k}"] for p in ("p99", "p99.9") for k in ("mean", "variance")}
-    return frame.assign(**raw, **before, **caps, **{f"revenue {p}_cap": 1000.0 for p in ("p99", "p99.9")})
+    buyers, name = frame["conversion_total"] / frame["people"], "spend per buyer"
+    ratio = {f"{name}_numerator_{k}": frame[f"revenue_{k}"] for k in ("mean", "variance")}
+    per = frame["people"] / (frame["people"] - 1).clip(lower=1)
+    ratio |= {f"{name}_denominator_mean": buyers, f"{name}_denominator_variance": buyers * (1 - buyers) * per}
+    ratio[f"{name}_covariance"] = frame["revenue_mean"] * (1 - buyers) * per  # who does not buy spends nothing
+    return frame.assign(**raw, **before, **ratio, **caps, **{f"revenue {p}_cap": 1000.0 for p in ("p99", "p99.9")})
 
 
 def status(result, check: str) -> str:
@@ -594,6 +599,9 @@ def test_joining_aggregates_of_parts_gives_those_of_the_whole(groups: list[list[
             **{f"revenue {p}_{k}": v for p in ("p99", "p99.9") for k, v in capped.items()},
             f"{name}_raw_mean": y.mean(), f"{name}_raw_variance": c[0, 0], f"{name}_before_mean": x.mean(),
             f"{name}_before_variance": c[1, 1], f"{name}_covariance": c[0, 1],
+            "spend per buyer_numerator_mean": y.mean(), "spend per buyer_numerator_variance": c[0, 0],
+            "spend per buyer_denominator_mean": x.mean(), "spend per buyer_denominator_variance": c[1, 1],
+            "spend per buyer_covariance": c[0, 1],
         }  # fmt: skip
 
     whole = aggregate([row for group in groups for row in group])

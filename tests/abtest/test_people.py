@@ -12,7 +12,7 @@ from scipy import stats
 from clvlib.abtest.experiment import Experiment
 from clvlib.abtest.metrics import Adjusted, Mean, Proportion, Ratio
 from clvlib.data.engine import DuckDBEngine, Table
-from clvlib.errors import ClvError, DataError, MissingColumnError, ParameterError
+from clvlib.errors import ClvError, DataError, MissingColumnError, ParameterError, ThinDataWarning
 
 METRICS = (
     Proportion("conversion", "orders > 0"),
@@ -105,7 +105,8 @@ def test_bad_input() -> None:
         experiment.analyse_people(people().assign(variant="A"), as_of="2026-11-01")
     frame = people()
     frame.loc[frame["variant"] == "A", ["orders", "spend"]] = 0
-    with pytest.raises(DataError, match="basket: orders is zero for all of arm A"):
-        experiment.analyse_people(frame, as_of="2026-11-01")
+    with pytest.warns(ThinDataWarning, match="basket: no interval"):
+        row = experiment.analyse_people(frame, as_of="2026-11-01").effects("basket").iloc[0]
+    assert (row["p_value"], row["verdict"]) == (1, "not told apart")
     with pytest.raises(ParameterError, match="metric: 'revenue' is none of conversion, spend"):
         Experiment("x", metric="revenue", metrics=METRICS)
