@@ -209,7 +209,7 @@ class ParetoNBDModel(PurchaseModel):
 
     def _alive(self, p: Array, cells: Cells) -> Array:
         # of customers without a repeat purchase it is a function of T alone
-        least, lone = min(p[1], p[3]), cells["frequency"] == 0
+        least, lone = min(p[1], p[3]), (cells["frequency"] == 0) & (cells["recency"] == 0)
         alive, rest = np.empty(len(cells)), np.flatnonzero(~lone)
         alive[rest] = special.expit(-self._odds(p, cells.take(rest)))
 
