@@ -19,7 +19,7 @@ import pandas as pd
 
 from clvlib.errors import EngineError, MissingColumnError, ParameterError
 
-__all__ = ["DuckDBEngine", "Engine", "Table", "as_table", "identifier", "literal"]
+__all__ = ["DuckDBEngine", "Engine", "Table", "as_table", "identifier", "literal", "register"]
 
 
 class Engine(Protocol):
@@ -113,6 +113,14 @@ class Table:
         return Table(self.engine, self.name, relation, self.columns)
 
 
+def register(connection: duckdb.DuckDBPyConnection, name: str, frame: pd.DataFrame) -> None:
+    """Let a connection scan a frame in place; a copy of it where its memory runs backwards, as after ``iloc[::-1]``."""
+    try:
+        connection.register(name, frame)
+    except duckdb.Error:
+        connection.register(name, frame.copy())
+
+
 def as_table(data: Table | pd.DataFrame, name: str, *required: str) -> Table:
     """Let an analysis accept a table of a shop or a pandas frame alike.
 
@@ -137,7 +145,7 @@ def as_table(data: Table | pd.DataFrame, name: str, *required: str) -> Table:
     if not isinstance(data, pd.DataFrame):
         raise ParameterError(f"{name}: expected a table of a shop or a pandas.DataFrame, found {type(data).__name__}")
     engine = DuckDBEngine()
-    engine.connection.register("frame", data)
+    register(engine.connection, "frame", data)
     return Table(engine, name, "frame", tuple(str(c) for c in data.columns)).require(*required)
 
 

@@ -10,7 +10,7 @@ import duckdb
 import pandas as pd
 
 from clvlib.data.config import TableConfig
-from clvlib.data.engine import identifier, literal
+from clvlib.data.engine import identifier, literal, register
 from clvlib.data.reader import RawPart, find_files, raw_part
 from clvlib.errors import DataError
 
@@ -96,7 +96,7 @@ class FrameSource:
     def attach(self, connection: duckdb.DuckDBPyConnection, scratch: Path) -> None:  # noqa: ARG002 - needs no copies
         """Let DuckDB scan the frames in place."""
         for name, frame in self.frames.items():
-            connection.register(f"_frame_{name}", frame)
+            register(connection, f"_frame_{name}", frame)
         self.connection = connection
 
     def parts(self, table: str, config: TableConfig, number: int) -> list[RawPart]:  # noqa: ARG002 - names itself

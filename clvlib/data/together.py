@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from clvlib.data.engine import DuckDBEngine, Table
+from clvlib.data.engine import DuckDBEngine, Table, register
 from clvlib.errors import ParameterError
 
 __all__ = ["together"]
@@ -46,6 +46,7 @@ def together(**data: Table | pd.DataFrame | None) -> dict[str, Table]:
             raise ParameterError(f"{', '.join(given)}: give tables of one shop, or frames for all of them")
         return tables
     engine = DuckDBEngine()
-    for name, frame in given.items():
-        engine.connection.register(f"frame_{name}", frame)
-    return {n: Table(engine, n, f"frame_{n}", tuple(str(c) for c in frame.columns)) for n, frame in given.items()}
+    frames = {name: value for name, value in given.items() if isinstance(value, pd.DataFrame)}
+    for name, frame in frames.items():
+        register(engine.connection, f"frame_{name}", frame)
+    return {n: Table(engine, n, f"frame_{n}", tuple(str(c) for c in frame.columns)) for n, frame in frames.items()}

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import clvlib as clv
+from clvlib.data.engine import as_table
 from clvlib.errors import ConfigError, DataError, EmptyDataError, MissingColumnError, MissingTableError, ParameterError
 
 HEAD = "customer_id,ordered_at,amount\n"
@@ -352,3 +353,11 @@ def test_weeks_of_the_data(tmp_path: Path) -> None:
             shop.week(wrong)
     with pytest.raises(ParameterError, match="no complete week"):
         clv.connect(tmp_path, as_of="2026-01-06").week()
+
+
+def test_a_frame_turned_round_is_read_like_any_other():
+    frame = pd.DataFrame({"customer_id": ["a", "b", "c"], "ordered_at": pd.date_range("2026-01-01", periods=3)})
+    frame["amount"] = [1.5, 2.5, 3.5]
+    shop = clv.connect({"orders": frame.iloc[::-1]})
+    assert shop.customer_summary("2026-01-31").index.tolist() == ["a", "b", "c"]
+    assert as_table(frame.iloc[::-1], "orders").query("SELECT SUM(amount) AS s FROM {t} AS t")["s"].iloc[0] == 7.5
