@@ -12,8 +12,9 @@ import pandas as pd
 from clvlib.data.calendar import Week
 from clvlib.data.engine import Table, as_table
 from clvlib.errors import EmptyDataError, ParameterError
-from clvlib.funnel.chains import chains, moment
+from clvlib.funnel.chains import chains
 from clvlib.funnel.kernel import question
+from clvlib.funnel.query import moment
 from clvlib.result import Result
 from clvlib.stats.proportions import proportion_interval
 

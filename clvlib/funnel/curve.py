@@ -12,8 +12,9 @@ from scipy import stats
 
 from clvlib.data.engine import Table, as_table
 from clvlib.errors import EmptyDataError, ParameterError
-from clvlib.funnel.chains import Chains, chains, moment
+from clvlib.funnel.chains import Chains, chains
 from clvlib.funnel.kernel import question, readable
+from clvlib.funnel.query import moment
 from clvlib.result import Result
 from clvlib.stats.survival import kaplan_meier, survival_at
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from clvlib.data.engine import Table, as_table
 from clvlib.errors import ParameterError, ThinDataWarning
-from clvlib.funnel.chains import Attribution, Chains, Query, chains, moment
+from clvlib.funnel.chains import Chains, chains
+from clvlib.funnel.query import Attribution, Order, Query, moment
 from clvlib.result import Result
 from clvlib.stats.proportions import proportion_interval
 
@@ -28,12 +29,17 @@ class FunnelResult(Result):
 
     ``table`` has the columns of ``by``, then
 
-    - ``step``, ``people``: units that reached it and whose window is over;
-    - ``from_previous`` with ``lower`` and ``upper``, ``from_first`` with ``first_lower`` and ``first_upper``: step and
-      total conversion with Wilson intervals (1 for the first step, by definition; missing for 0 of 0);
+    - ``step``, ``people``: units that reached it and whose window is over; for an optional step, those whose chain can
+      be made through it;
+    - ``from_previous`` (of the required step before) with ``lower`` and ``upper``, ``from_first`` with ``first_lower``
+      and ``first_upper``: step and total conversion with Wilson intervals (1 for the first step, by definition; missing
+      for 0 of 0);
     - ``still_open``: units that have reached it so far, whose windows are all open; they are in no rate;
-    - ``median_minutes``: median time since the latest event of the step before, of those in ``people``; missing where
-      there is nobody.
+    - ``median_minutes``: median time since the latest event of the required step before, of those in ``people``;
+      missing where there is nobody. In any order, the time that all steps so far took.
+
+    With the attribution "step", ``people`` and ``still_open`` are those who made the step in the segment, and the rates
+    are of those who made the step before (the first step) there, wherever they went on.
 
     Attributes
     ----------
@@ -53,6 +59,12 @@ class FunnelResult(Result):
         Units that are neither converted nor lost because all their windows are open.
     unusable : int
         Events of these steps without an id or a time; they are in no figure.
+    robots : int
+        Units kept apart as no person does so much; they are in no figure.
+    apart : pandas.DataFrame
+        Their ids and ``events``, how many of these steps, the busiest first; ids of the 100 busiest.
+    optional : tuple of str
+        Steps that may be left out.
     total : pandas.DataFrame
         ``table`` over all segments together; equal to it without ``by``.
     """
@@ -67,20 +79,37 @@ class FunnelResult(Result):
     unusable: int
     by: tuple[str, ...] = field(repr=False)
     total: pd.DataFrame = field(repr=False)
+    robots: int = 0
+    apart: pd.DataFrame = field(repr=False, default_factory=pd.DataFrame)
+    optional: tuple[str, ...] = field(repr=False, default=())
 
     @property
     def sentence(self) -> str:
         """How many get through, and where most are lost, in words."""
-        table = self.total
+        table = self.total[~self.total["step"].isin(self.optional)].reset_index(drop=True)
+        steps = table["step"]
         if len(table) < 2 or not table["people"].iloc[0]:
             return f"{table['people'].iloc[0]:,} {self.unit}s made {self.steps[0]}"
         lost = (-table["people"].diff()).iloc[1:].to_numpy()
         at = int(lost.argmax()) + 1
         rate, whole = table["from_previous"].iloc[at], table["from_first"].iloc[-1]
         return (
-            f"{whole:.1%} go all the way from {self.steps[0]} to {self.steps[-1]}; "
-            f"most are lost between {self.steps[at - 1]} and {self.steps[at]}, where {rate:.1%} go on"
+            f"{whole:.1%} go all the way from {steps[0]} to {steps.iloc[-1]}; "
+            f"most are lost between {steps[at - 1]} and {steps[at]}, where {rate:.1%} go on"
         )
+
+    def step_before(self, step: str) -> str:
+        """Return the required step before a step: what its rate is of.
+
+        Raises
+        ------
+        ParameterError
+            The step is not in the funnel, or is its first.
+        """
+        if step not in self.steps[1:]:
+            steps = ", ".join(self.steps[1:]) or "none, as the funnel has one step"
+            raise ParameterError(f"step: {step!r} is not a step with one before it; those are {steps}")
+        return next(s for s in self.steps[self.steps.index(step) - 1 :: -1] if s not in self.optional)
 
 
 def funnel(
@@ -95,13 +124,24 @@ def funnel(
     starts: tuple[Any, Any] | None = None,
     open_windows: Literal["exclude", "so far"] = "exclude",
     attribution: Attribution = "first",
-    strict: bool = False,
+    order: Order = "ordered",
+    optional: Sequence[str] = (),
+    gaps: Mapping[str, str | pd.Timedelta] | None = None,
+    excluded: Sequence[str] | Mapping[str, str] = (),
+    ties: bool = True,
     reentry: bool = True,
+    robot: int = 20_000,
 ) -> FunnelResult:
     """Count who moves through ``steps`` in their order within ``window`` of the first of them.
 
     Every first step opens a window, and the one that leads furthest counts: a person who came in vain on Monday and
-    bought on Thursday has bought. The counts are exact, and equal to those of ClickHouse's ``windowFunnel``.
+    bought on Thursday has bought. The counts are exact, and equal to those of ClickHouse's ``windowFunnel``; in strict
+    order that function stops where a chain first breaks, while here the next start gets its chance.
+
+    What is written about time: events at the same time are taken in the order of ``steps``, excluded and other events
+    after them; a duplicate changes nothing; a step that a wrong clock puts before the first one leads nowhere, and an
+    event without a usable time is counted as ``unusable``; times are the shop's local clock, and a column with a time
+    zone is refused.
 
     Parameters
     ----------
@@ -126,15 +166,29 @@ def funnel(
     open_windows : {"exclude", "so far"}
         "exclude": rates are over the units with at least one start whose window is over, and such starts alone.
         "so far": every start counts with what has happened by ``as_of``: to compare weeks, each seen at the same age.
-    attribution : {"first", "last", "each"}
+    attribution : {"first", "last", "each", "step"}
         A unit belongs to the segment of its first, or its last counted start; the segments then add up to the total.
         With "each", all steps must be made in one segment and a unit counts in every segment it starts in (the same
-        category viewed and bought, say); the total then counts pairs of unit and segment.
-    strict : bool
-        Two events at the same time are taken in the order of ``steps``, since logs are coarse. With ``strict`` a step
+        category viewed and bought, say); the total then counts pairs of unit and segment. With "step", each step counts
+        where it was made; see :class:`FunnelResult`.
+    order : {"ordered", "strict", "any"}
+        "ordered": other events may come between the steps. "strict": between a step and the next, no event of the log
+        may come but those two (and optional steps between them). "any": the steps count in whichever order they come,
+        within the window of each other; a row then has who made all steps up to it, the first of them a counted start.
+    optional : sequence of str
+        Steps that may be left out, not the first; they do not change who reaches the others.
+    gaps : mapping of str to str or pandas.Timedelta, optional
+        Per step, the longest time since the required step before it, inclusive.
+    excluded : sequence of str, or mapping of str to str
+        Events that break a chain when they come between its first step and its last; as a mapping, on the way to the
+        required step that each of them names alone.
+    ties : bool
+        Two events at the same time are taken in the order of ``steps``, since logs are coarse. Without ``ties`` a step
         must come later than the one before it.
     reentry : bool
         Without it, each unit's first start alone counts, as in many tools.
+    robot : int
+        A unit with more events of one step than this, in the time that is looked at, is kept apart.
 
     Returns
     -------
@@ -144,7 +198,8 @@ def funnel(
     Raises
     ------
     ParameterError
-        No step, a step twice, a window that is not positive, none of the steps in the log, and the like.
+        No step, a step twice, a window that is not positive, none of the steps in the log, a rule that names what is
+        no step, or rules that contradict one another.
     MissingColumnError
         A column that is needed is absent.
     EmptyDataError
@@ -169,17 +224,19 @@ def funnel(
     """
     query, span = question(
         steps, window, by, unit=unit, as_of=as_of, starts=starts, open_windows=open_windows,
-        attribution=attribution, strict=strict, reentry=reentry,
+        attribution=attribution, order=order, optional=optional, gaps=gaps, excluded=excluded, ties=ties,
+        reentry=reentry, robot=robot,
     )  # fmt: skip
     found = chains(as_table(events, "events"), query)
-    _check_names(found.log, query.steps)
-    table = _table(found, query.steps, level)
-    total = _table(found, query.steps, level, whole=True) if query.by else table
+    _check_names(found.log, query)
+    table = _table(found, query, level)
+    total = _table(found, query, level, whole=True) if query.by else table
     _warn_undefined(total if query.by else table, query)
     return FunnelResult(
         steps=query.steps, window=readable(span), unit=unit, level=level, attribution=attribution,
         as_of="" if as_of is None else str(as_of), open_units=int((~found.closed).sum()),
         unusable=int(found.log["unusable"].reindex(list(query.steps)).sum()), by=query.by, total=total, table=table,
+        robots=len(found.robots), apart=found.robots, optional=tuple(query.steps[k] for k in query.optional),
     )  # fmt: skip
 
 
@@ -193,23 +250,38 @@ def question(
     starts: tuple[Any, Any] | None = None,
     open_windows: str = "exclude",
     attribution: str = "first",
-    strict: bool = False,
+    order: str = "ordered",
+    optional: Sequence[str] = (),
+    gaps: Mapping[str, str | pd.Timedelta] | None = None,
+    excluded: Sequence[str] | Mapping[str, str] = (),
+    ties: bool = True,
     reentry: bool = True,
+    robot: int = 20_000,
 ) -> tuple[Query, pd.Timedelta]:
     """Check the arguments of a funnel (see :func:`funnel`); return what they ask, and the window."""
-    span = _window(window)
+    span, names = _span(window, "window"), _steps(steps)
+    skipped = _optional(optional, names)
     query = Query(
-        steps=_steps(steps),
-        window=span // pd.Timedelta(microseconds=1),
+        steps=names,
+        window=_micros(span),
         unit=_choice(unit, _UNITS, "unit"),
         by=(by,) if isinstance(by, str) else tuple(by),
-        attribution=_choice(attribution, {"first": "first", "last": "last", "each": "each"}, "attribution"),
+        attribution=_choice(attribution, {a: a for a in get_args(Attribution)}, "attribution"),
         starts=_range(starts),
         cut=None if as_of is None else moment(as_of, "as_of", whole_day=True),
         exclude_open=_choice(open_windows, {"exclude": True, "so far": False}, "open_windows"),
-        strict=strict,
+        ties=ties,
         reentry=reentry,
+        order=_choice(order, {o: o for o in get_args(Order)}, "order"),
+        optional=skipped,
+        gaps=_gaps(gaps or {}, names),
+        excluded=_excluded(excluded, names, skipped),
+        robot=robot,
     )
+    if order == "any" and (gaps or not ties or isinstance(excluded, Mapping)):
+        raise ParameterError("order: with 'any' no step is before another; leave out gaps, ties and ways to a step")
+    if robot < 1:
+        raise ParameterError(f"robot: {robot} events would keep everybody apart; a limit such as 20,000 is meant")
     return query, span
 
 
@@ -224,14 +296,54 @@ def _steps(steps: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(step) for step in steps)
 
 
-def _window(window: str | pd.Timedelta) -> pd.Timedelta:
+def _span(window: str | pd.Timedelta, name: str) -> pd.Timedelta:
     try:
         span = pd.Timedelta(window)
     except (TypeError, ValueError) as error:
-        raise ParameterError(f"window: {window!r} is no length of time; write it like '7D' or '30min'") from error
+        raise ParameterError(f"{name}: {window!r} is no length of time; write it like '7D' or '30min'") from error
     if pd.isna(span) or span < pd.Timedelta(microseconds=1):
-        raise ParameterError(f"window: {window!r} is not positive; a window of nothing lets nobody pass")
+        raise ParameterError(f"{name}: {window!r} is not positive; a window of nothing lets nobody pass")
     return span
+
+
+def _micros(span: pd.Timedelta) -> int:
+    return int(span // pd.Timedelta(microseconds=1))
+
+
+def _later(step: str, steps: tuple[str, ...], name: str) -> int:
+    """Row of a step that is not the first."""
+    if step not in steps[1:]:
+        others = ", ".join(steps[1:]) or "none"
+        raise ParameterError(f"{name}: {step!r} is no step after the first; those are {others}")
+    return steps.index(step)
+
+
+def _optional(optional: Sequence[str], steps: tuple[str, ...]) -> tuple[int, ...]:
+    names = (optional,) if isinstance(optional, str) else optional
+    return tuple(sorted({_later(name, steps, "optional") for name in names}))
+
+
+def _gaps(gaps: Mapping[str, str | pd.Timedelta], steps: tuple[str, ...]) -> tuple[int | None, ...]:
+    if not gaps:
+        return ()
+    longest = {_later(name, steps, "gaps"): _micros(_span(gap, f"gaps[{name!r}]")) for name, gap in gaps.items()}
+    return tuple(longest.get(k) for k in range(len(steps)))
+
+
+def _excluded(
+    excluded: Sequence[str] | Mapping[str, str], steps: tuple[str, ...], optional: tuple[int, ...]
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    names = (excluded,) if isinstance(excluded, str) else excluded
+    both = [name for name in names if name in steps]
+    if both:
+        raise ParameterError(f"excluded: {both[0]!r} is a step; to bar a step out of its turn, ask for strict order")
+    if not isinstance(names, Mapping):
+        return tuple((name, tuple(range(1, len(steps) + 1))) for name in dict.fromkeys(names))
+    ways = {name: _later(step, steps, f"excluded[{name!r}]") for name, step in names.items()}
+    for name, way in ways.items():
+        if way in optional:
+            raise ParameterError(f"excluded[{name!r}]: {steps[way]!r} is optional; name a required step")
+    return tuple((name, (way,)) for name, way in ways.items())
 
 
 def _range(starts: tuple[Any, Any] | None) -> tuple[int | None, int | None]:
@@ -258,18 +370,19 @@ def readable(span: pd.Timedelta) -> str:
     return f"{span.days} day{'s' if span.days != 1 else ''}" if span == pd.Timedelta(days=span.days) else str(span)
 
 
-def _check_names(log: pd.DataFrame, steps: tuple[str, ...]) -> None:
+def _check_names(log: pd.DataFrame, query: Query) -> None:
     """Tell a name that is not in the log from a step that nobody reached."""
     known = [str(name) for name in log.index]
-    absent = [step for step in steps if step not in known]
+    absent = [name for name in query.names if name not in known]
     shown = ", ".join(known[:12]) + (" …" if len(known) > 12 else "")
-    if len(absent) == len(steps):
-        raise ParameterError(f"steps: none of {', '.join(steps)} occurs in the log; its events are {shown}")
-    for step in absent:
-        close = get_close_matches(step, known, 1)
+    if set(query.steps) <= set(absent):
+        raise ParameterError(f"steps: none of {', '.join(query.steps)} occurs in the log; its events are {shown}")
+    for name in absent:
+        close = get_close_matches(name, known, 1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
+        role, so = ("steps", "nobody reaches it") if name in query.steps else ("excluded", "it breaks no chain")
         warnings.warn(
-            f"steps: {step!r} never occurs in the log{hint}, so nobody reaches it; its events are {shown}",
+            f"{role}: {name!r} never occurs in the log{hint}, so {so}; its events are {shown}",
             ThinDataWarning,
             stacklevel=3,
         )
@@ -278,21 +391,21 @@ def _check_names(log: pd.DataFrame, steps: tuple[str, ...]) -> None:
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
-def _table(found: Chains, steps: tuple[str, ...], level: float, *, whole: bool = False) -> pd.DataFrame:
+def _table(found: Chains, query: Query, level: float, *, whole: bool = False) -> pd.DataFrame:
     """Count units per segment and step, with rates and medians."""
-    k, groups = len(steps), 1 if whole else len(found.segments)
+    k, groups = len(query.steps), 1 if whole else len(found.segments)
     segment = np.zeros_like(found.segment) if whole else found.segment
-    closed = found.closed
-    people = _reached(segment[closed], found.depth[closed], groups, k)
-    still_open = _reached(segment[~closed], found.depth[~closed], groups, k)
+    reached = found.times >= 0
+    over = reached & found.closed[:, None]
+    people = _counted(segment, over, groups)
+    still_open = _counted(segment, reached & ~found.closed[:, None], groups)
     if not whole:  # a segment that has open units alone is shown: its people are not known yet
         labels = found.segments.loc[found.segments.index.repeat(k)].reset_index(drop=True)
-    table = pd.DataFrame({"step": np.tile(np.asarray(steps, object), groups), "people": people.ravel()})
-    previous = np.column_stack([people[:, 0], people[:, :-1]]).ravel()
-    first = np.repeat(people[:, 0], k)
+    table = pd.DataFrame({"step": np.tile(np.asarray(query.steps, object), groups), "people": people.ravel()})
+    first = [0] * k
     table = table.assign(
-        **_rates("from_previous", "", people.ravel(), previous, level, k),
-        **_rates("from_first", "first_", people.ravel(), first, level, k),
+        **_rates("from_previous", "", _counted(segment[:, query.before], over, groups), people[:, query.before], level),
+        **_rates("from_first", "first_", _counted(segment[:, first], over, groups), people[:, first], level),
         still_open=still_open.ravel(),
         median_minutes=_medians(found, segment, groups).ravel(),
     )
@@ -300,19 +413,21 @@ def _table(found: Chains, steps: tuple[str, ...], level: float, *, whole: bool =
     return table if whole or found.segments.columns.empty else pd.concat([labels, table], axis=1)
 
 
-def _reached(segment: Any, depth: Any, groups: int, k: int) -> Any:
-    counts = np.bincount(segment * (k + 1) + depth, minlength=groups * (k + 1)).reshape(groups, k + 1)
-    return counts[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+def _counted(segment: Any, reached: Any, groups: int) -> Any:
+    """Count units per segment and step."""
+    steps = range(reached.shape[1])
+    return np.column_stack([np.bincount(segment[reached[:, k], k], minlength=groups) for k in steps])
 
 
-def _rates(name: str, prefix: str, x: Any, n: Any, level: float, k: int) -> dict[str, Any]:
+def _rates(name: str, prefix: str, x: Any, n: Any, level: float) -> dict[str, Any]:
     """Rate and interval where there is something to divide by; the first step's are 1 by definition."""
-    rate = np.full((len(x), 3), np.nan)
+    rate = np.full((*x.shape, 3), np.nan)
     some = n > 0
     if some.any():
         rate[some] = _interval(x[some], n[some], level)
-    rate[::k][x[::k] > 0] = 1.0
-    return {name: rate[:, 0], f"{prefix}lower": rate[:, 1], f"{prefix}upper": rate[:, 2]}
+    rate[:, 0][x[:, 0] > 0] = 1.0
+    columns = rate.reshape(-1, 3).T
+    return dict(zip((name, f"{prefix}lower", f"{prefix}upper"), columns, strict=True))
 
 
 def _interval(x: Any, n: Any, level: float) -> Any:
@@ -328,9 +443,9 @@ def _medians(found: Chains, segment: Any, groups: int) -> Any:
     medians = np.full((groups, k), np.nan)
     medians[:, 0] = 0.0
     for step in range(1, k):
-        rows = found.closed & (found.depth > step)
+        rows = found.closed & (found.times[:, step] >= 0)
         minutes = pd.Series(found.gaps[rows, step] / 60e6)
-        by_segment = minutes.groupby(segment[rows]).median()
+        by_segment = minutes.groupby(segment[rows, step]).median()
         medians[by_segment.index, step] = by_segment
     return medians
 
@@ -341,7 +456,8 @@ def _warn_undefined(total: pd.DataFrame, query: Query) -> None:
         text = f"nobody made the first step {query.steps[0]!r} with a window that is over{waiting}: rates are missing"
         warnings.warn(text, ThinDataWarning, stacklevel=3)
         return
-    empty = total.loc[total["people"].eq(0) & total.index.to_series().lt(len(total) - 1), "step"]
+    leading = [query.before[k] for k in range(1, len(query.steps))]
+    empty = total.loc[total["people"].eq(0) & total.index.isin(leading), "step"]
     if len(empty):
         text = f"nobody reached {empty.iloc[0]!r}, so the step rate after it is missing (0 of 0)"
         warnings.warn(text, ThinDataWarning, stacklevel=3)

@@ -70,14 +70,13 @@ def plot_funnel(result: FunnelResult, ax: Axes | None = None, title: str = "") -
         ax.barh(y, data["from_first"], color=ACCENT, height=0.62)
         errors = [data["from_first"] - data["first_lower"], data["first_upper"] - data["from_first"]]
         ax.errorbar(data["from_first"], y, xerr=np.clip(errors, 0, None), fmt="none", ecolor=INK, capsize=3, lw=1.2)
-        previous = ""
         for k, row in enumerate(data.to_dict("records")):
             text = f"{row['people']:,}"
             if k and not np.isnan(row["from_previous"]):
+                previous = result.step_before(row["step"])
                 text += f"   {row['from_previous']:.1%} of {previous} ({row['lower']:.1%} to {row['upper']:.1%})"
             at, color = (0.01, "white") if row["first_upper"] > 0.55 else (row["first_upper"] + 0.012, INK)
             ax.text(at, k, text, va="center", color=color, fontsize=9.5)
-            previous = row["step"]
         ax.set_yticks(y, data["step"])
         ax.invert_yaxis()
         ax.set_xlim(0, 1)

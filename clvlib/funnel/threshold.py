@@ -127,14 +127,13 @@ def step_counts(result: FunnelResult, step: str, *, total: bool = False) -> pd.D
     Raises
     ------
     ParameterError
-        The step is not in the funnel, or is its first.
+        The step is not in the funnel, or is its first; or each step has a segment of its own.
     """
-    if step not in result.steps[1:]:
-        steps = ", ".join(result.steps[1:]) or "none, as the funnel has one step"
-        raise ParameterError(f"step: {step!r} is not a step with one before it; those are {steps}")
+    if result.attribution == "step" and not total:
+        raise ParameterError("step: where each step has a segment of its own, its people are not part of those before")
     table = result.total if total else result.table
+    before = table["step"].eq(result.step_before(step)).to_numpy()
     at = table["step"].eq(step).to_numpy()
-    before = table["step"].eq(result.steps[result.steps.index(step) - 1]).to_numpy()
     names = () if total else result.by
     return pd.DataFrame({
         "dimension": " × ".join(names) or "all",

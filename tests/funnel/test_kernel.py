@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from clvlib.data.engine import DuckDBEngine, Table, as_table
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError, ThinDataWarning
-from clvlib.funnel import chains as engine_side
-from clvlib.funnel.chains import Query, chains
+from clvlib.funnel import keys as packing
+from clvlib.funnel.chains import chains
 from clvlib.funnel.kernel import funnel
+from clvlib.funnel.query import Query, moment
+from clvlib.funnel.threshold import threshold
 from tests.conftest import shared_data
-from tests.funnel.oracle import brute, people
+from tests.funnel.oracle import Rules, brute, people
 
 pytestmark = pytest.mark.filterwarnings("ignore::clvlib.errors.ThinDataWarning")
 ZERO = pd.Timestamp("2026-11-01")
@@ -41,41 +43,66 @@ def hours(n):
 
 # --- against brute force ----------------------------------------------------------------------------------------------
 
-ROWS = st.lists(
-    st.tuples(st.sampled_from([*"pqrstuvw", None]), st.one_of(st.integers(0, 12), st.none()), st.sampled_from("abcdx")),
-    min_size=1,
-    max_size=100,
+EVENT = st.tuples(
+    st.sampled_from([*"pqr", None]), st.one_of(st.integers(0, 12), st.none()), st.sampled_from("aabbccddxy")
 )
+ROWS = st.lists(EVENT, min_size=1, max_size=40)
+STEPS = ["a", "b", "c", "d"]
+
+
+@st.composite
+def rules(draw):
+    """Any rules that go together."""
+    order = draw(st.sampled_from(["ordered", "ordered", "strict", "any"]))
+    optional = tuple(sorted(draw(st.sets(st.integers(1, 3), max_size=2))))
+    barred = st.sampled_from([1, 2, 3, None])  # None: on the whole way
+    excluded = draw(st.dictionaries(st.sampled_from("xy"), barred, max_size=2))
+    ways = set(excluded.values())
+    if order == "any" or None in ways or ways & set(optional):
+        excluded = dict.fromkeys(excluded)
+    in_turn = order != "any"
+    return Rules(
+        STEPS, draw(st.integers(1, 9)), order, optional,
+        gaps=draw(st.dictionaries(st.integers(1, 3), st.integers(1, 6), max_size=2)) if in_turn else {},
+        excluded={event: (1, 2, 3, 4) if way is None else (way,) for event, way in excluded.items()},
+        ties=draw(st.booleans()) if in_turn else True, reentry=draw(st.sampled_from([True, True, False])),
+    )  # fmt: skip
+
+
+def asked(rules, unit):
+    """The same rules as the funnel takes them, in hours of length ``unit``."""
+    whole = not rules.excluded or all(len(ways) > 1 for ways in rules.excluded.values())
+    return {
+        "window": rules.window * unit, "order": rules.order, "optional": [STEPS[k] for k in rules.optional],
+        "gaps": {STEPS[k]: gap * unit for k, gap in rules.gaps.items()}, "ties": rules.ties, "reentry": rules.reentry,
+        "excluded": list(rules.excluded) if whole else {e: STEPS[ways[0]] for e, ways in rules.excluded.items()},
+    }  # fmt: skip
 
 
 @given(
     rows=ROWS,
-    window=st.integers(1, 8),
-    strict=st.booleans(),
+    rules=rules(),
     so_far=st.booleans(),
     cut=st.one_of(st.none(), st.integers(0, 14)),
     low=st.one_of(st.none(), st.integers(0, 6)),
     high=st.one_of(st.none(), st.integers(7, 13)),
-    fraction=st.booleans(),
+    shorter=st.sampled_from(["0s", "1ms", "1us"]),
 )
-@settings(max_examples=150, deadline=None)
-def test_equals_brute_force_on_random_streams(rows, window, strict, so_far, cut, low, high, fraction):
-    unit = pd.Timedelta(hours=1) - pd.Timedelta(
-        microseconds=int(fraction)
-    )  # with fractions of a second, the finer clock
-    steps = ["a", "b", "c", "d"]
+@settings(max_examples=300, deadline=None)
+def test_equals_brute_force_on_random_streams(rows, rules, so_far, cut, low, high, shorter):
+    unit = pd.Timedelta(hours=1) - pd.Timedelta(shorter)  # with fractions of a second, a finer clock
     events = log(rows, unit)
 
     def at(x):
         return None if x is None else ZERO + x * unit
 
-    if not set(events["event"]) & set(steps):
+    if not set(events["event"]) & set(STEPS):
         return
     as_of = None if cut is None else at(cut) + pd.Timedelta(microseconds=1)  # never at midnight, which is a whole day
-    truth = brute(rows, steps, window, None if cut is None else cut + 0.001, (low, high), strict=strict, so_far=so_far)
+    truth = brute(rows, rules, None if cut is None else cut + 0.001, (low, high), so_far=so_far)
     found = funnel(
-        events, steps, window * unit, as_of=as_of, starts=(at(low), at(high)), strict=strict,
-        open_windows="so far" if so_far else "exclude",
+        events, STEPS, as_of=as_of, starts=(at(low), at(high)), open_windows="so far" if so_far else "exclude",
+        **asked(rules, unit),
     )  # fmt: skip
     assert found.table["people"].tolist() == people(truth, 4)
     assert found.table["still_open"].tolist() == people(truth, 4, closed=False)
@@ -89,12 +116,13 @@ def test_parts_of_the_units_add_up(rows, window, parts):
     query = Query(("a", "b", "c"), window * 3_600_000_000, by=("event", "segment"))
 
     def histories(found):
-        rows = zip(found.depth, found.segment, map(tuple, found.times), strict=True)
+        rows = zip(found.depth, found.segment[:, 0], map(tuple, found.times), strict=True)
         return sorted((int(d), int(s), tuple(map(int, t))) for d, s, t in rows)
 
     whole = chains(events, query)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine_side, "_partitions", lambda *_: parts)
+        patch.setattr(packing, "_ROWS", 200 // parts)
+        patch.setattr(packing.Frame, "capacity", 2)
         assert histories(chains(events, query)) == histories(whole)
 
 
@@ -103,7 +131,7 @@ def test_parts_of_the_units_add_up(rows, window, parts):
 def test_a_chain_is_a_chain(rows, window):
     """Its events exist, in order, within the window, each step the earliest after the one before."""
     found = chains(as_table(log(rows), "events"), Query(("a", "b", "c"), window * 3_600_000_000))
-    base = engine_side.moment(ZERO, "")
+    base = moment(ZERO, "")
     for depth, times in zip(found.depth, found.times, strict=True):
         made = [(t - base) / 3_600_000_000 for t in times[:depth]]
         assert all(t == -1 for t in times[depth:])
@@ -139,7 +167,7 @@ def test_segments(rows, window, cut):
             total["people"].tolist()
         )
         pd.testing.assert_frame_equal(found.total, total)
-        truth = brute(plain, steps, window, None if cut is None else cut + 0.001)
+        truth = brute(plain, Rules(steps, window), None if cut is None else cut + 0.001)
         expected: dict[str, int] = {}
         for person, (_, closed) in truth.items():
             starts = [
@@ -153,7 +181,7 @@ def test_segments(rows, window, cut):
         assert dict(zip(first["place"], first["people"], strict=True)) == expected
     split = funnel(events, steps, **kw, attribution="each").table
     pairs = [((p, s), t, e) for (p, t, e), s in zip(plain, place, strict=True)]
-    truth = brute(pairs, steps, window, None if cut is None else cut + 0.001)
+    truth = brute(pairs, Rules(steps, window), None if cut is None else cut + 0.001)
     for name, rows_of in split.groupby("place"):
         here = {unit: value for unit, value in truth.items() if unit[1] == name}
         assert rows_of["people"].tolist() == people(here, 3)
@@ -166,19 +194,25 @@ def test_rank_is_a_search(units, others):
     ordered = np.array(sorted(units), np.uint64)
     values = np.array([*units, *others, 0, 2**64 - 1], np.uint64)
     place = {unit: k for k, unit in enumerate(sorted(units))}
-    assert engine_side._rank(values, ordered).tolist() == [place.get(int(v), -1) for v in values]
-    assert engine_side._distinct(np.repeat(values, 2)).tolist() == sorted({int(v) for v in values})
+    assert packing._rank(values, ordered).tolist() == [place.get(int(v), -1) for v in values]
+    assert packing._distinct(np.repeat(values, 2)).tolist() == sorted({int(v) for v in values})
 
 
 # --- ClickHouse's documented cases ------------------------------------------------------------------------------------
 
 
+def sequence(stream):
+    """One person's events, an hour apart."""
+    return log([("p", i, e) for i, e in enumerate(stream)])
+
+
 @pytest.mark.parametrize(
-    ("stream", "reached"), [("abc", 3), ("adbc", 3), ("aabbcc", 3), ("aaaabbcc", 3), ("aabbdcc", 3), ("ccbbaa", 1)]
+    ("stream", "ordered", "strict"),
+    [("abc", 3, 3), ("adbc", 3, 1), ("aabbcc", 3, 3), ("aaaabbcc", 3, 3), ("aabbdcc", 3, 2), ("ccbbaa", 1, 1)],
 )
-def test_clickhouse_strings(stream, reached):
-    events = log([("p", i, e) for i, e in enumerate(stream)])
-    assert funnel(events, ["a", "b", "c"], "7D").table["people"].sum() == reached
+def test_clickhouse_strings(stream, ordered, strict):
+    assert funnel(sequence(stream), [*"abc"], "7D").table["people"].sum() == ordered
+    assert funnel(sequence(stream), [*"abc"], "7D", order="strict").table["people"].sum() == strict
 
 
 @pytest.mark.parametrize(("window", "reached"), [(2, 3), (3, 4), (4, 5)])
@@ -199,14 +233,150 @@ def test_the_best_start_counts():
 def test_ties_are_taken_in_the_order_of_the_steps_unless_strict():
     events = log([("p", 0, "cart"), ("p", 0, "view")])
     assert funnel(events, ["view", "cart"], "1D").table["people"].tolist() == [1, 1]
-    assert funnel(events, ["view", "cart"], "1D", strict=True).table["people"].tolist() == [1, 0]
+    assert funnel(events, ["view", "cart"], "1D", ties=False).table["people"].tolist() == [1, 0]
 
 
 def test_strict_takes_the_latest_start_before_a_tie():
     """FINDINGS: the latest start is tied with the next step, the one before it is not."""
     events = log([("p", 0, "a"), ("p", 5, "a"), ("p", 5, "b"), ("p", 6, "c")])
-    assert funnel(events, ["a", "b", "c"], hours(6), strict=True).table["people"].tolist() == [1, 1, 1]
-    assert funnel(events, ["a", "b", "c"], hours(5), strict=True).table["people"].tolist() == [1, 1, 0]
+    assert funnel(events, ["a", "b", "c"], hours(6), ties=False).table["people"].tolist() == [1, 1, 1]
+    assert funnel(events, ["a", "b", "c"], hours(5), ties=False).table["people"].tolist() == [1, 1, 0]
+
+
+def test_strict_order_gives_the_next_start_its_chance():
+    """ClickHouse stops where the chain first breaks, here at d."""
+    assert funnel(sequence("adabc"), [*"abc"], "7D", order="strict").table["people"].tolist() == [1, 1, 1]
+    assert funnel(sequence("abac"), [*"abc"], "7D", order="strict").table["people"].tolist() == [1, 1, 0]
+
+
+def test_any_order_counts_whoever_made_all_steps_so_far_within_the_window():
+    people_of = {
+        order: funnel(sequence("xcab"), [*"abc"], "2h", order=order).table["people"].tolist()
+        for order in ("ordered", "any")
+    }
+    assert people_of == {"ordered": [1, 1, 0], "any": [1, 1, 1]}
+    assert funnel(sequence("cxab"), [*"abc"], "2h", order="any").table["people"].tolist() == [1, 1, 0]
+    found = funnel(sequence("cab"), [*"abc"], "2h", order="any", starts=(ZERO + hours(1), None)).table
+    assert found["people"].tolist() == [1, 1, 1]  # a step before the period counts with a start within it
+    assert found["median_minutes"].tolist() == [0, 60, 120]
+
+
+def test_an_optional_step_changes_nothing_but_its_own_row():
+    events = log([("p", 0, "a"), ("p", 1, "o"), ("p", 2, "b"), ("q", 0, "a"), ("q", 2, "b"), ("q", 3, "o")])
+    found = funnel(events, [*"aob"], "7D", optional=["o"])
+    assert found.table["people"].tolist() == [2, 1, 2]  # q made it when all was over
+    assert found.table["from_previous"].tolist() == [1, 0.5, 1]
+    assert found.step_before("b") == "a"
+    assert found.sentence.startswith("100.0% go all the way from a to b; most are lost between a and b")
+
+
+def test_a_gap_is_inclusive_and_counts_from_the_required_step_before():
+    for gap, reached in ((2, 1), (1, 0)):
+        assert funnel(sequence("axb"), [*"ab"], "7D", gaps={"b": hours(gap)}).table["people"].tolist() == [1, reached]
+        assert funnel(sequence("aob"), [*"aob"], "7D", optional="o", gaps={"b": hours(gap)}).table[
+            "people"
+        ].tolist() == [1, 1, reached]
+    late = log([("p", 0, "a"), ("p", 1, "b"), ("p", 9, "b"), ("p", 10, "c")])
+    assert funnel(late, [*"abc"], "7D", gaps={"c": "1h"}).table["people"].tolist() == [1, 1, 1]
+    assert funnel(late, [*"abc"], "7D", gaps={"b": "1h", "c": "1h"}).table["people"].tolist() == [1, 1, 0]
+
+
+def test_an_excluded_event_breaks_the_chain_on_its_way():
+    assert funnel(sequence("axbc"), [*"abc"], "7D", excluded="x").table["people"].tolist() == [1, 0, 0]
+    assert funnel(sequence("axabc"), [*"abc"], "7D", excluded="x").table["people"].tolist() == [1, 1, 1]
+    assert funnel(sequence("axbc"), [*"abc"], "7D", excluded={"x": "c"}).table["people"].tolist() == [1, 1, 1]
+    assert funnel(sequence("cxba"), [*"abc"], "7D", order="any", excluded="x").table["people"].tolist() == [1, 1, 0]
+    at_once = log([("p", 0, "a"), ("p", 1, "x"), ("p", 1, "b"), ("p", 2, "c")])  # taken as a b x c
+    assert funnel(at_once, [*"abc"], "7D", excluded="x").table["people"].tolist() == [1, 1, 0]
+
+
+def test_each_step_in_the_segment_where_it_was_made():
+    """p views on x and orders on y; q views twice on x and orders there; r views on y."""
+    rows = [
+        ("p", 0, "view"),
+        ("p", 1, "order"),
+        ("q", 0, "view"),
+        ("q", 1, "view"),
+        ("q", 2, "order"),
+        ("r", 0, "view"),
+    ]
+    events = log(rows, place=["x", "y", "x", "x", "x", "y"])
+    found = funnel(events, ["view", "order"], "7D", by="place", attribution="step")
+    assert found.table[["place", "step", "people"]].values.tolist() == [
+        ["x", "view", 2], ["x", "order", 1], ["y", "view", 1], ["y", "order", 1],
+    ]  # fmt: skip
+    assert found.table["from_previous"].tolist() == [1, 1, 1, 0]  # of those who viewed on x, all went on
+    elsewhere = funnel(events.assign(place=["x", "z", "x", "x", "x", "y"]), ["view", "order"], "7D", by="place",
+                       attribution="step")  # fmt: skip
+    assert elsewhere.table.query("place == 'z'")["people"].tolist() == [0, 1]
+    with pytest.raises(ParameterError, match="segment of its own"):
+        threshold(found, "order")
+
+
+@given(
+    rows=st.lists(st.tuples(EVENT, st.sampled_from("xy")), min_size=1, max_size=40), window=st.integers(1, 8)
+)  # fmt: skip
+@settings(max_examples=30, deadline=None)
+def test_segments_of_each_step_add_up(rows, window):
+    events = log([r[0] for r in rows], place=[r[1] for r in rows])
+    if not set(events["event"]) & {"a", "b"}:
+        return
+    found = funnel(events, ["a", "b"], hours(window), by="place", attribution="step")
+    split = found.table.groupby("step", sort=False)
+    assert split["people"].sum().reindex(["a", "b"]).fillna(0).tolist() == found.total["people"].tolist()
+    starts, orders = (found.table[found.table["step"].eq(step)].reset_index() for step in "ab")
+    assert (starts["people"] * orders["from_previous"]).sum() == pytest.approx(found.total["people"].iloc[1])
+
+
+def test_robots_are_kept_apart_named_and_counted():
+    rows = [("robot", i / 1000, "view") for i in range(50_000)] + [("robot", 60, "order")] * 50_000
+    events = log([*rows, ("p", 0, "view"), ("p", 1, "order"), ("q", 0, "view")])
+    found = funnel(events, ["view", "order"], "7D")
+    assert found.table["people"].tolist() == [2, 1]
+    assert found.robots == 1
+    assert found.apart.to_dict("records") == [{"person_id": "robot", "events": 100_000}]
+    assert funnel(events, ["view", "order"], "7D", robot=50_000).table["people"].tolist() == [3, 2]
+    by = funnel(events.assign(place="x"), ["view", "order"], "7D", by="place", attribution="each")
+    assert by.apart.to_dict("records") == [{"person_id": "robot", "place": "x", "events": 100_000}]
+    alone = funnel(events[events["person_id"] == "robot"], ["view", "order"], "7D")
+    assert (alone.table["people"].tolist(), alone.robots) == ([0, 0], 1)
+
+
+@given(st.lists(st.integers(0, 8), max_size=60), st.integers(1, 12))
+@settings(max_examples=30, deadline=None)
+def test_a_robot_has_more_events_of_one_step_than_the_limit(people_of_events, limit):
+    counts = pd.Series(people_of_events).value_counts()
+    events = log([("z", 0, "a"), *((str(p), i, "a") for i, p in enumerate(people_of_events))])
+    assert funnel(events, ["a"], "1D", robot=limit).robots == (counts > limit).sum()
+
+
+def test_sessions_that_overlap_are_walked_apart():
+    events = log(
+        [("p", 0, "a"), ("p", 1, "a"), ("p", 2, "b"), ("p", 3, "b")], session_id=["s1", "s2", "s1", "s2"]
+    )  # fmt: skip
+    found = funnel(events, ["a", "b"], "1D", unit="session").table
+    assert found["people"].tolist() == [2, 2]
+    assert found["median_minutes"].tolist() == [0, 120]
+
+
+def test_a_wrong_clock_converts_nobody():
+    """An order before the view, in 1970 or in 2099; the funnel of the others is what it was."""
+    rows = [("p", 0, "view"), ("p", 1, "order"), ("q", 5, "view"), ("q", 4, "order"), ("r", 5, "view")]
+    events = log(rows)
+    wrong = pd.DataFrame(
+        {"person_id": ["q", "r"], "event": "order", "occurred_at": pd.to_datetime(["1970-01-01", "2099-01-01"])}
+    )
+    both = funnel(pd.concat([events, wrong]), ["view", "order"], "7D").table
+    pd.testing.assert_frame_equal(both, funnel(events, ["view", "order"], "7D").table)
+    assert both["people"].tolist() == [3, 1]
+
+
+def test_a_segment_that_nobody_is_in_is_not_there_and_one_still_open_has_no_rate():
+    events = log([("p", 0, "a"), ("p", 1, "b"), ("q", 30, "a"), ("r", 1, "b")], place=["x", "x", "y", "z"])
+    found = funnel(events, ["a", "b"], "1D", by="place", as_of=ZERO + hours(40))
+    assert found.table["place"].tolist() == ["x", "x", "y", "y"]
+    assert found.table.loc[2, ["people", "still_open"]].tolist() == [0, 1]
+    assert found.table.loc[2:, ["from_previous", "from_first", "median_minutes"]].isna().to_numpy()[:, :2].all()
 
 
 def test_duplicates_change_nothing():
@@ -313,9 +483,8 @@ def test_microseconds_over_many_years_still_fit():
     })  # fmt: skip
     query = Query(("a", "b"), 1, by=("shop",))
     table = as_table(events, "events")
-    used = engine_side._log(table, query)
-    frame = engine_side._Frame(*engine_side._bounds(query, used), 1, 1, 2)
-    assert engine_side._partitions(table, query, frame, used["n"]) > 1
+    frame = packing.frame_of(query, packing.read_log(table, query), 2)
+    assert frame.capacity < n // 2
     found = funnel(events, ["a", "b"], pd.Timedelta(microseconds=1), by="shop")
     assert found.table["people"].tolist() == [n // 2] * 4
 
@@ -359,6 +528,17 @@ GOOD = log([("p", 0, "view"), ("p", 1, "order")], place=["x", None])
         ({"as_of": pd.NaT}, "not a date"),
         ({"as_of": pd.Timestamp("2026-11-01", tz="Asia/Shanghai")}, "time zone"),
         ({"starts": ("2026-11-02", "2026-11-02")}, "not before"),
+        ({"attribution": "each", "order": "sorted"}, "'ordered', 'strict', 'any'"),
+        ({"optional": ["view"]}, "'view' is no step after the first; those are order"),
+        ({"steps": ["view"], "optional": "cart"}, "no step after the first; those are none"),
+        ({"gaps": {"cart": "1D"}}, "gaps: 'cart' is no step"),
+        ({"gaps": {"order": "0D"}}, r"gaps\['order'\]: '0D' is not positive"),
+        ({"excluded": ["order"]}, "'order' is a step"),
+        ({"excluded": {"x": "cart"}}, r"excluded\['x'\]: 'cart' is no step"),
+        ({"excluded": {"x": "order"}, "optional": "order"}, "'order' is optional"),
+        ({"order": "any", "gaps": {"order": "1D"}}, "no step is before another"),
+        ({"order": "any", "ties": False}, "no step is before another"),
+        ({"robot": 0}, "keep everybody apart"),
         ({"steps": ["viw", "ordr"]}, "none of viw, ordr occurs in the log; its events are order, view"),
     ],
 )
@@ -370,6 +550,8 @@ def test_wrong_arguments(arguments, says):
 def test_an_unknown_event_name_is_told_from_a_step_that_nobody_reached():
     with pytest.warns(ThinDataWarning, match="'ordr' never occurs in the log .did you mean 'order'"):
         assert funnel(GOOD, ["view", "ordr"], "7D").table["people"].tolist() == [1, 0]
+    with pytest.warns(ThinDataWarning, match="excluded: 'refnd' never occurs in the log, so it breaks no chain"):
+        funnel(GOOD, ["view", "order"], "7D", excluded="refnd")
     with pytest.warns(ThinDataWarning, match="nobody reached 'cart', so the step rate after it is missing"):
         found = funnel(pd.concat([GOOD, log([("q", 5, "cart")])]), ["view", "cart", "order"], "7D").table
     assert found["people"].tolist() == [1, 0, 0]
@@ -458,7 +640,7 @@ def test_taobao_equals_brute_force(taobao, window):
     timed = taobao.dropna(subset="occurred_at")
     seconds = (timed["occurred_at"] - ZERO) // pd.Timedelta(seconds=1)
     rows = list(zip(timed["person_id"], seconds, timed["event"], strict=True))
-    truth = brute(rows, ["pv", "cart", "buy"], pd.Timedelta(window).total_seconds())
+    truth = brute(rows, Rules(["pv", "cart", "buy"], pd.Timedelta(window).total_seconds()))
     assert found.table["people"].tolist() == people(truth, 3)
 
 

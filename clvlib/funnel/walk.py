@@ -1,0 +1,259 @@
+"""From sorted keys to one chain of steps per unit: what has to be fast, and exact.
+
+Step by step, each event looks up the latest event of the step before that can be reached from a start, and takes over
+that start. No other choice can do better: of the events that can be reached, a later one comes from a start that is as
+late or later, so it leaves most of the window, of the gap and of the way past what breaks a chain. The cost is a few
+passes over the sorted keys, whatever the number of re-entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clvlib.funnel.keys import BLOCK, Frame, Piece, blocks
+from clvlib.funnel.query import Ints, Query
+
+__all__ = ["Walked", "walk"]
+
+
+class Walked(NamedTuple):
+    """What the units of a piece have reached: see :class:`clvlib.funnel.chains.Chains`; and who was kept apart."""
+
+    depth: NDArray[np.int8]
+    segment: Ints
+    closed: NDArray[np.bool_]
+    times: Ints
+    gaps: Ints
+    robots: NDArray[np.uint64]
+    robot_events: Ints
+
+
+def walk(piece: Piece, query: Query, frame: Frame) -> Walked:
+    """Find the best chain of each unit of a piece."""
+    robots, events = _robots(piece, query, frame)
+    piece = _without(piece, robots, frame) if len(robots) else piece
+    path = _Path(piece, query, frame)
+    depth, made = path.best(query.required)
+    for step in query.optional:
+        at = sum(k < step for k in query.required)
+        deeper, through = path.best((*query.required[:at], step, *query.required[at:]))
+        made[:, step] = np.where(deeper > depth, through[:, step], -1)
+    gaps = path.gaps(made)
+    segment = path.segments(made)
+    base = np.arange(len(depth)) * frame.stride
+    for k in range(made.shape[1]):  # in place, as these are the largest arrays left
+        there = made[:, k] >= 0
+        made[there, k] = (made[there, k] - base[there]) * frame.grain + frame.low
+        gaps[there, k] *= frame.grain
+    walks: slice | NDArray[np.bool_] = slice(None)
+    if len(robots):
+        walks = np.ones(len(depth), bool)
+        walks[robots] = False
+    return Walked(depth[walks], segment[walks], path.closed[walks], made[walks], gaps[walks], piece.who[robots], events)
+
+
+def _robots(piece: Piece, query: Query, frame: Frame) -> tuple[Ints, Ints]:
+    """Units with more events of one step than anybody makes by hand, and how many they have of all steps.
+
+    Of so many keys in a row, two at least are met when every n-th is looked at, where n is half as many.
+    """
+    steps = piece.events[: len(query.steps)]
+    met = [keys[:: max(query.robot // 2, 1)] // frame.stride for keys in steps]
+    units = np.unique(np.concatenate([unit[1:][unit[1:] == unit[:-1]] for unit in met]))
+    bounds = [np.searchsorted(keys, np.array([units, units + 1]) * frame.stride) for keys in steps]
+    counts = np.array([high - low for low, high in bounds])
+    robots = counts.max(axis=0) > query.robot
+    return units[robots], counts[:, robots].sum(axis=0)
+
+
+def _without(piece: Piece, robots: Ints, frame: Frame) -> Piece:
+    kept = [~np.isin(keys // frame.stride, robots) for keys in piece.events]
+    events = [keys[rows] for keys, rows in zip(piece.events, kept, strict=True)]
+    return Piece(events, [place[rows] for place, rows in zip(piece.places, kept, strict=False)], piece.who)
+
+
+class _Path:
+    """The events of a piece, which of its starts count, and the ways through them."""
+
+    def __init__(self, piece: Piece, query: Query, frame: Frame) -> None:
+        self.query, self.frame = query, frame
+        self.events, self.places, self.units = piece.events, piece.places, len(piece.who)
+        self.counted, self.closed = self._counted()
+        self.starts = self.events[0][self.counted]
+        ways = {self._way(k) for k in range(1, len(query.steps) + (query.order == "any"))}
+        self.blocks = {step: self._blocks(step) for step in ways}
+        self.side: Literal["left", "right"] = "right" if query.ties else "left"
+
+    def _first(self, keys: Ints) -> tuple[Ints, Ints]:
+        """Rows of each unit's first key, and the units."""
+        rows, units, last = [], [], -1
+        for k, some in enumerate(blocks(keys)):
+            unit = some // self.frame.stride
+            new = np.flatnonzero(np.diff(unit, prepend=last))
+            rows.append(new + k * BLOCK)
+            units.append(unit[new])
+            last = unit[-1] if len(unit) else last
+        return np.concatenate(rows), np.concatenate(units)
+
+    def _counted(self) -> tuple[NDArray[np.bool_] | slice, NDArray[np.bool_]]:
+        """Leave out the open starts of those who have a closed one; say which starts count, and who is closed.
+
+        A closed start has been watched for the whole window, an open one only if it converted early: to count the
+        second kind would overstate the rate. So the open ones count for nobody but those who have no other, who are
+        kept apart.
+        """
+        query, frame, starts = self.query, self.frame, self.events[0]
+        closed = np.ones(self.units, bool)
+        last_closed = frame.stride
+        if query.cut is not None and query.exclude_open:  # the window is inclusive and the cut is not
+            last_closed = frame.clock(query.cut - query.window) - 1
+        if query.reentry and last_closed >= frame.stride:
+            return slice(None), closed
+        unit = starts // frame.stride
+        over = starts - unit * frame.stride <= last_closed
+        if not query.reentry:
+            first = np.zeros(len(starts), bool)
+            first[self._first(starts)[0]] = True
+            over &= first
+        closed[unit] = False
+        closed[unit[over]] = True
+        return over | ~closed[unit] if query.reentry else first, closed
+
+    def _way(self, step: int) -> int:
+        """Required step to which the way to ``step`` leads; beyond the steps where there is none."""
+        return min((k for k in self.query.required if k >= step), default=len(self.query.steps))
+
+    def _blocks(self, step: int) -> Ints | None:
+        """Keys of the events that may not come on the way to a required step.
+
+        A chain is broken by a key that is not before the one step, and is before the other. Events at the same time are
+        taken in the order of their codes; so an earlier step's key counts as one tick before.
+        """
+        query, last = self.query, len(self.query.steps)
+        codes = [last + k for k, (_, steps) in enumerate(query.excluded) if step in steps]
+        earlier: list[int] = []
+        if query.order == "strict":
+            before = max((k for k in query.required if k < step), default=0)
+            codes = list(range(min(step + 1, last), len(self.events)))
+            earlier = list(range(before))
+        keys = [self.events[code] for code in codes] + [self.events[code] - 1 for code in earlier]
+        return np.sort(np.concatenate(keys)) if sum(map(len, keys)) else None
+
+    # --- the steps in their order -------------------------------------------------------------------------------------
+
+    def best(self, chain: Sequence[int]) -> tuple[NDArray[np.int8], Ints]:
+        """Steps of ``chain`` that each unit reaches, and the keys of the events by which it does so first."""
+        return self._any_order(chain) if self.query.order == "any" else self._in_order(chain)
+
+    def _in_order(self, chain: Sequence[int]) -> tuple[NDArray[np.int8], Ints]:
+        depth = np.zeros(self.units, np.int8)
+        end = np.full(self.units, -1)
+        layers: list[Ints] = []
+        origin = base = keys = self.starts
+        for k, step in enumerate(chain):
+            if k:
+                found = [self._reached(layers[-1], origin, base, some, step) for some in blocks(self.events[step])]
+                keys, origin, base = (np.concatenate(column) for column in zip(*found, strict=True))
+            if not len(keys):
+                break
+            layers.append(keys)
+            first, unit = self._first(keys)
+            depth[unit] = k + 1
+            end[unit] = keys[first]
+        return depth, self._back(chain, layers, depth, end)
+
+    def _reached(self, before: Ints, origin: Ints, base: Ints, keys: Ints, step: int) -> tuple[Ints, Ints, Ints]:
+        """Leave the keys that go on from a key of the layer before; with their start and their last required step."""
+        at = np.searchsorted(before, keys, side=self.side) - 1
+        start = origin[at]
+        alive = (at >= 0) & (keys - start <= self.frame.window)
+        gap = self.query.gaps[step] if self.query.gaps else None
+        if gap is not None:
+            alive &= keys - base[at] <= gap // self.frame.grain
+        blocked = self.blocks[self._way(step)]
+        if blocked is not None:
+            last = np.searchsorted(blocked, keys) - 1
+            alive &= (last < 0) | (blocked[last] < before[at])
+        keys = keys[alive]
+        return keys, start[alive], base[at[alive]] if step in self.query.optional else keys
+
+    def _back(self, chain: Sequence[int], layers: list[Ints], depth: NDArray[np.int8], end: Ints) -> Ints:
+        """Go back from each unit's deepest event, each time to the latest that led there; -1 where there is none."""
+        made = np.full((self.units, len(self.query.steps)), -1, np.int64, order="F")
+        for k in range(len(layers) - 1, -1, -1):
+            made[depth == k + 1, chain[k]] = end[depth == k + 1]
+            if k + 1 < len(layers):
+                rows = np.flatnonzero(depth > k + 1)
+                at = np.searchsorted(layers[k], made[rows, chain[k + 1]], side=self.side) - 1
+                made[rows, chain[k]] = layers[k][at]
+        return made
+
+    # --- the steps in any order ---------------------------------------------------------------------------------------
+
+    def _any_order(self, chain: Sequence[int]) -> tuple[NDArray[np.int8], Ints]:
+        """Count from every event that could be a unit's earliest how many of the first steps come soon enough."""
+        runs = [self.starts, *(self.events[step] for step in chain[1:])]
+        earliest = np.sort(np.concatenate(runs))
+        limit = earliest + self.frame.window
+        blocks = self.blocks[len(self.query.steps)]
+        if blocks is not None:
+            limit = np.minimum(limit, _next(blocks, earliest))
+        depth = np.zeros(self.units, np.int8)
+        made = np.full((self.units, len(self.query.steps)), -1, np.int64, order="F")
+        start = np.full(self.units, -1)
+        for k, run in enumerate(runs):
+            soon = _next(run, earliest) <= limit
+            earliest, limit = earliest[soon], limit[soon]
+            first, unit = self._first(earliest)
+            depth[unit] = k + 1
+            start[unit] = earliest[first]
+        for k, run in enumerate(runs):
+            rows = np.flatnonzero(depth > k)
+            made[rows, chain[k]] = _next(run, start[rows])
+        return depth, made
+
+    # --- what is said of a chain --------------------------------------------------------------------------------------
+
+    def gaps(self, made: Ints) -> Ints:
+        """Time to each step from the latest event of the required step before, be it part of the chain or not.
+
+        The chain's own steps would do, were it not that a start is looked for where its window is over: for people who
+        come often, the time from that start to the next step would grow with the window and say nothing of how long
+        they took. In any order, it is the time that all steps up to this one took.
+        """
+        gaps = np.full_like(made, -1)
+        gaps[:, 0] = 0
+        for k in range(1, made.shape[1]):
+            rows = np.flatnonzero(made[:, k] >= 0)
+            before = [step for step in self.query.required if step < k]
+            if self.query.order == "any":
+                times = made[rows][:, [*before, k]]
+                gaps[rows, k] = times.max(axis=1) - times.min(axis=1)
+            else:
+                events = self.events[before[-1]]
+                at = np.searchsorted(events, made[rows, k], side=self.side) - 1
+                gaps[rows, k] = made[rows, k] - events[at]
+        return gaps
+
+    def segments(self, made: Ints) -> Ints:
+        """Segment of each unit at each step; shape (units, steps)."""
+        if not self.places:
+            return np.broadcast_to(np.int64(0), made.shape)
+        if self.query.attribution == "step":
+            rows = [np.searchsorted(self.events[k], made[:, k]) for k in range(made.shape[1])]
+            places = [np.append(self.places[k], 0)[row] for k, row in enumerate(rows)]
+            return np.column_stack(places)
+        first, unit = self._first(self.starts)
+        row = np.append(first[1:], len(self.starts)) - 1 if self.query.attribution == "last" else first
+        touch = np.zeros(self.units, np.int64)
+        touch[unit] = self.places[0][self.counted][row]
+        return np.broadcast_to(touch[:, None], made.shape)
+
+
+def _next(keys: Ints, after: Ints) -> Ints:
+    """The first of the sorted keys that is not before each moment; beyond all of them where there is none."""
+    return np.append(keys, np.iinfo(np.int64).max)[np.searchsorted(keys, after)]
