@@ -363,8 +363,8 @@ class Experiment:
             )
         weeks = self._weeks(cells[(cells["status"] == "mature") & (cells["people"] > 0)], list(shares))
         fractions, used = self._fractions(weeks, list(shares))
-        clusters = cells[cells["status"] != "double"] if "cluster_id" in cells else None
-        gate = check(self._counted(cells, used), shares, self.min_per_arm, clusters)
+        assigned = cells[cells["status"] != "double"]
+        gate = check(self._counted(cells, used), shares, self.min_per_arm, assigned)
         arms = weeks[used] if weeks else {}
         if self.control not in arms or len(arms) < 2:
             there = ", ".join(arms) or "no arm"

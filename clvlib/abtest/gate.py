@@ -16,14 +16,13 @@ PASS, WARN, FAIL = "pass", "warn", "fail"
 BALANCE_FAIL = 0.001  # sample ratio and pre-period: so small a p-value is no chance (Fabijan et al. 2019)
 BALANCE_WARN = 0.01
 FEW_CLUSTERS = 30  # an arm, below which cluster-robust errors tend to be too small (Cameron & Miller 2015)
+FEW_EXPECTED = 5  # of an arm on a day, below which a chi-square says nothing
 DOUBLE_FAIL = 0.01  # share of people in two arms above which leaving them out can no longer be neglected
 
 Check = dict[str, Any]
 
 
-def check(
-    cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, assigned: pd.DataFrame | None = None
-) -> pd.DataFrame:
+def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, assigned: pd.DataFrame) -> pd.DataFrame:
     """Run every check on the aggregates of an experiment.
 
     Parameters
@@ -36,9 +35,9 @@ def check(
         Planned share per arm.
     min_per_arm : int
         People whose window is over that each arm needs.
-    assigned : pandas.DataFrame, optional
-        Where clusters were assigned: rows of ``variant``, ``cluster_id``, ``people``, without those of two arms. Then
-        clusters, and not people, are held against the planned shares.
+    assigned : pandas.DataFrame
+        Rows of ``variant`` and ``people``, without those of two arms, with the ``day`` of assignment if it is known;
+        and with ``cluster_id`` where clusters were assigned, which are then held against the planned shares instead.
 
     Returns
     -------
@@ -50,13 +49,15 @@ def check(
     arms = single.groupby("variant")["people"].sum().reindex(list(shares), fill_value=0)
     mature = cells[cells["status"] == "mature"].set_index("variant").reindex(list(shares))
     people = mature["people"].fillna(0).astype(int)
-    clusters = None if assigned is None else _number(assigned).reindex(list(shares), fill_value=0)
+    clusters = _number(assigned).reindex(list(shares), fill_value=0) if "cluster_id" in assigned else None
     checks = [_sample_ratio(arms, shares) if clusters is None else _sample_ratio(clusters, shares, " clusters")]
+    if "day" in assigned:
+        checks.append(_by_day(assigned, shares))
     if "bought_before" in cells:
         checks += [_double(cells, int(arms.sum())), _duplicates(cells)]
         checks += [_before(mature, people, clustered=clusters is not None), _order_of_time(mature)]
     checks += [_size(people, min_per_arm), _maturity(single)]
-    if assigned is not None and clusters is not None:
+    if clusters is not None:
         checks += _clusters(clusters, assigned)
     return pd.DataFrame(checks)
 
@@ -74,7 +75,9 @@ def _judge(p_value: float) -> str:
 
 
 def _number(assigned: pd.DataFrame) -> pd.Series:
-    """Count the clusters of each arm, people without one being their own."""
+    """Count the people of each arm, or the clusters where there are any, people without one being their own."""
+    if "cluster_id" not in assigned:
+        return assigned.groupby("variant")["people"].sum()
     alone = assigned["cluster_id"].isna()
     clusters = assigned[~alone].groupby("variant")["cluster_id"].nunique()
     return clusters.add(assigned[alone].groupby("variant")["people"].sum(), fill_value=0).astype(int)
@@ -86,6 +89,23 @@ def _sample_ratio(arms: pd.Series, shares: Mapping[str, float], what: str = "") 
     found = f"{_counts(arms)}{what} where {planned} was planned, p = {test.p_value:.4g}"
     rule = f"p below {BALANCE_FAIL:g} fails, below {BALANCE_WARN:g} warns"
     return _row("sample ratio", _judge(test.p_value), found, rule)
+
+
+def _by_day(assigned: pd.DataFrame, shares: Mapping[str, float]) -> Check:
+    """Look for the day whose split is least by chance; a broken hour is lost in the sum of a month."""
+    name, rule = "sample ratio by day", f"the worst day, p times days below {BALANCE_FAIL:g} fails"
+    weights = pd.Series(dict(shares)) / sum(shares.values())
+    days: list[tuple[float, pd.Timestamp, str]] = []
+    for day, rows in assigned.groupby("day"):
+        arms = _number(rows).reindex(list(shares), fill_value=0)
+        if (weights * arms.sum()).min() >= FEW_EXPECTED:
+            days.append((sample_ratio(arms, list(weights)).p_value, pd.Timestamp(str(day)), _counts(arms)))
+    if not days:
+        return _row(name, PASS, "no day has enough people to tell", rule)
+    smallest, worst, arms_then = min(days)
+    p_value = min(1.0, smallest * len(days))
+    found = f"{len(days)} days; the worst, {worst:%Y-%m-%d}, has {arms_then}, p = {p_value:.4g}"
+    return _row(name, _judge(p_value), found, rule + f", below {BALANCE_WARN:g} warns")
 
 
 def _double(cells: pd.DataFrame, single: int) -> Check:

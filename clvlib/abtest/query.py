@@ -16,7 +16,7 @@ from clvlib.errors import DataError, ParameterError
 __all__ = ["COUNTS", "fetch", "fetch_people", "merged", "span"]
 
 COUNTS = ("people", "extra_rows", "bought_before", "bad_amounts")
-KEYS = ["variant", "status", "look", "cluster_id"]
+KEYS = ["variant", "status", "look", "day", "segment", "cluster_id"]
 
 
 def fetch(
@@ -28,8 +28,9 @@ def fetch(
     window: pd.Timedelta,
     history: pd.Timedelta,
     as_of: str | dt.date | None = None,
+    segments: tuple[Table | pd.DataFrame, str] | None = None,
 ) -> pd.DataFrame:
-    """Aggregate an experiment by arm, by whether people's windows are over, and by the week in which they ended.
+    """Aggregate an experiment by arm, whether people's windows are over, the week in which they ended, and day.
 
     Parameters
     ----------
@@ -43,20 +44,24 @@ def fetch(
         How long after the assignment orders count, and how long before it they serve for comparison.
     as_of : str or date, optional
         Until when the data are known.
+    segments : pair of Table or pandas.DataFrame and str, optional
+        A table of people, by ``customer_id``, and its column whose values are the segments.
 
     Returns
     -------
     pandas.DataFrame
-        A row per ``variant``, ``status`` (``mature``, ``open``, ``double``) and ``look`` (the end of the ISO week in
-        which the windows ended, or of the data; missing unless mature) with the :data:`COUNTS`, ``first_assigned``,
-        ``last_assigned`` and the aggregates of all metrics. Where the assignments name clusters, a row per
-        ``cluster_id`` too; people without one share the row in which it is missing.
+        A row per ``variant``, ``status`` (``mature``, ``open``, ``double``), ``look`` (the end of the ISO week in which
+        the windows ended, or of the data; missing unless mature), ``day`` of assignment and ``segment``, with the
+        :data:`COUNTS`, ``first_assigned``, ``last_assigned`` and the aggregates of all metrics. Where the assignments
+        name clusters, a row per ``cluster_id`` too; people without one share the row in which it is missing.
     """
-    people, purchases = _together(assignments, orders)
+    people, purchases, *others = _together(assignments, orders, *([] if segments is None else [segments[0]]))
     wanted = [f"{sql} AS {identifier(key)}" for m in metrics for key, sql in m.aggregates().items()]
-    sql = _sql(people, purchases, name, (_seconds(window), _seconds(history)), _end(as_of)) + ", ".join(wanted)
+    of = None if segments is None else (others[0].require(segments[1]), segments[1])
+    sql = _sql(people, purchases, name, (_seconds(window), _seconds(history)), _end(as_of), of) + ", ".join(wanted)
     keys = ", ".join(KEYS)
-    cells = people.query(f"{sql}\nFROM dated GROUP BY {keys} ORDER BY {keys}", orders=purchases)
+    tables = {"orders": purchases} | ({} if of is None else {"segments": of[0]})
+    cells = people.query(f"{sql}\nFROM dated GROUP BY {keys} ORDER BY {keys}", **tables)
     return cells if cells["cluster_id"].notna().any() else cells.drop(columns="cluster_id")
 
 
@@ -168,7 +173,9 @@ def _seconds(length: pd.Timedelta) -> str:
     return f"INTERVAL {round(length.total_seconds())} SECOND"
 
 
-def _sql(assignments: Table, orders: Table, name: str, spans: tuple[str, str], end: str) -> str:
+def _sql(
+    assignments: Table, orders: Table, name: str, spans: tuple[str, str], end: str, segments: tuple[Table, str] | None
+) -> str:
     """From rows to people; a metric may use the columns of ``outcomes``. A number less itself is 0 if it is finite.
 
     ``revenue_p99`` and ``revenue_p99_9`` are what 99% and 99.9% of the people with revenue, of all arms, stay below.
@@ -179,6 +186,14 @@ def _sql(assignments: Table, orders: Table, name: str, spans: tuple[str, str], e
     paid = "AND o.paid_at IS NOT NULL" if "paid_at" in orders.columns else ""
     wanted = literal(name).replace("{", "{{").replace("}", "}}")
     cluster = "MIN(CAST(cluster_id AS VARCHAR))" if "cluster_id" in assignments.columns else "CAST(NULL AS VARCHAR)"
+    segment, joined = "CAST(NULL AS VARCHAR)", ""
+    if segments is not None:
+        value = f"MIN(CAST({identifier(segments[1])} AS VARCHAR))"
+        segment = "COALESCE(s.segment, 'unknown')"
+        joined = (
+            f"LEFT JOIN (SELECT CAST(customer_id AS VARCHAR) AS unit_id, {value} AS segment FROM {{segments}} AS _s"
+            " GROUP BY CAST(customer_id AS VARCHAR)) AS s ON s.unit_id = p.unit_id"
+        )
     return f"""
 WITH known AS (SELECT {end} AS until),
 people AS (
@@ -212,20 +227,21 @@ caps AS (
   FROM bought WHERE revenue > 0
 ),
 outcomes AS (
-  SELECT p.variant, p.seen, p.assigned_at, p.cluster_id, p.assigned_at + {window} AS done, known.until,
+  SELECT p.variant, p.seen, p.assigned_at, p.cluster_id, {segment} AS segment, p.assigned_at + {window} AS done,
+         CAST(p.assigned_at AS DATE) AS day, known.until,
          CASE WHEN p.variant <> p.other_variant THEN 'double' WHEN p.assigned_at + {window} <= known.until THEN 'mature'
               ELSE 'open' END AS status,
          COALESCE(b.orders, 0) AS orders, COALESCE(b.revenue, 0) AS revenue,
          COALESCE(b.before, 0) AS orders_before, COALESCE(b.revenue_before, 0) AS revenue_before,
          COALESCE(b.bad_amounts, 0) AS bad_amounts, caps.revenue_p99, caps.revenue_p99_9
-  FROM people AS p CROSS JOIN known CROSS JOIN caps LEFT JOIN bought AS b ON b.unit_id = p.unit_id
+  FROM people AS p CROSS JOIN known CROSS JOIN caps LEFT JOIN bought AS b ON b.unit_id = p.unit_id {joined}
 ),
 dated AS (
   SELECT *, CASE WHEN status = 'mature' THEN LEAST(until, CAST(DATE_TRUNC('week', done - INTERVAL 1 MICROSECOND)
                                                             AS TIMESTAMP) + INTERVAL 7 DAY) END AS look
   FROM outcomes
 )
-SELECT variant, status, look, cluster_id, COUNT(*) AS people, SUM(seen - 1) AS extra_rows,
+SELECT variant, status, look, day, segment, cluster_id, COUNT(*) AS people, SUM(seen - 1) AS extra_rows,
        SUM(CASE WHEN orders_before > 0 THEN 1 ELSE 0 END) AS bought_before,
        SUM(bad_amounts) AS bad_amounts, MIN(assigned_at) AS first_assigned,
        MAX(assigned_at) AS last_assigned, """
@@ -246,18 +262,25 @@ def _end(as_of: str | dt.date | None) -> str:
     return literal(at + pd.Timedelta("1D") if whole_day else at)
 
 
-def _together(assignments: Table | pd.DataFrame, orders: Table | pd.DataFrame) -> tuple[Table, Table]:
-    """Both as tables of one engine, since they are joined there."""
-    first = as_table(assignments, "assignments", "experiment", "variant", "unit_id", "assigned_at")
-    second = as_table(orders, "orders", "customer_id", "ordered_at")
-    if isinstance(assignments, pd.DataFrame) and isinstance(orders, pd.DataFrame):
+def _together(
+    assignments: Table | pd.DataFrame, orders: Table | pd.DataFrame, *customers: Table | pd.DataFrame
+) -> list[Table]:
+    """All as tables of one engine, since they are joined there."""
+    data = [assignments, orders, *customers]
+    tables = [
+        as_table(assignments, "assignments", "experiment", "variant", "unit_id", "assigned_at"),
+        as_table(orders, "orders", "customer_id", "ordered_at"),
+        *(as_table(table, "customers", "customer_id") for table in customers),
+    ]
+    if all(isinstance(frame, pd.DataFrame) for frame in data):
         engine = DuckDBEngine()
-        engine.connection.register("assignments", assignments)
-        engine.connection.register("orders", orders)
-        first = Table(engine, first.name, "assignments", first.columns)
-        second = Table(engine, second.name, "orders", second.columns)
-    if first.engine is not second.engine:
+        for table, frame in zip(tables, data, strict=True):
+            engine.connection.register(table.name, frame)
+        tables = [Table(engine, table.name, table.name, table.columns) for table in tables]
+    if any(table.engine is not tables[0].engine for table in tables):
         raise ParameterError(
-            "assignments and orders are joined where they lie: pass both from one shop, or both as frames"
+            "assignments and orders are joined where they lie: pass all from one shop, or all as frames"
         )
-    return first, second if "net_amount" in second.columns else second.require("amount")
+    if "net_amount" not in tables[1].columns:
+        tables[1].require("amount")
+    return tables

@@ -524,7 +524,7 @@ def test_weekly_looks_of_a_shop() -> None:
         assigned, orders, METRICS.values(), name="script", window=pd.Timedelta("7D"), history=pd.Timedelta("28D"),
         as_of="2026-10-21",
     )  # fmt: skip
-    looks = frame[frame["variant"] == "A"].set_index("look")["people"].to_dict()
+    looks = frame[frame["variant"] == "A"].groupby("look")["people"].sum().to_dict()
     assert looks == {
         pd.Timestamp("2026-10-12"): 1,
         pd.Timestamp("2026-10-19"): 1,
