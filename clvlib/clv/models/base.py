@@ -281,7 +281,7 @@ class Estimator(ABC):
             cosine = float(pattern @ flat) / float(np.linalg.norm(pattern))
             if cosine > score:
                 best, score = border, cosine
-        if best is not None and score > 0.6:
+        if best is not None and score > 0.75:
             return f"{name}: the maximum lies at a border ({found}): {best.meaning}"
         moving = ", ".join(n for n, part in zip(self._names, flat, strict=True) if abs(part) > 0.3)
         return f"{name}: the data do not hold {moving} ({found}); only combinations of them are estimated"
