@@ -5,10 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
@@ -21,13 +19,14 @@ from clvlib.report.form import frame_cells, html_table, is_absent, show
 from clvlib.report.grade import grades
 from clvlib.report.harvest import Harvest
 from clvlib.report.ledger import Ledger
+from clvlib.report.summary import alerts, movements, summary
+from clvlib.report.template import fill, week_links
 from clvlib.report.trend import FEWEST, SHOWN, trends
 
-__all__ = ["LIMIT", "days", "render"]
+__all__ = ["LIMIT", "compose", "days", "render"]
 
 LIMIT = 2_000_000  # bytes, so that the page travels by mail
 _SHRUNK = 0.9  # a table only ever grows; with fewer of its rows than this something is wrong
-_SEVERITY = {"high": 0, "medium": 1, "low": 2}
 _MONTHS = [
     "January",
     "February",
@@ -59,15 +58,6 @@ def days(first: dt.date, last: dt.date) -> str:
     if first.year == last.year:
         return f"{first.day} {_MONTHS[first.month - 1]} to {_day(last)}"
     return f"{_day(first)} to {_day(last)}"
-
-
-def _alerts(harvests: Mapping[str, Harvest], titles: Mapping[str, str]) -> list[dict[str, Any]]:
-    found = [
-        {**alert, "title": titles[name], "anchor": f"chapter-{name}"}
-        for name, h in harvests.items()
-        for alert in h.alerts
-    ]
-    return sorted(found, key=lambda alert: _SEVERITY[alert["severity"]])
 
 
 def _left_out(harvests: Mapping[str, Harvest]) -> list[tuple[str, str]]:
@@ -144,15 +134,15 @@ def _notices(facts: Facts, week: Week, made: Mapping[str, Mapping[str, Any]]) ->
     return notices
 
 
-def render(
+def compose(
     facts: Facts,
     week: Week,
     runs: Sequence[Execution],
     harvests: Mapping[str, Harvest],
     manifest: Mapping[str, Any],
     past: Ledger,
-) -> str:
-    """Write ``index.html``.
+) -> dict[str, Any]:
+    """Gather what the page, the e-mail and the archive say of a week.
 
     Parameters
     ----------
@@ -171,43 +161,49 @@ def render(
 
     Returns
     -------
-    str
-        The whole file.
+    dict
+        What the templates name.
     """
     chapters = [chapter_page(run.name, run.node, run.error, run.traceback) for run in runs]
     titles = {chapter.name: chapter.title for chapter in chapters}
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("page.html")
     made = past.manifests(facts.name)
     found = trends(past, manifest, harvests)
+    moved = movements(harvests, found)
+    raised = alerts(harvests, moved, titles)
+    graded = grades(past, facts.name, week, harvests)
+    failed = sum(bool(chapter.error) for chapter in chapters)
+    sentence, bullets = summary(found, moved, raised, graded, failed=failed)
     groups = figure_groups(facts.targets, harvests, titles, found)
     intervals = {row["level"] for group in groups for row in group["rows"] if row["interval"]}
-    content = {
+    return {
         "facts": facts,
         "week": week,
+        "weeks": week_links(week.label, made),
         "span": days(week.start, week.as_of),
         "as_of": _day(min(facts.until, week.as_of)),
         "notices": _notices(facts, week, made),
+        "sentence": sentence,
+        "bullets": bullets,
         "chapters": chapters,
+        "failed": failed,
         "groups": groups,
         "interval_head": "95% interval" if intervals <= {""} else "interval (95% unless marked)",
         "compared": any(label < week.label for label in made),
         "changes": changes(groups),
         "rule": {"fewest": FEWEST, "shown": SHOWN},
-        "forecasts": forecast_tables(grades(past, facts.name, week, harvests)),
-        "alerts": _alerts(harvests, titles),
+        "forecasts": forecast_tables(graded),
+        "alerts": raised,
         "missing": _left_out(harvests),
         "quality": _quality(facts),
         "provenance": _provenance(manifest),
-        "safe": Markup,
     }
-    rest = len(template.render(content | {"chapters": []}).encode())
+
+
+def render(content: Mapping[str, Any]) -> str:
+    """Write ``index.html`` from what :func:`compose` gathered: the whole file, below :data:`LIMIT`."""
+    rest = len(fill("page.html", {**content, "chapters": []}).encode())
+    chapters = content["chapters"]
     words = sum(len(part.html.encode()) for chapter in chapters for part in chapter.parts)
     within(chapters, LIMIT - rest - words - 200 * sum(len(chapter.parts) for chapter in chapters))
     # a caption of its own width stays readable while its table is scrolled sideways
-    return template.render(content).replace("<caption>", "<caption><span>").replace("</caption>", "</span></caption>")
+    return fill("page.html", content).replace("<caption>", "<caption><span>").replace("</caption>", "</span></caption>")

@@ -23,15 +23,18 @@ from clvlib.data.calendar import Week
 from clvlib.data.connect import connect
 from clvlib.data.privacy import keyed
 from clvlib.errors import ParameterError, ReportError
+from clvlib.report.archive import refresh
 from clvlib.report.execute import Execution, execute
 from clvlib.report.facts import Facts, digest, facts_of, versions
 from clvlib.report.harvest import Harvest, harvest
 from clvlib.report.kernel import Kernel, warm_kernels
 from clvlib.report.ledger import Ledger, current
-from clvlib.report.page import render
+from clvlib.report.mail import mail_html, mail_text
+from clvlib.report.page import compose, render
 from clvlib.report.parameters import Notebook, checked, literal, read_notebook
 from clvlib.report.publish import locked, publish, staging
 from clvlib.report.resume import take_over
+from clvlib.report.summary import SEVERITIES
 from clvlib.result import Result
 
 __all__ = ["NOTEBOOKS", "Report", "run", "run_weeks", "select"]
@@ -196,7 +199,9 @@ def run_weeks(
         where = (str(source), str(mapping or ""), Path(out).resolve())
         plan = _Plan(*where, chosen, given, jobs, timeout, tell, resume, kernel)
         for week in which:
-            yield _report(plan, facts, store, week)
+            report = _report(plan, facts, store, week)
+            refresh(plan.out, tell)
+            yield report
 
 
 def _refuse(jobs: int, timeout: float, parameters: Mapping[str, Any]) -> None:
@@ -253,8 +258,9 @@ def _report(plan: _Plan, facts: Facts, store: Path, week: Week) -> Report:
         table = _table(runs, harvests)
         times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
         try:
-            _write(plan, facts, week, staged, runs, harvests, target, past)
+            said = _write(plan, facts, week, staged, runs, harvests, target, past)
             status = {"week": week.label, "status": ("ok", "partial", "failed")[code], "exit_code": code, **times}
+            status |= {"shop": facts.name, "sentence": said["sentence"], "alerts": _counted(said["alerts"])}
             _dump(staged / "status.json", status | {"chapters": table.to_dict("records")})
         except OSError as error:
             raise ReportError(f"cannot write the report of {week.label}: {error.strerror or error}") from error
@@ -324,6 +330,10 @@ def _table(runs: list[Execution], harvests: Mapping[str, Harvest]) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
+def _counted(raised: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {severity: sum(alert["severity"] == severity for alert in raised) for severity in SEVERITIES}
+
+
 def _dump(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 
@@ -337,7 +347,8 @@ def _write(
     harvests: Mapping[str, Harvest],
     target: Path,
     past: Ledger,
-) -> None:
+) -> dict[str, Any]:
+    """Write all files but the status, and return what the page says."""
     books: dict[str, dict[str, Any]] = {}
     for run, book in zip(runs, plan.notebooks, strict=True):
         used = _as_published(plan, run.node, book, week, target)
@@ -362,8 +373,11 @@ def _write(
         "versions": versions(),
     }
     _dump(staged / "manifest.json", manifest)
-    page = render(facts, week, runs, harvests, manifest, past)
-    (staged / "index.html").write_text(page, encoding="utf-8")
+    said = compose(facts, week, runs, harvests, manifest, past)
+    pages = {"index.html": render(said), "email.html": mail_html(said), "email.txt": mail_text(said)}
+    for name, text in pages.items():
+        (staged / name).write_text(text, encoding="utf-8")
+    return said
 
 
 def _published_values(plan: _Plan, book: Notebook, week: Week, target: Path) -> dict[str, Any]:

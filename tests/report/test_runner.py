@@ -78,6 +78,10 @@ def test_status(ran: Ran):
     assert (status["week"], status["status"], status["exit_code"]) == ("2026-W28", "partial", 1)
     assert [c["status"] for c in status["chapters"]] == ["ok", "failed", "failed", "ok"]
     assert status["seconds"] > 0
+    assert status["sentence"].startswith(
+        "2 chapters failed and are missing here. 2 figures, and no report of last week"
+    )
+    assert status["alerts"] == {"high": 1, "medium": 0, "low": 0}
 
 
 def test_manifest(ran: Ran):
@@ -105,11 +109,11 @@ def test_sources_never_change(ran: Ran):
 def test_everything_is_there_and_nothing_else(ran: Ran):
     found = sorted(str(p.relative_to(ran.folder)) for p in ran.folder.rglob("*") if p.is_file())
     assert found == [
-        "01_good.ipynb", "02_bad.ipynb", "03_killed.ipynb", "04_other.ipynb", "index.html", "manifest.json",
-        "status.json", "tables/01_good/best.csv", "tables/01_good/best.parquet",
+        "01_good.ipynb", "02_bad.ipynb", "03_killed.ipynb", "04_other.ipynb", "email.html", "email.txt", "index.html",
+        "manifest.json", "status.json", "tables/01_good/best.csv", "tables/01_good/best.parquet",
     ]  # fmt: skip
     assert sorted(p.name for p in ran.folder.parent.iterdir()) == [
-        ".2026-W28.lock", ".key", ".ledger.lock", "2026-W28", "ledger.duckdb",
+        ".2026-W28.lock", ".archive.lock", ".key", ".ledger.lock", "2026-W28", "index.html", "ledger.duckdb",
     ]  # fmt: skip
 
 
@@ -159,7 +163,7 @@ def test_same_inputs_same_bytes(tmp_path: Path):
             p for p in folder.rglob("*") if p.is_file() and p.name != "status.json"
         ]  # which says when and how long
         written.append({p.name: re.sub(rb'clvlib.code"?:? "?[0-9a-f]{16}', b"", p.read_bytes()) for p in files})
-    assert len(written[0]) == 5
+    assert len(written[0]) == 7
     assert written[0] == written[1]
 
 

@@ -1,0 +1,53 @@
+"""The body of an e-mail: summary, key figures and alerts, as HTML with styles in its tags, and as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clvlib.report.form import text_table
+from clvlib.report.template import fill
+
+__all__ = ["LIMIT", "mail_html", "mail_text"]
+
+LIMIT = 100_000  # bytes, above which Gmail cuts a message
+_LONGEST = 400  # letters of a text that a notebook made
+_FIGURES, _ALERTS = 60, 20
+
+
+def mail_html(content: Mapping[str, Any]) -> str:
+    """Write ``email.html`` from what :func:`clvlib.report.page.compose` gathered."""
+    return fill("mail.html", _shortened(content))
+
+
+def mail_text(content: Mapping[str, Any]) -> str:
+    """Write ``email.txt``, for those who read no HTML."""
+    short, facts, week = _shortened(content), content["facts"], content["week"]
+    parts = [f"{facts.name}, week {week.label} ({content['span']})\nData as of {content['as_of']}"]
+    parts += ["Sample data: this shop is made up."] if facts.sample else []
+    parts += [*content["notices"], "\n".join([content["sentence"], *(f"- {bullet}" for bullet in content["bullets"])])]
+    fields = ["label", "text", *(["last", "change", "verdict"] if content["compared"] else [])]
+    rows = [[row[field] for field in fields] for group in short["groups"] for row in group["rows"]]
+    heads = ["figure", "this week", "last week", "change", "verdict"][: len(fields)]
+    parts += [text_table(heads, rows, [False, True, True, True, False][: len(fields)])] if rows else []
+    for alert in short["alerts"]:
+        where = f" [{alert['segment']}]" if alert["segment"] else ""
+        parts.append(f"{alert['severity'].upper()}: {alert['rule']}{where}\n  {alert['text']}")
+    return "\n\n".join([*parts, f"The whole report: {week.label}/index.html in the folder of the reports."]) + "\n"
+
+
+def _shortened(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what a notebook said too much of from filling the message; the page has all."""
+    groups, left = [], _FIGURES
+    for group in content["groups"]:
+        rows = [{**row, "label": _cut(row["label"])} for row in group["rows"][:left]]
+        left -= len(rows)
+        groups += [{**group, "rows": rows}] if rows else []
+    fields = ("rule", "segment", "text")
+    alerts = [{**alert, **{field: _cut(alert[field]) for field in fields}} for alert in content["alerts"][:_ALERTS]]
+    told = {"sentence": _cut(content["sentence"]), "bullets": [_cut(bullet) for bullet in content["bullets"]]}
+    return {**content, **told, "groups": groups, "alerts": alerts}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rstrip()} …"
