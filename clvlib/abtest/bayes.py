@@ -12,6 +12,8 @@ from clvlib.stats.posterior import posterior_means, posterior_proportions
 
 __all__ = ["BayesianView", "bayesian"]
 
+MOST = 0.999  # what no prior should be asked to say more exactly
+
 
 @dataclass(frozen=True)
 class BayesianView(Result):
@@ -85,8 +87,9 @@ def bayesian(
     table = rows[["arm", "n"]].join(found)
     best = table.iloc[int(table["probability_best"].to_numpy().argmax())]
     loss = amount(best["expected_loss"], str(first["unit"]))
+    chance = f"{best['probability_best']:.1%}" if best["probability_best"] < MOST else f"more than {MOST:.1%}"
     sentence = (
         f"With a {belief} prior on each arm's {first['metric']}, {best['arm']} is best with a probability of "
-        f"{best['probability_best']:.1%}; choosing it is expected to cost {loss} for the case that it is not."
+        f"{chance}; choosing it is expected to cost {loss} for the case that it is not."
     )
     return BayesianView(table=table, prior=belief, sentence=sentence)

@@ -20,7 +20,10 @@ def test_beside_the_verdict() -> None:
         posterior_proportions([200, 264], [2000, 2000])["probability_best"].tolist()
     )
     assert view.table["arm"].tolist() == ["A", "B"]
-    assert "With a uniform prior on each arm's conversion, B is best with a probability of 99.9%" in view.sentence
+    assert (
+        "With a uniform prior on each arm's conversion, B is best with a probability of more than 99.9%;"
+        in view.sentence
+    )
     assert view.prior in view._repr_html_()
     revenue = bayesian(result, "revenue", prior=(5.0, 0.2))
     errors = [(2500 * p * (1 - p) / 1999) ** 0.5 for p in (0.1, 0.132)]
