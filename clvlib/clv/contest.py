@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from clvlib.clv.rcv import rcv
+from clvlib.clv.recent import bought, recent_spend
 from clvlib.clv.rfm import rfm
 from clvlib.clv.scores import gains, gini
 from clvlib.clv.valuation import CustomerValue
@@ -211,20 +212,13 @@ def value_contest(
         {
             "RCV": rcv(shop.table("orders"), day, events_of(shop), **rules).table["raw"],
             "RFM": marks[["R", "F", "M"]].sum(axis=1),
-            "past spend": _spend(shop, day),
+            "past spend": recent_spend(bought(shop.table("orders")), day, 1)["total"],
             "model": base.purchases.expected_purchases(base.table, weeks) * base.table["expected_spend"],
         }
     ).reindex(known.index)
     if others is not None:
         scores = scores.join(others.reindex(known.index))
     return rank_contest(scores, later["frequency_holdout"] * later["monetary_value_holdout"])
-
-
-def _spend(shop: Any, day: dt.date) -> pd.Series:
-    table = shop.table("orders").where(f"is_purchase AND day <= DATE '{day}'")
-    found = table.query("SELECT customer_id, CAST(SUM(net_amount) AS DOUBLE) AS spend FROM {t} AS t GROUP BY 1")
-    spend: pd.Series = found.set_index("customer_id")["spend"]
-    return spend
 
 
 def contest_plot(result: Contest, ax: Axes | None = None) -> Axes:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clvlib.clv.recent import bought, recent_spend
 from clvlib.data.calendar import as_date
 from clvlib.data.engine import Table, as_table, literal
 from clvlib.errors import EmptyDataError, ParameterError
@@ -126,10 +127,11 @@ def rcv(
     """
     _check(window, activity_window, scale, inactive)
     last = as_date(as_of)
-    bought = as_table(orders, "orders", "customer_id", "day", "net_amount")
-    table = _facts(bought, events, last, window, activity_window)
+    purchases = bought(orders)
+    table = recent_spend(purchases, last, window).drop(columns="total").rename(columns={"spend": "amount"})
     if table.empty:
         raise EmptyDataError(f"nobody had bought by {last}")
+    table["active_days"] = _active_days(purchases, events, last, activity_window).reindex(table.index, fill_value=0)
     worth, active = (table["amount"] * table["purchases"]).to_numpy(), table["active_days"].to_numpy()
     raw = np.where(active > 0, worth / np.maximum(active, 1), 0.0 if inactive == "zero" else worth)
     if inactive == "most":
@@ -163,25 +165,16 @@ def _check(window: int, activity_window: int, scale: Scale | float, inactive: st
         raise ParameterError(f"inactive is 'one', 'zero' or 'most'; found {inactive!r}")
 
 
-def _facts(
-    orders: Table, events: Table | pd.DataFrame | None, last: dt.date, window: int, activity_window: int
-) -> pd.DataFrame:
-    """Return amount, purchases and active days per customer who had bought by the last day."""
-    bought = orders.where("is_purchase") if "is_purchase" in orders.columns else orders
-    recent = f"CAST(day AS DATE) > {literal(last - dt.timedelta(days=window))}"
+def _active_days(
+    purchases: Table, events: Table | pd.DataFrame | None, last: dt.date, activity_window: int
+) -> pd.Series:
+    """Return on how many of the last days each person bought or was seen."""
     begin = literal(last - dt.timedelta(days=activity_window))
-    facts = bought.query(
-        "SELECT customer_id, CAST(SUM(CASE WHEN recent THEN amount ELSE 0 END) AS DOUBLE) AS amount, "
-        "CAST(SUM(CASE WHEN recent THEN 1 ELSE 0 END) AS BIGINT) AS purchases FROM ("
-        f"SELECT customer_id, CAST(day AS DATE) AS day, {recent} AS recent, SUM(net_amount) AS amount FROM {{t}} AS t "
-        f"WHERE CAST(day AS DATE) <= {literal(last)} GROUP BY 1, 2, 3) AS d GROUP BY 1 ORDER BY 1"
-    ).set_index("customer_id")
-    days = [bought.query(_days_sql("customer_id", "day", begin, last))]
+    days = [purchases.query(_days_sql("customer_id", "day", begin, last))]
     if events is not None:
         seen = as_table(events, "events", "person_id", "occurred_at")
         days.append(seen.query(_days_sql("person_id", "occurred_at", begin, last)))
-    active = pd.concat(days).drop_duplicates().groupby("customer_id").size()
-    return facts.assign(active_days=active.reindex(facts.index, fill_value=0).astype("int64"))
+    return pd.concat(days).drop_duplicates().groupby("customer_id").size()
 
 
 def _days_sql(who: str, when: str, begin: str, last: dt.date) -> str:

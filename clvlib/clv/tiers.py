@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from clvlib.clv.recent import bought, recent_spend
 from clvlib.data.calendar import as_date
-from clvlib.data.engine import Table, as_table, literal
+from clvlib.data.engine import Table
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
 
@@ -114,12 +115,11 @@ def tiers(
     """
     levels = _checked(RULES if rules is None else rules, need, weeks, since, points_per)
     last = as_date(as_of)
-    bought = as_table(orders, "orders", "customer_id", "day", "net_amount")
-    bought = bought.where("is_purchase") if "is_purchase" in bought.columns else bought
-    now = _facts(bought, last, weeks)
+    purchases = bought(orders)
+    now = recent_spend(purchases, last, 7 * weeks)
     if now.empty:
         raise EmptyDataError(f"nobody had bought by {last}")
-    then = _facts(bought, last - dt.timedelta(weeks=since), weeks)
+    then = recent_spend(purchases, last - dt.timedelta(weeks=since), 7 * weeks)
     names = [ORDINARY, *levels]
     place = _places(now, levels, need)
     before = pd.Series(_places(then, levels, need), index=then.index).reindex(now.index).to_numpy(dtype=float)
@@ -157,17 +157,6 @@ def _checked(
             f"{since}, {points_per}"
         )
     return levels
-
-
-def _facts(bought: Table, last: dt.date, weeks: int) -> pd.DataFrame:
-    """Return spend and purchase days of the last weeks, and all spend so far, per customer."""
-    recent = f"CAST(day AS DATE) > {literal(last - dt.timedelta(weeks=weeks))}"
-    return bought.query(
-        "SELECT customer_id, CAST(SUM(CASE WHEN recent THEN amount ELSE 0 END) AS DOUBLE) AS spend, "
-        "CAST(SUM(CASE WHEN recent THEN 1 ELSE 0 END) AS BIGINT) AS purchases, CAST(SUM(amount) AS DOUBLE) AS total "
-        f"FROM (SELECT customer_id, CAST(day AS DATE) AS day, {recent} AS recent, SUM(net_amount) AS amount "
-        f"FROM {{t}} AS t WHERE CAST(day AS DATE) <= {literal(last)} GROUP BY 1, 2, 3) AS d GROUP BY 1 ORDER BY 1"
-    ).set_index("customer_id")
 
 
 def _places(facts: pd.DataFrame, levels: Mapping[str, tuple[float, int]], need: Need) -> np.ndarray:
