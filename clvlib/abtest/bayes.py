@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clvlib.abtest.decision import amount
-from clvlib.abtest.experiment import ExperimentResult
+from clvlib.abtest.outcome import ExperimentResult
 from clvlib.errors import ParameterError
 from clvlib.result import Result
 from clvlib.stats.posterior import posterior_means, posterior_proportions

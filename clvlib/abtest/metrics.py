@@ -18,7 +18,7 @@ from scipy import stats
 
 from clvlib.errors import ThinDataWarning
 from clvlib.stats.effect import Effect
-from clvlib.stats.means import Moments, mean_difference, mean_interval, mean_ratio
+from clvlib.stats.means import Moments, difference_error, mean_difference, mean_interval, mean_ratio
 from clvlib.stats.proportions import proportion_difference, proportion_interval, proportion_ratio
 from clvlib.stats.sampling import detectable_difference, detectable_mean_difference
 
@@ -336,8 +336,10 @@ class Mean:
 
     def detectable(self, treatment: Row, control: Row, power: float, alpha: float) -> float:
         """Smallest difference at the variances seen."""
-        error = self._moments(treatment).squared_error + self._moments(control).squared_error
-        return detectable_mean_difference(error, power, alpha) if error > 0 else NAN
+        if not self.varies(treatment, control):
+            return NAN
+        error, _ = difference_error(self._moments(treatment), self._moments(control), self.method)
+        return detectable_mean_difference(error, power, alpha)
 
 
 @dataclass(frozen=True)

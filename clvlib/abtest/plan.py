@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from clvlib.abtest.experiment import Experiment, ExperimentResult
+from clvlib.abtest.experiment import Experiment
+from clvlib.abtest.outcome import ExperimentResult
 from clvlib.errors import DataError, ParameterError
 from clvlib.stats.sampling import sample_size_means, sample_size_proportions
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from clvlib.abtest.decision import amount
-from clvlib.abtest.experiment import ExperimentResult
+from clvlib.abtest.outcome import ExperimentResult
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, count_axis, new_axes, percent_axis, styled
 from clvlib.stats.sampling import detectable_difference

@@ -186,14 +186,7 @@ def _sql(
     paid = "AND o.paid_at IS NOT NULL" if "paid_at" in orders.columns else ""
     wanted = literal(name).replace("{", "{{").replace("}", "}}")
     cluster = "MIN(CAST(cluster_id AS VARCHAR))" if "cluster_id" in assignments.columns else "CAST(NULL AS VARCHAR)"
-    segment, joined = "CAST(NULL AS VARCHAR)", ""
-    if segments is not None:
-        value = f"MIN(CAST({identifier(segments[1])} AS VARCHAR))"
-        segment = "COALESCE(s.segment, 'unknown')"
-        joined = (
-            f"LEFT JOIN (SELECT CAST(customer_id AS VARCHAR) AS unit_id, {value} AS segment FROM {{segments}} AS _s"
-            " GROUP BY CAST(customer_id AS VARCHAR)) AS s ON s.unit_id = p.unit_id"
-        )
+    segment, joined = _segment(segments)
     return f"""
 WITH known AS (SELECT {end} AS until),
 people AS (
@@ -245,6 +238,17 @@ SELECT variant, status, look, day, segment, cluster_id, COUNT(*) AS people, SUM(
        SUM(CASE WHEN orders_before > 0 THEN 1 ELSE 0 END) AS bought_before,
        SUM(bad_amounts) AS bad_amounts, MIN(assigned_at) AS first_assigned,
        MAX(assigned_at) AS last_assigned, """
+
+
+def _segment(segments: tuple[Table, str] | None) -> tuple[str, str]:
+    """SQL of a person's segment, and of the join that brings it."""
+    if segments is None:
+        return "CAST(NULL AS VARCHAR)", ""
+    value = f"MIN(CAST({identifier(segments[1])} AS VARCHAR))"
+    return "COALESCE(s.segment, 'unknown')", (
+        f"LEFT JOIN (SELECT CAST(customer_id AS VARCHAR) AS unit_id, {value} AS segment FROM {{segments}} AS _s"
+        " GROUP BY CAST(customer_id AS VARCHAR)) AS s ON s.unit_id = p.unit_id"
+    )
 
 
 def _end(as_of: str | dt.date | None) -> str:

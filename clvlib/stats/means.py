@@ -12,7 +12,7 @@ from clvlib.stats.effect import Effect
 
 METHODS = ("welch", "guarded")
 
-__all__ = ["Moments", "mean_difference", "mean_interval", "mean_ratio", "ratio_moments"]
+__all__ = ["Moments", "difference_error", "mean_difference", "mean_interval", "mean_ratio", "ratio_moments"]
 
 
 @dataclass(frozen=True)
@@ -118,11 +118,42 @@ def mean_difference(
     4.75 2.186 7.314 0.00467
     """
     _check(level, first, second)
-    error, df = _welch(first, second, method)
+    error, df = difference_error(first, second, method)
     estimate = first.mean - second.mean
     half = float(stats.t.isf((1 - level) / 2, df)) * error**0.5
     p_value = float(2 * stats.t.sf(abs(estimate - null) / error**0.5, df))
     return Effect(estimate, estimate - half, estimate + half, p_value, method, level, null)
+
+
+def difference_error(first: Moments, second: Moments, method: str = "welch") -> tuple[float, float]:
+    """Squared error of a difference of means, and Welch and Satterthwaite's degrees of freedom.
+
+    Parameters
+    ----------
+    first, second, method
+        As in :func:`mean_difference`.
+
+    Raises
+    ------
+    ValueError
+        Neither group varies, or an unknown method.
+
+    Examples
+    --------
+    >>> error, df = difference_error(Moments(50, 3.0, 4.0), Moments(50, 2.0, 4.0))
+    >>> round(error, 9), round(df, 9)
+    (0.16, 98.0)
+    """
+    parts = _errors(first, second, method)
+    error = max(va + vb for va, vb in parts)
+    if error == 0:
+        raise ValueError(
+            f"neither group varies (all values are {first.mean:g} and {second.mean:g}), so no test can weigh them"
+        )
+    # shares, not squares of the errors: these would underflow for tiny variances
+    v1, v2 = parts[0]
+    s1, s2 = v1 / (v1 + v2), v2 / (v1 + v2)
+    return error, 1 / (s1 * s1 / (first.n - 1) + s2 * s2 / (second.n - 1))
 
 
 def mean_ratio(
@@ -165,7 +196,9 @@ def mean_ratio(
     1.100 1.0549 1.1472
     """
     alpha = _check(level, first, second)
-    _, df = _welch(first, second, method)  # the degrees of freedom are those at ratio 1, where verdicts must meet
+    _, df = difference_error(
+        first, second, method
+    )  # the degrees of freedom are those at ratio 1, where verdicts must meet
     a, b, t = first.mean, second.mean, float(stats.t.isf(alpha / 2, df))
     parts = _errors(first, second, method)
     limits = [_fieller(a, b, t * t * va, t * t * vb) for va, vb in parts]
@@ -232,20 +265,6 @@ def _fieller(a: float, b: float, va: float, vb: float) -> tuple[float, float]:
     if quadratic <= 0:
         return (a * a - va) / (a * b + root) if a * a > va else 0.0, np.inf
     return (a * b - root) / quadratic, (a * b + root) / quadratic
-
-
-def _welch(first: Moments, second: Moments, method: str) -> tuple[float, float]:
-    """Squared error of the difference and Welch and Satterthwaite's degrees of freedom."""
-    parts = _errors(first, second, method)
-    error = max(va + vb for va, vb in parts)
-    if error == 0:
-        raise ValueError(
-            f"neither group varies (all values are {first.mean:g} and {second.mean:g}), so no test can weigh them"
-        )
-    # shares, not squares of the errors: these would underflow for tiny variances
-    v1, v2 = parts[0]
-    s1, s2 = v1 / (v1 + v2), v2 / (v1 + v2)
-    return error, 1 / (s1 * s1 / (first.n - 1) + s2 * s2 / (second.n - 1))
 
 
 def _check(level: float, *groups: Moments) -> float:

@@ -1,0 +1,125 @@
+"""What an experiment showed: its table, and how the parts of a report read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from clvlib.abtest.decision import finding
+from clvlib.errors import ParameterError
+from clvlib.result import Result
+
+__all__ = ["COLUMNS", "ExperimentResult"]
+
+COLUMNS = (
+    *("metric", "role", "unit", "arm", "n", "total", "value", "value_lower", "value_upper"),
+    *("control_n", "difference", "lower", "upper", "level", "p_value", "p_adjusted"),
+    *("relative", "relative_lower", "relative_upper", "detectable", "reduction", "margin", "verdict"),
+    *("error", "family", "clusters", "control_clusters", "design_effect", "p_permutation"),
+    *(f"{what}_{cap}" for cap in ("p99", "p99_9") for what in ("cap", "value", "difference", "lower", "upper")),
+)
+
+
+@dataclass(frozen=True)
+class ExperimentResult(Result):
+    """What an experiment showed and what to do about it.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        A row per metric and arm: ``metric``, ``role`` (primary, guardrail or secondary), ``unit``, ``arm``, ``n``
+        (people whose window is over), ``total``, ``value`` per person with ``value_lower``, ``value_upper``; then
+        against the control, and blank in its own row: ``control_n``, ``difference``, ``lower``, ``upper``, ``level``,
+        ``p_value``, ``p_adjusted``, ``relative`` (a share of the control's value), ``relative_lower``,
+        ``relative_upper``, ``detectable`` (smallest difference found at the power asked for), ``reduction`` (share of
+        the variance that an adjustment took away), ``margin`` (by how much a guardrail may fall), ``verdict``
+        (better, worse, not told apart; of a guardrail holds, broken, not shown; control), ``error`` (standard, of the
+        value) and ``family`` (its distribution to a Bayesian, beta or normal). Where clusters were assigned:
+        ``clusters``, ``control_clusters``, ``design_effect`` (how many times the variance is that of as many people
+        assigned one by one) and ``p_permutation``, if asked for. Of a metric with a heavy tail also ``cap_p99``,
+        ``value_p99``, ``difference_p99``, ``lower_p99``, ``upper_p99``, and the same with ``p99_9``: with all that
+        exceeds what 99% (99.9%) of those who spend stay below counted as that much.
+    gate : pandas.DataFrame
+        A row per check of validity: ``check``, ``status``, ``found``, ``rule``.
+    looks : pandas.DataFrame
+        The primary metric at the end of each week so far, people's windows being over by then: ``look``, ``arm``,
+        ``n``, ``control_n``, ``difference``, ``lower``, ``upper``. The intervals hold at all looks together, whatever
+        the test itself is decided by; of several arms each has ``1 - (1 - level) / arms``.
+    split : pandas.DataFrame
+        What of the difference of revenue per person comes from more or fewer buyers and what from what a buyer spends,
+        which together are all of it: ``metric``, ``arm``, ``part`` (buyers, spend per buyer), ``difference``,
+        ``lower``, ``upper``. Buyers are not those who would have bought in the other arm, so the second part says what
+        changed and not that anybody spends otherwise. Empty where revenue is not measured or an arm bought nothing.
+    name, control, metric : str
+        The experiment, its control arm, its primary metric.
+    verdict : str
+        ``ship``, ``do not ship``, ``keep running`` or ``invalid``.
+    arm : str
+        The arm to ship, if any.
+    sentence : str
+        The verdict and its reason, for the report.
+    power : float
+        At which the smallest detectable difference is stated.
+    started : pandas.Timestamp or None
+        When the first person was assigned; None if that is not known.
+    """
+
+    gate: pd.DataFrame = field(repr=False)
+    looks: pd.DataFrame = field(repr=False)
+    split: pd.DataFrame = field(repr=False)
+    name: str
+    control: str
+    metric: str
+    verdict: str
+    arm: str
+    sentence: str
+    power: float
+    started: pd.Timestamp | None = field(default=None, repr=False)
+
+    @property
+    def primary(self) -> pd.DataFrame:
+        """The treatment arms' rows of the primary metric."""
+        return self.effects(self.metric)
+
+    @property
+    def best(self) -> pd.Series:
+        """The row of the arm that does best by the primary metric, shipped or not."""
+        return self.primary.iloc[int(self.primary["difference"].to_numpy().argmax())]
+
+    def rows(self, metric: str = "") -> pd.DataFrame:
+        """Return every arm's row of ``metric``, the primary one when left out.
+
+        Raises
+        ------
+        ParameterError
+            The experiment has no such metric.
+        """
+        name = metric or self.metric
+        rows = self.table[self.table["metric"] == name]
+        if rows.empty:
+            raise ParameterError(f"metric: {name!r} is none of {', '.join(self.table['metric'].unique())}")
+        return rows.reset_index(drop=True)
+
+    def effects(self, metric: str = "") -> pd.DataFrame:
+        """Return the treatment arms' rows of ``metric``, the primary one when left out."""
+        rows = self.rows(metric)
+        return rows[rows["arm"] != self.control].reset_index(drop=True)
+
+    def decision(self, metric: str = "") -> pd.DataFrame:
+        """Return the columns of :meth:`rows` that a reader needs to follow the decision."""
+        columns = ["arm", "n", "total", "value", "value_lower", "value_upper"]
+        return self.rows(metric)[[*columns, "difference", "lower", "upper", "p_adjusted", "verdict"]]
+
+    def formats(self, metric: str = "") -> dict[str, str]:
+        """Return the unit of each column of :meth:`decision`, as the report names units."""
+        share = self.rows(metric)["unit"].iloc[0] == "share"
+        total, value, change = ("count", "share", "points") if share else ("money",) * 3
+        units = {"n": "count", "total": total, "p_adjusted": ".2g"}
+        units |= dict.fromkeys(("value", "value_lower", "value_upper"), value)
+        return units | dict.fromkeys(("difference", "lower", "upper"), change)
+
+    def finding(self, metric: str = "") -> str:
+        """Say in words what ``metric`` showed in each treatment arm, with interval and p-value."""
+        found = [finding(row, self.control) for _, row in self.effects(metric).iterrows()]
+        return "; ".join(found) + "."
