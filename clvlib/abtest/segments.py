@@ -88,10 +88,11 @@ def segments(
     Twenty segments show one effect at the 5% level where there is none, and a true effect misses significance in most
     small segments; so first the interaction is tested, and the segments are read when that is significant.
     """
-    spans = {"window": span(experiment.window, "window"), "history": span(experiment.history, "history")}
+    window, history = span(experiment.window, "window"), span(experiment.history, "history")
     cells = fetch(
-        assignments, orders, experiment.metrics, name=experiment.name, as_of=as_of, segments=(customers, by), **spans
-    )
+        assignments, orders, experiment.metrics, name=experiment.name, window=window, history=history, as_of=as_of,
+        segments=(customers, by),
+    )  # fmt: skip
     metric = next(m for m in experiment.metrics if m.name == experiment.metric)
     if "cluster_id" in cells:
         metric = metric.clustered()
