@@ -1,0 +1,156 @@
+"""The effect carried forward to customer value: what was seen in the test's window, and what a model expects of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from clvlib.abtest.decision import amount
+from clvlib.errors import DataError, MissingColumnError, ParameterError
+from clvlib.result import Result
+from clvlib.stats.means import Moments, difference_error
+
+__all__ = ["ValueEffect", "value_effect"]
+
+PARTS = ("observed", "projected", "total")
+
+
+@dataclass(frozen=True)
+class ValueEffect(Result):
+    """An experiment's effect on what a person is worth.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        A row per treatment ``arm`` and ``part`` (observed, projected, total): ``n``, ``control_n``, ``value``,
+        ``control_value`` (per person), ``difference``, ``lower``, ``upper``, and ``from_model``: the share of the
+        squared error that would go if the models' parameters were known.
+    sentence : str
+        The effect on the total, and how much of it was seen and how much is expected.
+    """
+
+    sentence: str
+
+
+def value_effect(
+    people: pd.DataFrame, model_errors: Mapping[str, float], *, control: str = "A", level: float = 0.95
+) -> ValueEffect:
+    """Compare what people brought in the window, what a model expects of them after it, and both together.
+
+    Parameters
+    ----------
+    people : pandas.DataFrame
+        A row per person of the experiment: ``variant``; ``observed``, the money of the window; ``projected``, the
+        expected value after it by models fitted to their own arm alone (with one model for both arms, the effect on
+        what is not yet seen would be assumed away), 0 for those who never bought.
+    model_errors : mapping of str to float
+        For each arm, the standard error of its mean ``projected`` that comes from the models' parameters: such as that
+        of :meth:`clvlib.LifetimeValue.total` with ``uncertainty="parameters"``, over the number of people.
+    control : str
+        The arm that the others are compared with.
+    level : float
+        Of each interval.
+
+    Raises
+    ------
+    DataError
+        A value is missing or infinite; an arm has fewer than two people, or there is but one arm; nothing varies.
+    MissingColumnError
+        A column is absent.
+    ParameterError
+        The control is no arm; an arm's model error is absent or negative; a level outside (0, 1).
+
+    Notes
+    -----
+    An arm's error has two sources: which people happened to be in it, and what its models do not know. They are added
+    as they are and not as squares, since both come from the same people: an arm that bought much by luck has high
+    expectations of each of its people, and parameters that are too high as well. Where a Poisson rate is shrunk to a
+    gamma distribution's mean, whose error is known exactly, that is just right. A projection is no observation: it
+    holds if the arms' habits last, which only weeks to come will show.
+
+    Examples
+    --------
+    >>> people = pd.DataFrame({"variant": ["A", "B"] * 4, "observed": [1.0, 2, 0, 3, 2, 4, 1, 3], "projected": 10.0})
+    >>> found = value_effect(people, {"A": 0.5, "B": 0.5})
+    >>> found.table[["part", "difference"]].values.tolist()
+    [['observed', 2.0], ['projected', 0.0], ['total', 2.0]]
+    """
+    frame, arms = _checked(people, model_errors, control, level)
+    rows: list[dict[str, Any]] = []
+    for arm in arms:
+        if arm == control:
+            continue
+        for part in PARTS:
+            sides = [Moments.of(frame.loc[frame["variant"] == name, part]) for name in (arm, control)]
+            model = 0.0
+            for name, side in zip((arm, control), sides, strict=True):
+                unknown = 0.0 if part == "observed" else model_errors[name]
+                model += unknown * (unknown + 2 * side.squared_error**0.5)
+            rows.append({"arm": arm, "part": part} | _compared(sides[0], sides[1], model, level))
+    table = pd.DataFrame(rows)
+    return ValueEffect(table=table, sentence=_sentence(table, control, level))
+
+
+def _checked(
+    people: pd.DataFrame, model_errors: Mapping[str, float], control: str, level: float
+) -> tuple[pd.DataFrame, list[str]]:
+    missing = [column for column in ("variant", "observed", "projected") if column not in people]
+    if missing:
+        raise MissingColumnError(f"people: column {', '.join(missing)} is needed here")
+    values = people[["observed", "projected"]].to_numpy(dtype=float)
+    if not np.isfinite(values).all() or people["variant"].isna().any():
+        raise DataError(f"people: {int((~np.isfinite(values)).sum())} values are missing or infinite, or a variant is")
+    frame = people.assign(variant=people["variant"].astype(str), total=values.sum(axis=1))
+    sizes = frame["variant"].value_counts()
+    arms = sorted(sizes.index)
+    if control not in arms:
+        raise ParameterError(f"control: {control!r} is none of the arms {', '.join(arms)}")
+    if len(arms) < 2 or sizes.min() < 2:
+        raise DataError(f"people: two arms of two people at least are needed; found {sizes.to_dict()}")
+    for arm in arms:
+        if not (arm in model_errors and 0 <= model_errors[arm] < np.inf):
+            raise ParameterError(f"model_errors: a standard error of arm {arm} is needed, not negative")
+    if not 0 < level < 1:
+        raise ParameterError(f"level: a share between 0 and 1 is needed, such as 0.95; found {level}")
+    return frame, arms
+
+
+def _compared(first: Moments, second: Moments, model: float, level: float) -> dict[str, float]:
+    """Difference of two arms, with the squared error that their models add."""
+    people, df = 0.0, np.inf
+    if first.variance + second.variance > 0:
+        people, df = difference_error(first, second, "guarded")
+    error, estimate = people + model, first.mean - second.mean
+    if error == 0:
+        raise DataError(f"people: nobody differs within arms of {first.n:g} and {second.n:g}, so nothing can be told")
+    half = float(stats.t.isf((1 - level) / 2, df)) * error**0.5
+    return {
+        "n": int(first.n),
+        "control_n": int(second.n),
+        "value": first.mean,
+        "control_value": second.mean,
+        "difference": estimate,
+        "lower": estimate - half,
+        "upper": estimate + half,
+        "from_model": model / error,
+    }
+
+
+def _sentence(table: pd.DataFrame, control: str, level: float) -> str:
+    """Put the arm whose total is highest into words."""
+    totals = table[table["part"] == "total"]
+    best = totals.iloc[int(totals["difference"].to_numpy().argmax())]
+    parts = table[table["arm"] == best["arm"]].set_index("part")["difference"]
+    told = "" if best["lower"] > 0 or best["upper"] < 0 else ", which cannot be told from nothing"
+    change, lower, upper = (amount(best[k], "money", sign=True) for k in ("difference", "lower", "upper"))
+    return (
+        f"A person of {best['arm']} is worth {change} against {control} "
+        f"({100 * level:.4g}% interval {lower} to {upper}){told}: "
+        f"{amount(parts['observed'], 'money', sign=True)} seen within the window, "
+        f"{amount(parts['projected'], 'money', sign=True)} expected after it."
+    )
