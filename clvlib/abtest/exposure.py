@@ -30,13 +30,14 @@ class ExposureResult(Result):
         A row per number of ``days`` and treatment ``arm``, of the people who were assigned at least so long ago: ``n``,
         ``control_n``, ``value``, ``control_value``, ``difference``, ``lower``, ``upper``, ``level``. The intervals of
         all rows hold together. Days that nobody has reached, or in which nothing varies, have none.
-    metric : str
-        What is compared.
+    metric, unit : str
+        What is compared, and its unit.
     sentence : str
         From when on an effect can be told.
     """
 
     metric: str
+    unit: str
     sentence: str
 
 
@@ -81,7 +82,7 @@ def exposure(
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if table.empty:
         raise EmptyDataError(f"experiment {experiment.name!r}: nobody has been there for {min(days)} days in each arm")
-    return ExposureResult(table=table, metric=metric.name, sentence=_sentence(table, metric.name))
+    return ExposureResult(table=table, metric=metric.name, unit=metric.unit, sentence=_sentence(table, metric.name))
 
 
 def _after(day: int, cells: pd.DataFrame, experiment: Experiment, looks: int) -> list[dict[str, Any]]:

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from clvlib.abtest.decision import amount
+from clvlib.abtest.exposure import ExposureResult
 from clvlib.abtest.outcome import ExperimentResult
+from clvlib.abtest.segments import SegmentResult
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, count_axis, new_axes, percent_axis, styled
 from clvlib.stats.sampling import detectable_difference
@@ -17,7 +19,16 @@ from clvlib.stats.sampling import detectable_difference
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["detectable_frame", "detectable_plot", "forest_frame", "forest_plot", "looks_plot", "rate_plot"]
+__all__ = [
+    "detectable_frame",
+    "detectable_plot",
+    "exposure_plot",
+    "forest_frame",
+    "forest_plot",
+    "looks_plot",
+    "rate_plot",
+    "segments_plot",
+]
 
 _COLOURS = {"better": ACCENT, "worse": WARN, "not told apart": MUTED, "control": INK}
 _COLOURS |= {"holds": ACCENT, "broken": WARN, "not shown": MUTED}
@@ -136,7 +147,7 @@ def detectable_frame(result: ExperimentResult, sizes: Sequence[int] = ()) -> pd.
     row = result.best
     here = 2 / (1 / row["n"] + 1 / row["control_n"])  # the equal arms that err as much
     people = np.asarray(sizes, dtype=float) if len(sizes) else here * np.geomspace(0.25, 8, 41)
-    if row["unit"] == "share":
+    if row["family"] == "beta":  # a count of people, each by himself: the error depends on the rate that is to be found
         rows = result.rows()
         control = float(rows.loc[rows["arm"] == result.control, "value"].iloc[0])
         alpha = 1 - float(row["level"])
@@ -219,6 +230,67 @@ def looks_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
         ax.set_ylabel(f"{result.metric}, difference from {result.control}")
         ax.set_title(_looks_claim(result))
         if share:
+            percent_axis(ax, decimals=1)
+    return ax
+
+
+def segments_plot(result: SegmentResult, ax: Axes | None = None) -> Axes:
+    """Draw the effect in each segment against the line of no effect; the frame is ``.table``.
+
+    Parameters
+    ----------
+    result : SegmentResult
+        What was found.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure when left out.
+    """
+    frame = result.table.sort_values("difference", ascending=False)
+    several = len(set(frame["arm"])) > 1
+    rows = zip(frame["segment"], frame["arm"], frame["n"] + frame["control_n"], strict=True)
+    labels = [f"{segment}{f', {arm}' if several else ''} ({n:,} people)" for segment, arm, n in rows]
+    with styled():
+        ax = new_axes(height=1.5 + 0.4 * len(frame)) if ax is None else ax
+        ax.axvline(0, color=MUTED, linewidth=1)
+        _intervals(ax, frame["verdict"], frame[["difference", "lower", "upper"]], labels)
+        ax.set_xlabel(f"{result.metric}, difference from the control, with its {_levels(frame)} interval")
+        p_value = float(result.interaction["p_adjusted"].min())
+        told = "differs" if p_value < 1 - result.level else "cannot be told to differ"
+        ax.set_title(f"The effect on {result.metric} {told} by {result.by}")
+        if result.unit == "share":
+            percent_axis(ax, "x", decimals=0)
+    return ax
+
+
+def exposure_plot(result: ExposureResult, ax: Axes | None = None) -> Axes:
+    """Draw the effect by days since the assignment, with intervals that hold together; the frame is ``.table``.
+
+    Parameters
+    ----------
+    result : ExposureResult
+        What was found.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure when left out.
+    """
+    frame = result.table
+    with styled():
+        ax = new_axes(height=3.6) if ax is None else ax
+        ax.axhline(0, color=MUTED, linewidth=1)
+        arms = list(dict.fromkeys(frame["arm"]))
+        for place, arm in enumerate(arms):
+            rows = frame[frame["arm"] == arm]
+            x, y, lower, upper = rows[["days", "difference", "lower", "upper"]].to_numpy(dtype=float).T
+            x = x + 0.12 * (place - (len(arms) - 1) / 2)
+            colour = PALETTE[place % len(PALETTE)]
+            ax.errorbar(x, y, (y - lower, upper - y), fmt="o-", color=colour, capsize=4, linewidth=1.6, label=arm)
+        if len(arms) > 1:
+            ax.legend(title="arm")
+        ax.set_xticks(sorted(set(frame["days"])))
+        ax.set_xlabel("days since the assignment")
+        ax.set_ylabel(f"{result.metric}, difference from the control")
+        told = frame[(frame["lower"] > 0) | (frame["upper"] < 0)]
+        found = "cannot be told on any day" if told.empty else f"can be told from day {int(told['days'].min())} on"
+        ax.set_title(f"The effect on {result.metric} {found}")
+        if result.unit == "share":
             percent_axis(ax, decimals=1)
     return ax
 

@@ -39,8 +39,10 @@ class SegmentResult(Result):
     interaction : pandas.DataFrame
         A row per treatment arm: ``arm``, ``segments``, ``statistic``, ``p_value`` of the hypothesis that the effect is
         the same in all segments (Cochran 1954), ``p_adjusted`` (Holm over the arms).
-    by, metric : str
-        What the segments are, and what is compared.
+    by, metric, unit : str
+        What the segments are, what is compared, and its unit.
+    level : float
+        Of the tests together.
     left_out : str
         Segments that an arm is absent from or in which nothing varies.
     sentence : str
@@ -50,6 +52,8 @@ class SegmentResult(Result):
     interaction: pd.DataFrame
     by: str
     metric: str
+    unit: str
+    level: float
     left_out: str
     sentence: str
 
@@ -109,6 +113,8 @@ def segments(
         interaction=interaction,
         by=by,
         metric=metric.name,
+        unit=metric.unit,
+        level=experiment.level,
         left_out=", ".join(left_out),
         sentence=_sentence(table, interaction, metric, by, 1 - experiment.level),
     )

@@ -1,12 +1,26 @@
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from clvlib.abtest.experiment import Experiment
-from clvlib.abtest.plots import detectable_frame, detectable_plot, forest_frame, forest_plot, looks_plot, rate_plot
+from clvlib.abtest.exposure import exposure
+from clvlib.abtest.plots import (
+    detectable_frame,
+    detectable_plot,
+    exposure_plot,
+    forest_frame,
+    forest_plot,
+    looks_plot,
+    rate_plot,
+    segments_plot,
+)
+from clvlib.abtest.segments import segments
 from clvlib.errors import EmptyDataError, ParameterError, ThinDataWarning
-from tests.abtest.test_experiment import START, cells
+from tests.abtest.test_clusters import cells as clustered
+from tests.abtest.test_experiment import LATER, START, bought, cells, first, people
+from tests.abtest.test_segments import shop
 
 
 def test_forest_plot_draws_what_its_frame_says() -> None:
@@ -77,3 +91,32 @@ def test_looks_plot_draws_a_point_per_week() -> None:
     early = Experiment("script").judge(cells({"A": (2, 1), "B": (2, 1)}))
     with pytest.raises(EmptyDataError, match="no week has ended yet"):
         looks_plot(early)
+
+
+def test_the_curve_of_clusters_is_theirs() -> None:
+    rng = np.random.default_rng(4)
+    n = rng.integers(50, 150, 80)
+    frame = clustered(np.arange(80), np.repeat(["A", "B"], 40), rng.binomial(n, rng.beta(2, 8, 80)), n)
+    result = Experiment("script", min_per_arm=1).judge(frame)
+    row = result.best
+    here = round(2 / (1 / row["n"] + 1 / row["control_n"]))
+    assert detectable_frame(result, [here])["detectable"].iloc[0] == pytest.approx(row["detectable"], rel=1e-3)
+
+
+def test_segments_plot_draws_a_line_a_segment() -> None:
+    found = segments(Experiment("script", min_per_arm=1), *shop(), "region", as_of=LATER)
+    ax = segments_plot(found)
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == ["north (1,200 people)", "west (610 people)", "south (980 people)"]
+    assert ax.get_title(loc="left") == "The effect on conversion differs by region"
+    assert segments_plot(found, ax) is ax
+
+
+def test_exposure_plot_draws_a_point_a_day() -> None:
+    orders = pd.concat([bought(first("A", 100)), bought(first("B", 260), after="30h")])
+    found = exposure(Experiment("script"), people(A=2000, B=2000), orders, days=(1, 2, 7), as_of=LATER)
+    ax = exposure_plot(found)
+    assert ax.containers[0].lines[0].get_ydata().tolist() == pytest.approx([-0.05, 0.08, 0.08])
+    assert ax.get_title(loc="left") == "The effect on conversion can be told from day 1 on"
+    none = exposure(Experiment("script"), people(A=50, B=50), bought(["A1"]), days=(1,), as_of=LATER)
+    assert exposure_plot(none).get_title(loc="left") == "The effect on conversion cannot be told on any day"
