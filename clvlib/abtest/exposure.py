@@ -115,6 +115,6 @@ def _sentence(table: pd.DataFrame, metric: str) -> str:
     last = table[table["arm"] == first["arm"]].iloc[-1]
     still = "still" if last["lower"] > 0 or last["upper"] < 0 else "no longer"
     return (
-        f"{first['arm']}'s effect on {metric} can be told from day {int(first['days'])} on; "
+        f"{first['arm']}'s effect on {metric} can first be told on day {int(first['days'])}; "
         f"after {int(last['days'])} days, with {int(last['n']):,} people, it {still} can."
     )

@@ -254,8 +254,8 @@ def segments_plot(result: SegmentResult, ax: Axes | None = None) -> Axes:
         _intervals(ax, frame["verdict"], frame[["difference", "lower", "upper"]], labels)
         ax.set_xlabel(f"{result.metric}, difference from the control, with its {_levels(frame)} interval")
         p_value = float(result.interaction["p_adjusted"].min())
-        told = "differs" if p_value < 1 - result.level else "cannot be told to differ"
-        ax.set_title(f"The effect on {result.metric} {told} by {result.by}")
+        told = "The effect differs" if p_value < 1 - result.level else "No difference of the effect can be told"
+        ax.set_title(f"{told} by {result.by}")
         if result.unit == "share":
             percent_axis(ax, "x", decimals=0)
     return ax
@@ -286,10 +286,11 @@ def exposure_plot(result: ExposureResult, ax: Axes | None = None) -> Axes:
             ax.legend(title="arm")
         ax.set_xticks(sorted(set(frame["days"])))
         ax.set_xlabel("days since the assignment")
-        ax.set_ylabel(f"{result.metric}, difference from the control")
+        ax.set_ylabel("difference from the control")
         told = frame[(frame["lower"] > 0) | (frame["upper"] < 0)]
-        found = "cannot be told on any day" if told.empty else f"can be told from day {int(told['days'].min())} on"
-        ax.set_title(f"The effect on {result.metric} {found}")
+        days = 0 if told.empty else int(told["days"].min())
+        found = f"could first be told after {days} {'day' if days == 1 else 'days'}" if days else "could not be told"
+        ax.set_title(f"An effect on {result.metric} {found}")
         if result.unit == "share":
             percent_axis(ax, decimals=1)
     return ax

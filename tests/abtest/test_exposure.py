@@ -47,7 +47,7 @@ def test_from_when_on_it_can_be_told() -> None:
     data = pd.concat([orders("A", {"12h": 40, "36h": 40, "5D": 120}), orders("B", {"12h": 40, "36h": 120, "5D": 40})])
     found = exposure(Experiment("script"), people(A=2000, B=2000), data, days=(1, 2, 7), as_of="2026-11-30")
     assert found.sentence == (
-        "B's effect on conversion can be told from day 2 on; after 7 days, with 2,000 people, it no longer can."
+        "B's effect on conversion can first be told on day 2; after 7 days, with 2,000 people, it no longer can."
     )
     assert (found.table["lower"] > 0).tolist() == [False, True, False]
     same = exposure(Experiment("script"), people(A=2000, B=2000), orders("A", {"1h": 9}), days=(1,), as_of="2026-11-30")

@@ -108,7 +108,7 @@ def test_segments_plot_draws_a_line_a_segment() -> None:
     ax = segments_plot(found)
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert labels == ["north (1,200 people)", "west (610 people)", "south (980 people)"]
-    assert ax.get_title(loc="left") == "The effect on conversion differs by region"
+    assert ax.get_title(loc="left") == "The effect differs by region"
     assert segments_plot(found, ax) is ax
 
 
@@ -117,6 +117,6 @@ def test_exposure_plot_draws_a_point_a_day() -> None:
     found = exposure(Experiment("script"), people(A=2000, B=2000), orders, days=(1, 2, 7), as_of=LATER)
     ax = exposure_plot(found)
     assert ax.containers[0].lines[0].get_ydata().tolist() == pytest.approx([-0.05, 0.08, 0.08])
-    assert ax.get_title(loc="left") == "The effect on conversion can be told from day 1 on"
+    assert ax.get_title(loc="left") == "An effect on conversion could first be told after 1 day"
     none = exposure(Experiment("script"), people(A=50, B=50), bought(["A1"]), days=(1,), as_of=LATER)
-    assert exposure_plot(none).get_title(loc="left") == "The effect on conversion cannot be told on any day"
+    assert exposure_plot(none).get_title(loc="left") == "An effect on conversion could not be told"
