@@ -10,7 +10,7 @@ from clvlib.errors import ParameterError
 from clvlib.result import Result
 from clvlib.stats.posterior import posterior_means, posterior_proportions
 
-__all__ = ["BayesianView", "bayesian"]
+__all__ = ["BayesianView", "bayesian", "expected_loss"]
 
 MOST = 0.999  # what no prior should be asked to say more exactly
 
@@ -93,3 +93,18 @@ def bayesian(
         f"{chance}; choosing it is expected to cost {loss} for the case that it is not."
     )
     return BayesianView(table=table, prior=belief, sentence=sentence)
+
+
+def expected_loss(result: ExperimentResult) -> float:
+    """What the verdict is expected to cost per person for the case that it is wrong, in the primary metric's unit.
+
+    That of shipping the arm that is shipped, and of staying with the control otherwise, by :func:`bayesian` with the
+    prior that says nothing. Small beside the effect worth having: the verdict may be wrong, but little is lost.
+
+    Raises
+    ------
+    ParameterError
+        As :func:`bayesian`.
+    """
+    table = bayesian(result).table.set_index("arm")
+    return float(table["expected_loss"][result.arm or result.control])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clvlib.abtest.bayes import bayesian
+from clvlib.abtest.bayes import bayesian, expected_loss
 from clvlib.abtest.experiment import Experiment
 from clvlib.errors import ParameterError, ThinDataWarning
 from clvlib.stats.posterior import posterior_means, posterior_proportions
@@ -49,6 +49,16 @@ def test_clusters_know_less() -> None:
     alone = posterior_proportions([x[:40].sum(), x[40:].sum()], [n[:40].sum(), n[40:].sum()])
     assert view.prior == "flat"
     assert ((view.table["upper"] - view.table["lower"]) > 2 * (alone["upper"] - alone["lower"])).all()
+
+
+def test_the_expected_loss_is_that_of_what_is_decided() -> None:
+    shipped = Experiment("script").judge(cells({"A": (2000, 200), "B": (2000, 264)}))
+    kept = Experiment("script").judge(cells({"A": (2000, 200), "B": (2000, 210)}))
+    losses = [posterior_proportions([200, x], [2000, 2000])["expected_loss"] for x in (264, 210)]
+    assert (shipped.arm, kept.arm) == ("B", "")
+    assert expected_loss(shipped) == pytest.approx(losses[0][1])
+    assert expected_loss(kept) == pytest.approx(losses[1][0])
+    assert expected_loss(kept) > 50 * expected_loss(shipped)
 
 
 def test_bad_input() -> None:
