@@ -31,7 +31,9 @@ class Chains:
     closed : ndarray of bool, shape (n,)
         Whether the window of the chain's start is over.
     times : ndarray of int, shape (n, k)
-        When each step was made, in microseconds since 1970; -1 where it was not.
+        When each step of the chain was made, in microseconds since 1970; -1 where it was not.
+    first : ndarray of int, shape (n, k)
+        When each step was first reached from any start; -1 where it was not.
     gaps : ndarray of int, shape (n, k)
         Microseconds from the latest event of the required step before to each step (in any order, that all steps so far
         took); -1 where it was not made, 0 for the first.
@@ -48,6 +50,7 @@ class Chains:
     segment: Ints
     closed: NDArray[np.bool_]
     times: Ints
+    first: Ints
     gaps: Ints
     segments: pd.DataFrame
     log: pd.DataFrame
@@ -84,12 +87,12 @@ def chains(events: Table, query: Query) -> Chains:
     found = found or [_nobody(len(query.steps))]
     one = found[0] if len(found) == 1 else Walked(*(np.concatenate(column) for column in zip(*found, strict=True)))
     robots = _named(events, query, one.robots, one.robot_events)
-    return Chains(one.depth, one.segment, one.closed, one.times, one.gaps, segments, log, robots)
+    return Chains(one.depth, one.segment, one.closed, one.times, one.first, one.gaps, segments, log, robots)
 
 
 def _nobody(steps: int) -> Walked:
     none, grid = np.zeros(0, np.int64), np.zeros((0, steps), np.int64)
-    return Walked(none.astype(np.int8), grid, none.astype(bool), grid, grid, none.astype(np.uint64), none)
+    return Walked(none.astype(np.int8), grid, none.astype(bool), grid, grid, grid, none.astype(np.uint64), none)
 
 
 def _named(events: Table, query: Query, who: NDArray[np.uint64], counts: Ints) -> pd.DataFrame:

@@ -38,8 +38,8 @@ class FunnelResult(Result):
     - ``median_minutes``: median time since the latest event of the required step before, of those in ``people``;
       missing where there is nobody. In any order, the time that all steps so far took.
 
-    With the attribution "step", ``people`` and ``still_open`` are those who made the step in the segment, and the rates
-    are of those who made the step before (the first step) there, wherever they went on.
+    With the attribution "step", ``people`` and ``still_open`` are those who first reached the step in the segment, and
+    the rates are of those who first reached the step before (the first step) there, wherever they went on.
 
     Attributes
     ----------
@@ -170,7 +170,7 @@ def funnel(
         A unit belongs to the segment of its first, or its last counted start; the segments then add up to the total.
         With "each", all steps must be made in one segment and a unit counts in every segment it starts in (the same
         category viewed and bought, say); the total then counts pairs of unit and segment. With "step", each step counts
-        where it was made; see :class:`FunnelResult`.
+        where it was first reached; see :class:`FunnelResult`.
     order : {"ordered", "strict", "any"}
         "ordered": other events may come between the steps. "strict": between a step and the next, no event of the log
         may come but those two (and optional steps between them). "any": the steps count in whichever order they come,

@@ -12,6 +12,7 @@ import pandas as pd
 from clvlib.errors import EmptyDataError
 from clvlib.funnel.change import Change
 from clvlib.funnel.curve import ConversionCurve
+from clvlib.funnel.drivers import Drivers
 from clvlib.funnel.kernel import FunnelResult
 from clvlib.funnel.paths import Credit
 from clvlib.funnel.threshold import Threshold
@@ -25,10 +26,12 @@ __all__ = [
     "change_data",
     "credit_data",
     "curve_data",
+    "drivers_data",
     "funnel_data",
     "plot_change",
     "plot_credit",
     "plot_curve",
+    "plot_drivers",
     "plot_funnel",
     "plot_segments",
     "plot_trend",
@@ -308,4 +311,48 @@ def plot_credit(result: Credit, ax: Axes | None = None, title: str = "") -> Axes
         ax.grid(axis="y", visible=False)
         ax.legend(loc="lower right")
         _titled(ax, title, result.sentence, 56)
+    return ax
+
+
+def drivers_data(result: Drivers, rows: int = 12) -> pd.DataFrame:
+    """Return what :func:`plot_drivers` draws: the levels that stand out most, with their odds ratios."""
+    return result.table.head(rows)
+
+
+def plot_drivers(result: Drivers, ax: Axes | None = None, title: str = "", rows: int = 12) -> Axes:
+    """Draw odds ratios of going on, with intervals that hold together, on a logarithmic axis.
+
+    Parameters
+    ----------
+    result : Drivers
+        What to draw.
+    ax, title
+        As for :func:`plot_funnel`.
+    rows : int
+        How many levels.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    data = drivers_data(result, rows)
+    with styled():
+        ax = ax or new_axes(height=1.4 + 0.34 * len(data))
+        for k, row in enumerate(data.to_dict("records")):
+            color = MUTED if row["lower"] <= 1 <= row["upper"] else WARN if row["odds_ratio"] < 1 else PALETTE[2]
+            ax.plot([row["lower"], row["upper"]], [k, k], color=color, lw=2)
+            ax.plot([row["odds_ratio"]], [k], color=color, marker="o")
+        ax.axvline(1, color=MUTED, lw=1)
+        names = [f"{r['feature']}: {r['level']} against {r['reference']}" for r in data.to_dict("records")]
+        ax.set_yticks(np.arange(len(data)), names)
+        ax.invert_yaxis()
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xlabel(f"odds of {result.step} after {result.before}; red leave more, grey is undecided")
+        ax.grid(axis="y", visible=False)
+        _titled(ax, title, result.sentence, 44)
     return ax

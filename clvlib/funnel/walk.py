@@ -27,6 +27,7 @@ class Walked(NamedTuple):
     segment: Ints
     closed: NDArray[np.bool_]
     times: Ints
+    first: Ints
     gaps: Ints
     robots: NDArray[np.uint64]
     robot_events: Ints
@@ -37,23 +38,28 @@ def walk(piece: Piece, query: Query, frame: Frame) -> Walked:
     robots, events = _robots(piece, query, frame)
     piece = _without(piece, robots, frame) if len(robots) else piece
     path = _Path(piece, query, frame)
-    depth, made = path.best(query.required)
+    depth, made, first = path.best(query.required)
     for step in query.optional:
         at = sum(k < step for k in query.required)
-        deeper, through = path.best((*query.required[:at], step, *query.required[at:]))
-        made[:, step] = np.where(deeper > depth, through[:, step], -1)
+        deeper, through, reached = path.best((*query.required[:at], step, *query.required[at:]))
+        for column, found in ((made, through), (first, reached)):
+            column[:, step] = np.where(deeper > depth, found[:, step], -1)
     gaps = path.gaps(made)
-    segment = path.segments(made)
+    segment = path.segments(first)
     base = np.arange(len(depth)) * frame.stride
     for k in range(made.shape[1]):  # in place, as these are the largest arrays left
         there = made[:, k] >= 0
-        made[there, k] = (made[there, k] - base[there]) * frame.grain + frame.low
+        for keys in (made, first):
+            keys[there, k] = (keys[there, k] - base[there]) * frame.grain + frame.low
         gaps[there, k] *= frame.grain
     walks: slice | NDArray[np.bool_] = slice(None)
     if len(robots):
         walks = np.ones(len(depth), bool)
         walks[robots] = False
-    return Walked(depth[walks], segment[walks], path.closed[walks], made[walks], gaps[walks], piece.who[robots], events)
+    return Walked(
+        depth[walks], segment[walks], path.closed[walks], made[walks], first[walks], gaps[walks], piece.who[robots],
+        events,
+    )  # fmt: skip
 
 
 def _robots(piece: Piece, query: Query, frame: Frame) -> tuple[Ints, Ints]:
@@ -145,13 +151,16 @@ class _Path:
 
     # --- the steps in their order -------------------------------------------------------------------------------------
 
-    def best(self, chain: Sequence[int]) -> tuple[NDArray[np.int8], Ints]:
-        """Steps of ``chain`` that each unit reaches, and the keys of the events by which it does so first."""
+    def best(self, chain: Sequence[int]) -> tuple[NDArray[np.int8], Ints, Ints]:
+        """Steps of ``chain`` that each unit reaches, the keys by which it first goes so far, and first reaches each."""
         return self._any_order(chain) if self.query.order == "any" else self._in_order(chain)
 
-    def _in_order(self, chain: Sequence[int]) -> tuple[NDArray[np.int8], Ints]:
-        depth = np.zeros(self.units, np.int8)
-        end = np.full(self.units, -1)
+    def _nowhere(self) -> Ints:
+        """One column per step, with no key in it."""
+        return np.full((self.units, len(self.query.steps)), -1, np.int64, order="F")
+
+    def _in_order(self, chain: Sequence[int]) -> tuple[NDArray[np.int8], Ints, Ints]:
+        depth, reached = np.zeros(self.units, np.int8), self._nowhere()
         layers: list[Ints] = []
         origin = base = keys = self.starts
         for k, step in enumerate(chain):
@@ -163,8 +172,8 @@ class _Path:
             layers.append(keys)
             first, unit = self._first(keys)
             depth[unit] = k + 1
-            end[unit] = keys[first]
-        return depth, self._back(chain, layers, depth, end)
+            reached[unit, step] = keys[first]
+        return depth, self._back(chain, layers, depth, reached), reached
 
     def _reached(self, before: Ints, origin: Ints, base: Ints, keys: Ints, step: int) -> tuple[Ints, Ints, Ints]:
         """Leave the keys that go on from a key of the layer before; with their start and their last required step."""
@@ -181,11 +190,12 @@ class _Path:
         keys = keys[alive]
         return keys, start[alive], base[at[alive]] if step in self.query.optional else keys
 
-    def _back(self, chain: Sequence[int], layers: list[Ints], depth: NDArray[np.int8], end: Ints) -> Ints:
+    def _back(self, chain: Sequence[int], layers: list[Ints], depth: NDArray[np.int8], reached: Ints) -> Ints:
         """Go back from each unit's deepest event, each time to the latest that led there; -1 where there is none."""
-        made = np.full((self.units, len(self.query.steps)), -1, np.int64, order="F")
+        made = self._nowhere()
         for k in range(len(layers) - 1, -1, -1):
-            made[depth == k + 1, chain[k]] = end[depth == k + 1]
+            ended = depth == k + 1
+            made[ended, chain[k]] = reached[ended, chain[k]]
             if k + 1 < len(layers):
                 rows = np.flatnonzero(depth > k + 1)
                 at = np.searchsorted(layers[k], made[rows, chain[k + 1]], side=self.side) - 1
@@ -194,7 +204,7 @@ class _Path:
 
     # --- the steps in any order ---------------------------------------------------------------------------------------
 
-    def _any_order(self, chain: Sequence[int]) -> tuple[NDArray[np.int8], Ints]:
+    def _any_order(self, chain: Sequence[int]) -> tuple[NDArray[np.int8], Ints, Ints]:
         """Count from every event that could be a unit's earliest how many of the first steps come soon enough."""
         runs = [self.starts, *(self.events[step] for step in chain[1:])]
         earliest = np.sort(np.concatenate(runs))
@@ -202,8 +212,7 @@ class _Path:
         blocks = self.blocks[len(self.query.steps)]
         if blocks is not None:
             limit = np.minimum(limit, _next(blocks, earliest))
-        depth = np.zeros(self.units, np.int8)
-        made = np.full((self.units, len(self.query.steps)), -1, np.int64, order="F")
+        depth, made, reached = np.zeros(self.units, np.int8), self._nowhere(), self._nowhere()
         start = np.full(self.units, -1)
         for k, run in enumerate(runs):
             soon = _next(run, earliest) <= limit
@@ -211,10 +220,11 @@ class _Path:
             first, unit = self._first(earliest)
             depth[unit] = k + 1
             start[unit] = earliest[first]
+            reached[unit, chain[k]] = _next(run, start[unit])
         for k, run in enumerate(runs):
             rows = np.flatnonzero(depth > k)
             made[rows, chain[k]] = _next(run, start[rows])
-        return depth, made
+        return depth, made, reached
 
     # --- what is said of a chain --------------------------------------------------------------------------------------
 
@@ -239,19 +249,23 @@ class _Path:
                 gaps[rows, k] = made[rows, k] - events[at]
         return gaps
 
-    def segments(self, made: Ints) -> Ints:
-        """Segment of each unit at each step; shape (units, steps)."""
+    def segments(self, reached: Ints) -> Ints:
+        """Segment of each unit at each step; shape (units, steps).
+
+        Where each step has its own, it is that of the event by which the step was first reached. The events of the
+        chain would not do: a unit that goes on was last seen where it went on from, one that does not, where it began.
+        """
         if not self.places:
-            return np.broadcast_to(np.int64(0), made.shape)
+            return np.broadcast_to(np.int64(0), reached.shape)
         if self.query.attribution == "step":
-            rows = [np.searchsorted(self.events[k], made[:, k]) for k in range(made.shape[1])]
+            rows = [np.searchsorted(self.events[k], reached[:, k]) for k in range(reached.shape[1])]
             places = [np.append(self.places[k], 0)[row] for k, row in enumerate(rows)]
             return np.column_stack(places)
         first, unit = self._first(self.starts)
         row = np.append(first[1:], len(self.starts)) - 1 if self.query.attribution == "last" else first
         touch = np.zeros(self.units, np.int64)
         touch[unit] = self.places[0][self.counted][row]
-        return np.broadcast_to(touch[:, None], made.shape)
+        return np.broadcast_to(touch[:, None], reached.shape)
 
 
 def _next(keys: Ints, after: Ints) -> Ints:

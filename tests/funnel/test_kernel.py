@@ -313,6 +313,15 @@ def test_each_step_in_the_segment_where_it_was_made():
         threshold(found, "order")
 
 
+def test_where_a_step_was_made_does_not_depend_on_what_came_of_it():
+    """All view on x, then on y; half order. Nobody may say that all of those on y do, and nobody on x."""
+    rows = [row for k in range(10) for row in ((k, 0, "view"), (k, 1, "view"), (k, 2, "order"))[: 3 - k % 2]]
+    events = log(rows, place=["x" if at == 0 else "y" for _, at, _ in rows])
+    found = funnel(events, ["view", "order"], "7D", by="place", attribution="step").table
+    assert found.query("place == 'x'")[["people", "from_previous"]].values.tolist() == [[10, 1], [0, 0.5]]
+    assert found.query("place == 'y'")["people"].tolist() == [0, 5]
+
+
 @given(
     rows=st.lists(st.tuples(EVENT, st.sampled_from("xy")), min_size=1, max_size=40), window=st.integers(1, 8)
 )  # fmt: skip

@@ -1,0 +1,238 @@
+"""What goes with leaving at a step: odds ratios of what was there at the step before, each adjusted for the others."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from clvlib.data.engine import Table, as_table
+from clvlib.errors import ConvergenceWarning, EmptyDataError, ParameterError, ThinDataWarning
+from clvlib.funnel.chains import Chains, chains
+from clvlib.funnel.kernel import question
+from clvlib.result import Result
+from clvlib.stats.multiplicity import adjust, agreeing_alpha
+
+__all__ = ["Drivers", "drivers"]
+
+_HOUR = 3_600_000_000
+_DAYPARTS = np.array(["00 to 06 h", "06 to 12 h", "12 to 18 h", "18 to 24 h"], object)
+_DAYS = np.array(["weekday", "weekend"], object)
+
+
+@dataclass(frozen=True)
+class Drivers(Result):
+    """Odds ratios of going on from one step to the next.
+
+    ``table`` has a row per level of each feature but its reference, those that stand out most first: ``feature``,
+    ``level``, ``reference`` (the feature's most frequent level), ``people`` at the step before, ``rate`` (their share
+    that went on, not adjusted), ``odds_ratio`` against the reference with ``lower`` and ``upper``, ``z``, and
+    ``p_value``, adjusted for all rows (Holm). An interval leaves 1 out exactly when its adjusted p-value is at most
+    ``1 - level``.
+
+    Attributes
+    ----------
+    step, before : str
+        The step, and the one before it.
+    people, went_on : int
+        Who had made the step before, with their window over, and how many of them made the step.
+    level : float
+        Confidence level, for all rows together.
+    left_out : int
+        People with a level so rare that nothing can be said of it.
+    """
+
+    step: str
+    before: str
+    people: int
+    went_on: int
+    level: float
+    left_out: int
+
+    @property
+    def found(self) -> pd.DataFrame:
+        """The rows that differ from their reference by more than chance explains."""
+        return self.table[self.table["p_value"] <= 1 - self.level]
+
+    @property
+    def sentence(self) -> str:
+        """What goes most clearly with leaving or going on, in words."""
+        features = ", ".join(dict.fromkeys(self.table["feature"].sort_values()))
+        if self.found.empty:
+            return f"nothing among {features} goes with leaving before {self.step} by more than chance explains"
+        row = self.found.iloc[0]
+        return (
+            f"the odds of {self.step} after {self.before} at {row['feature']} {row['level']} are "
+            f"{row['odds_ratio']:.2f} ({row['lower']:.2f} to {row['upper']:.2f}) times those at {row['reference']}"
+        )
+
+
+def drivers(
+    events: Table | pd.DataFrame,
+    steps: Sequence[str],
+    step: str,
+    by: str | Sequence[str],
+    window: str | pd.Timedelta = "7D",
+    *,
+    level: float = 0.95,
+    least: int = 10,
+    **options: Any,
+) -> Drivers:
+    """Explain who goes on from a step to the next by a logistic regression on what was there at the step before.
+
+    The features are the columns of ``by`` at the event by which each unit first reached the step before, and the part
+    of the day and the week in which it fell; so they are known before anybody goes on or leaves. They are counted
+    before they are fitted, so the cost grows with their combinations and not with the people. Each odds ratio holds the
+    other features fixed; it describes an association, and what is not among the features may be behind it.
+
+    Parameters
+    ----------
+    events, steps, window
+        As for :func:`clvlib.funnel.kernel.funnel`.
+    step : str
+        Any required step but the first.
+    by : str or sequence of str
+        Columns; a missing value is the level ``unknown``.
+    level : float
+        Confidence level, for all rows together (Holm).
+    least : int
+        Levels with fewer people who went on, or fewer who did not, are taken together as ``other``.
+    **options
+        For :func:`~clvlib.funnel.kernel.funnel`: ``as_of``, ``starts``, ``unit``, ``gaps`` and the like.
+
+    Returns
+    -------
+    Drivers
+
+    Raises
+    ------
+    ParameterError
+        ``step`` is not a required step after the first, or ``by`` names no column, one twice, or a name that is used
+        here: ``part of day``, ``day``.
+    EmptyDataError
+        Nobody made the step before, or no feature has two levels to compare.
+
+    Warns
+    -----
+    ThinDataWarning
+        A feature says the same as those before it and is left out.
+    ConvergenceWarning
+        The features together foretell the step for some of the people for sure, so that odds have no end.
+
+    Examples
+    --------
+    >>> log = pd.DataFrame({"person_id": range(200), "event": "view", "platform": ["x"] * 120 + ["y"] * 80,
+    ...                     "occurred_at": pd.Timestamp("2026-11-02")})
+    >>> orders = log[::2].assign(event="order")
+    >>> orders = pd.concat([orders[orders["platform"] == "x"], orders[orders["platform"] == "y"].head(20)])
+    >>> found = drivers(pd.concat([log, orders]), ["view", "order"], "order", "platform")  # 60 of 120, 20 of 80
+    >>> found.table[["feature", "level", "reference", "rate", "odds_ratio"]].round(3)
+        feature level reference  rate  odds_ratio
+    0  platform     y         x  0.25       0.333
+    """
+    query, _ = question(steps, window, by, attribution="step", **options)
+    _check(query.by, level, least)
+    if step not in [query.steps[k] for k in query.required[1:]]:
+        raise ParameterError(f"step: {step!r} is not a required step with one before it")
+    at = query.steps.index(step)
+    found = chains(as_table(events, "events"), query)
+    counts, people = _counts(found, query.before[at], at)
+    if counts.empty:
+        raise EmptyDataError(f"nobody made the step before {step!r} with a window that is over")
+    features = [str(c) for c in counts.columns.drop(["people", "went_on"])]
+    counts = _pooled(counts, features, least)
+    table = _table(counts, features, level)
+    return Drivers(
+        step=step, before=query.steps[query.before[at]], people=int(counts["people"].sum()),
+        went_on=int(counts["went_on"].sum()), level=level, left_out=people - int(counts["people"].sum()), table=table,
+    )  # fmt: skip
+
+
+def _check(by: tuple[str, ...], level: float, least: int) -> None:
+    if not by or len(set(by)) < len(by) or {"part of day", "day", "people", "went_on"} & set(by):
+        raise ParameterError(f"by: columns are needed, each once, and none called like what is added; found {by}")
+    if not 0 < level < 1:
+        raise ParameterError(f"level: {level} is no share between 0 and 1, such as 0.95")
+    if least < 1:
+        raise ParameterError(f"least: {least} people cannot be compared; at least 1 is needed")
+
+
+def _counts(found: Chains, before: int, at: int) -> tuple[pd.DataFrame, int]:
+    """People and those who went on, a row per combination of features; and how many there are in all."""
+    rows = found.closed & (found.times[:, before] >= 0)
+    hours = found.first[rows, before] // _HOUR
+    weekend = (hours // 24 + 3) % 7 >= 5  # 1970 began on a Thursday
+    code = (found.segment[rows, before] * 4 + hours % 24 // 6) * 2 + weekend
+    kinds, group = np.unique(code, return_inverse=True)
+    frame = found.segments.iloc[kinds // 8].reset_index(drop=True).astype(object)
+    went_on = np.bincount(group, weights=found.times[rows, at] >= 0, minlength=len(kinds)).astype(np.int64)
+    frame = frame.assign(**{"part of day": _DAYPARTS[kinds // 2 % 4], "day": _DAYS[kinds % 2]})
+    return frame.assign(people=np.bincount(group, minlength=len(kinds)), went_on=went_on), int(rows.sum())
+
+
+def _pooled(counts: pd.DataFrame, features: list[str], least: int) -> pd.DataFrame:
+    """Take rare levels together; leave out who is in a level that is rare even so, until all have enough."""
+    while True:
+        kept = np.ones(len(counts), bool)
+        for feature in features:
+            counts = counts.assign(**{feature: counts[feature].mask(_rare(counts, feature, least), "other")})
+            kept &= ~_rare(counts, feature, least)
+        if kept.all():
+            return counts
+        counts = counts[kept].reset_index(drop=True)
+
+
+def _rare(counts: pd.DataFrame, feature: str, least: int) -> pd.Series:
+    sums = counts.groupby(feature)[["people", "went_on"]].transform("sum")
+    return sums["went_on"].lt(least) | (sums["people"] - sums["went_on"]).lt(least)
+
+
+def _table(counts: pd.DataFrame, features: list[str], level: float) -> pd.DataFrame:
+    design, rows = np.ones((len(counts), 1)), []
+    for feature in features:
+        sums = counts.groupby(feature)[["people", "went_on"]].sum()
+        reference = str(sums["people"].idxmax())
+        sums = sums.drop(index=reference)
+        if sums.empty:
+            continue
+        wider = np.column_stack([design, *(counts[feature].eq(name) for name in sums.index)])
+        if np.linalg.matrix_rank(wider) < wider.shape[1]:
+            text = f"{feature!r} says the same as the features before it and is left out"
+            warnings.warn(text, ThinDataWarning, stacklevel=3)
+            continue
+        design = wider
+        rows.append(sums.rename_axis("level").reset_index().assign(feature=feature, reference=reference))
+    if not rows:
+        raise EmptyDataError("no feature has two levels with enough people who went on and enough who did not")
+    table = pd.concat(rows, ignore_index=True)
+    estimate, error = _fit(design, counts["went_on"].to_numpy(), counts["people"].to_numpy())
+    z = estimate / error
+    p_values = 2 * stats.norm.sf(np.abs(z))
+    reach = stats.norm.isf(agreeing_alpha(p_values, 1 - level).to_numpy() / 2) * error
+    with np.errstate(over="ignore"):  # odds without end
+        odds = {"odds_ratio": np.exp(estimate), "lower": np.exp(estimate - reach), "upper": np.exp(estimate + reach)}
+    rate = table["went_on"] / table["people"]
+    table = table.assign(rate=rate, **odds, z=z, p_value=adjust(p_values).to_numpy())
+    table = table.sort_values("z", key=lambda column: -column.abs(), kind="stable", ignore_index=True)
+    columns = ["feature", "level", "reference", "people", "rate", "odds_ratio", "lower", "upper", "z", "p_value"]
+    return table[columns].astype(dict.fromkeys(columns[:3], "str"))
+
+
+def _fit(design: np.ndarray, went_on: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log odds ratios and their standard errors, by maximum likelihood on counts."""
+    from statsmodels.genmod.families import Binomial
+    from statsmodels.genmod.generalized_linear_model import GLM
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what statsmodels says of separation is said below, once
+        fit = GLM(np.column_stack([went_on, people - went_on]), design, family=Binomial()).fit()
+    estimate, error = np.asarray(fit.params)[1:], np.asarray(fit.bse)[1:]
+    if not (fit.converged and np.isfinite(error).all() and (error < 10).all()):
+        text = "some features together foretell the step for sure, so their odds ratios have no end; use fewer of them"
+        warnings.warn(text, ConvergenceWarning, stacklevel=4)
+    return estimate, error
