@@ -38,7 +38,7 @@ def refresh(out: Path, tell: Callable[[str], None]) -> None:
             for week in weeks:
                 _link(out, week["label"], [other["label"] for other in weeks])
             _write(out / "index.html", weeks)
-    except ReportError as error:
+    except (ReportError, OSError) as error:
         tell(f"the page over all weeks is not up to date: {error}. The next run mends it")
 
 

@@ -28,6 +28,7 @@ _ATTRIBUTES: Final = {
 }
 _LONGEST_HTML = 100_000
 _LONGEST_TEXT = 4_000
+_FRAME = 200  # bytes around a part on the page
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -181,11 +182,38 @@ def chapter_page(name: str, node: Any, error: str = "", traceback: str = "") -> 
 
 
 def within(chapters: list[ChapterPage], limit: int) -> None:
-    """Leave out the largest pictures until all of them together stay below ``limit`` letters of base64."""
+    """Leave out what does not fit into ``limit`` bytes: words beyond a chapter's share, then the largest pictures.
+
+    Words may take three quarters, in equal shares, so that one chapter does not crowd out the others.
+    """
+    for chapter in chapters:
+        _shorten(chapter, 3 * limit // (4 * len(chapters)))
     pictures = sorted((p for c in chapters for p in c.parts if p.kind == "picture"), key=lambda p: len(p.data))
-    total = sum(len(p.data) for p in pictures)
+    total = sum(_size(part) for chapter in chapters for part in chapter.parts)
     while pictures and total > limit:
         largest = pictures.pop()
-        total -= len(largest.data)
+        total -= _size(largest)
         largest.kind, largest.data = "html", ""
         largest.html = f'<p class="clv-missing">Left out to keep this page small: {escape(largest.alt)}</p>'
+        total += _size(largest)
+
+
+def _size(part: Part) -> int:
+    return len(part.html.encode()) + len(part.data) + len(part.alt) + _FRAME
+
+
+def _shorten(chapter: ChapterPage, share: int) -> None:
+    kept: list[Part] = []
+    for part in chapter.parts:
+        share -= _size(part) - len(part.data)
+        if share < 0:
+            left = len(chapter.parts) - len(kept)
+            words = (
+                f"The rest of this chapter, {left:,} pieces, is left out to keep this page small; its notebook has all."
+            )
+            kept.append(Part("html", f'<p class="clv-missing">{words}</p>'))
+            break
+        kept.append(part)
+    chapter.parts = kept
+    there = "".join(part.html for part in kept)
+    chapter.sections = [(anchor, title) for anchor, title in chapter.sections if f'id="{anchor}"' in there]

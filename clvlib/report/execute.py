@@ -22,6 +22,7 @@ from clvlib.report.parameters import Notebook, literal
 __all__ = ["Execution", "execute", "inject"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_LINE, _TRACE = 500, 20_000  # letters of an error
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,14 @@ def execute(
     failed = _failed_cell(node)
     if failed:
         problem, trace = failed
-    return Execution(notebook.name, _without_times(node), problem, trace, time.monotonic() - started)
+    problem, trace = _cut(problem, _LINE), _cut(trace, _TRACE)
+    return Execution(notebook.name, _settled(node), problem, trace, time.monotonic() - started)
+
+
+def _cut(text: str, longest: int) -> str:
+    """Keep both ends of a text: the last lines of a traceback say what went wrong."""
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]} … {text[-half:]}"
 
 
 def _fault(error: Exception, timeout: float) -> tuple[str, str]:
@@ -138,10 +146,14 @@ def _failed_cell(node: NotebookNode) -> tuple[str, str] | None:
     return None
 
 
-def _without_times(node: NotebookNode) -> NotebookNode:
-    """Drop when each cell ran, so that the same inputs give the same bytes; durations stand in the run's status."""
+def _settled(node: NotebookNode) -> NotebookNode:
+    """Drop when each cell ran, so that the same inputs give the same bytes, and what is too much of an error."""
     node.metadata.pop("papermill", None)
     for cell in node.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                output.evalue = _cut(output.evalue, _TRACE)
+                output.traceback = [_cut(line, _TRACE) for line in output.traceback]
     return node

@@ -28,7 +28,7 @@ LONGEST: Final = 1 << 17  # bytes of a request
 SINGLE: Final = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 _PACKAGES = ("clvlib.stats", "clvlib.data", "clvlib.audience", "clvlib.funnel", "clvlib.clv", "clvlib.abtest")
 _MODULES = (
-    "ipykernel.debugger", "ipykernel.kernelapp", "clvlib.report.chapter", "matplotlib.backends.backend_agg",
+    "ipykernel.debugger", "clvlib.report.kernelapp", "clvlib.report.chapter", "matplotlib.backends.backend_agg",
     "matplotlib.pyplot", "pandas.io.formats.style", "pyarrow.parquet", "scipy.signal", "scipy.stats", "seaborn",
     "statsmodels.api",
 )  # fmt: skip
@@ -77,10 +77,11 @@ def _become_kernel(request: dict[str, Any], parent: int) -> NoReturn:
         os.environ.clear()
         os.environ.update(request["env"])
         import numpy as np
-        from ipykernel.kernelapp import IPKernelApp
+
+        from clvlib.report.kernelapp import KernelApp
 
         np.random.seed()  # noqa: NPY002 - kernels that were started one by one do not share the old global state
-        IPKernelApp.launch_instance(argv=[*request["arguments"], f"--IPKernelApp.parent_handle={parent}"])
+        KernelApp.launch_instance(argv=[*request["arguments"], f"--IPKernelApp.parent_handle={parent}"])
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1

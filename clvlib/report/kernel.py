@@ -28,6 +28,7 @@ from clvlib.report import forkserver
 __all__ = ["Kernel", "warm_kernels"]
 
 _QUIET = {"PYTHONWARNINGS": "ignore", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONHASHSEED": "0", **forkserver.SINGLE}
+_COMMAND = [sys.executable, "-P", "-m", "clvlib.report.kernelapp"]
 _INLINE = "module://matplotlib_inline.backend_inline"  # as a kernel sets it by itself, though too late for a warm one
 _READY = 60.0  # seconds for a server to have its imports behind it
 
@@ -54,8 +55,8 @@ class Kernel(AsyncKernelManager):
     @property
     def kernel_spec(self) -> KernelSpec:
         """What is started."""
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(argv=[*command, "--HistoryManager.enabled=False"], language="python", display_name="Python 3")
+        argv = [*_COMMAND, "-f", "{connection_file}", "--HistoryManager.enabled=False"]
+        return KernelSpec(argv=argv, language="python", display_name="Python 3")
 
     async def start_kernel(self, **kwargs: Any) -> None:  # type: ignore[override]
         """Start it in a quiet environment."""
@@ -164,7 +165,7 @@ class _Provisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         server: _Server | None = getattr(self.parent, "server", None)
-        forked = server and server.fork(cmd[3:], kwargs["env"], str(kwargs.get("cwd") or Path.cwd()))
+        forked = server and server.fork(cmd[len(_COMMAND) :], kwargs["env"], str(kwargs.get("cwd") or Path.cwd()))
         if not forked:
             return await super().launch_kernel(cmd, **kwargs)
         self.process, self.pid, self.pgid = forked, forked.pid, forked.pid  # type: ignore[assignment]

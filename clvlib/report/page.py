@@ -202,8 +202,6 @@ def compose(
 def render(content: Mapping[str, Any]) -> str:
     """Write ``index.html`` from what :func:`compose` gathered: the whole file, below :data:`LIMIT`."""
     rest = len(fill("page.html", {**content, "chapters": []}).encode())
-    chapters = content["chapters"]
-    words = sum(len(part.html.encode()) for chapter in chapters for part in chapter.parts)
-    within(chapters, LIMIT - rest - words - 200 * sum(len(chapter.parts) for chapter in chapters))
+    within(content["chapters"], LIMIT - rest)
     # a caption of its own width stays readable while its table is scrolled sideways
     return fill("page.html", content).replace("<caption>", "<caption><span>").replace("</caption>", "</span></caption>")

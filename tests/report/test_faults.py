@@ -1,0 +1,86 @@
+"""Notebooks that say far too much, clocks that jump, and pages that cannot be written."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clvlib.report import runner
+from clvlib.report.kernelapp import LONGEST
+from clvlib.report.ledger import current
+from clvlib.report.page import LIMIT
+from clvlib.report.runner import run
+
+from .books import OPEN, notebook, shop_folder
+
+PEAK = """import os, re, sys
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+before = peak()"""
+PRINT = """for i in range(1_000):
+    print("x" * 1_000_000)
+sys.stderr.write("y" * 10_000_000)
+open(output + "-peak", "w").write(str(peak() - before))"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_notebook_that_prints_a_gigabyte(tmp_path: Path):
+    shop_folder(tmp_path / "shop")
+    shows = "from IPython.display import display\nfor i in range(1000): display({'text/plain': 'z' * 3000}, raw=True)"
+    notebook(tmp_path / "books", "01_a", [OPEN, "## Much", PEAK.replace("{", "{{").replace("}", "}}"), PRINT])
+    notebook(tmp_path / "books", "02_b", [OPEN, "## Many", shows.replace("{", "{{").replace("}", "}}"), "## End"])
+    notebook(tmp_path / "books", "03_c", [OPEN, "## Long", "raise ValueError('e' * 5_000_000)"])
+    notebook(tmp_path / "books", "04_d", [OPEN, "## Good", "chapter.say('what matters')"])
+    report = run(tmp_path / "shop", out=tmp_path / "reports", folder=tmp_path / "books")
+    assert report.table["status"].tolist() == ["ok", "ok", "failed", "ok"], report.table["error"].tolist()[:2]
+    page = (report.folder / "index.html").read_text(encoding="utf-8")
+    assert len(page.encode()) < LIMIT
+    assert "pieces, is left out to keep this page small" in page
+    assert "what matters" in page
+    assert (report.folder / "01_a.ipynb").stat().st_size < 3 * LONGEST
+    assert (report.folder / "03_c.ipynb").stat().st_size < LONGEST
+    assert "what was printed after 1,000,000 letters is left out" in (report.folder / "01_a.ipynb").read_text("utf-8")
+    assert int((report.folder / "tables-peak").read_text(encoding="utf-8")) < 50_000  # kB by which the kernel grew
+    assert len(report.table["error"][2]) < 600
+
+
+class Jumping(dt.datetime):
+    """A clock that was put back to a day after the last order."""
+
+    @classmethod
+    def now(cls, tz: dt.tzinfo | None = None) -> Jumping:
+        return cls(2026, 7, 14, 23, 59, tzinfo=tz)
+
+
+def test_a_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Durations, order and the last word do not depend on what the wall clock says."""
+    shop_folder(tmp_path / "shop")
+
+    def made(value: int) -> Any:
+        notebook(tmp_path / "books", "01_a", [OPEN, f"chapter.kpi('sold', {value})"])
+        return run(tmp_path / "shop", out=tmp_path / "reports", folder=tmp_path / "books", timeout=60)
+
+    made(1)
+    monkeypatch.setattr(runner.dt, "datetime", Jumping)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 130 * 86_400)
+    second = made(2)
+    assert second.exit_code == 0
+    assert 0 < second.table["seconds"][0] < 60
+    assert "2026-07-14" in (second.folder / "status.json").read_text(encoding="utf-8")
+    rows = current(tmp_path / "reports", print).rows("kpis", "Mini <shop>")
+    assert [(row["value"], row["revision"]) for row in rows] == [(2.0, 2)]
+
+
+def test_an_archive_that_cannot_be_written_is_no_reason_to_fail(tmp_path: Path):
+    shop_folder(tmp_path / "shop")
+    notebook(tmp_path / "books", "01_a", ["1"])
+    (tmp_path / "reports" / "index.html").mkdir(parents=True)
+    lines: list[str] = []
+    report = run(tmp_path / "shop", out=tmp_path / "reports", folder=tmp_path / "books", tell=lines.append)
+    assert report.exit_code == 0
+    assert any(line.startswith("the page over all weeks is not up to date: ") for line in lines)
