@@ -29,11 +29,10 @@ _DAYS = np.array(["weekday", "weekend"], object)
 class Drivers(Result):
     """Odds ratios of going on from one step to the next.
 
-    ``table`` has a row per level of each feature but its reference, those that stand out most first: ``feature``,
-    ``level``, ``reference`` (the feature's most frequent level), ``people`` at the step before, ``rate`` (their share
-    that went on, not adjusted), ``odds_ratio`` against the reference with ``lower`` and ``upper``, ``z``, and
-    ``p_value``, adjusted for all rows (Holm). An interval leaves 1 out exactly when its adjusted p-value is at most
-    ``1 - level``.
+    ``table`` has a row per level of each feature (the rarer one, where there are two), those that stand out most first:
+    ``feature``, ``level``, ``people`` at the step before, ``rate`` (their share that went on, not adjusted),
+    ``odds_ratio`` against the feature's other levels together with ``lower`` and ``upper``, ``z``, and ``p_value``,
+    adjusted for all rows (Holm). An interval leaves 1 out exactly when its adjusted p-value is at most ``1 - level``.
 
     Attributes
     ----------
@@ -56,7 +55,7 @@ class Drivers(Result):
 
     @property
     def found(self) -> pd.DataFrame:
-        """The rows that differ from their reference by more than chance explains."""
+        """The rows that differ from their feature's other levels by more than chance explains."""
         return self.table[self.table["p_value"] <= 1 - self.level]
 
     @property
@@ -67,8 +66,8 @@ class Drivers(Result):
             return f"nothing among {features} goes with leaving before {self.step} by more than chance explains"
         row = self.found.iloc[0]
         return (
-            f"the odds of {self.step} after {self.before} at {row['feature']} {row['level']} are "
-            f"{row['odds_ratio']:.2f} ({row['lower']:.2f} to {row['upper']:.2f}) times those at {row['reference']}"
+            f"the odds of {self.step} after {self.before} are {row['odds_ratio']:.2f} ({row['lower']:.2f} to "
+            f"{row['upper']:.2f}) times as high at {row['feature']} {row['level']} as elsewhere"
         )
 
 
@@ -87,8 +86,9 @@ def drivers(
 
     The features are the columns of ``by`` at the event by which each unit first reached the step before, and the part
     of the day and the week in which it fell; so they are known before anybody goes on or leaves. They are counted
-    before they are fitted, so the cost grows with their combinations and not with the people. Each odds ratio holds the
-    other features fixed; it describes an association, and what is not among the features may be behind it.
+    before they are fitted, so the cost grows with their combinations and not with the people. Each odds ratio compares
+    a level with the mean log odds of the feature's others, by their people, and holds the other features fixed; it
+    describes an association, and what is not among the features may be behind it.
 
     Parameters
     ----------
@@ -131,9 +131,9 @@ def drivers(
     >>> orders = log[::2].assign(event="order")
     >>> orders = pd.concat([orders[orders["platform"] == "x"], orders[orders["platform"] == "y"].head(20)])
     >>> found = drivers(pd.concat([log, orders]), ["view", "order"], "order", "platform")  # 60 of 120, 20 of 80
-    >>> found.table[["feature", "level", "reference", "rate", "odds_ratio"]].round(3)
-        feature level reference  rate  odds_ratio
-    0  platform     y         x  0.25       0.333
+    >>> found.table[["feature", "level", "rate", "odds_ratio"]].round(3)
+        feature level  rate  odds_ratio
+    0  platform     y  0.25       0.333
     """
     query, _ = question(steps, window, by, attribution="step", **options)
     _check(query.by, level, least)
@@ -193,24 +193,27 @@ def _rare(counts: pd.DataFrame, feature: str, least: int) -> pd.Series:
 
 
 def _table(counts: pd.DataFrame, features: list[str], level: float) -> pd.DataFrame:
-    design, rows = np.ones((len(counts), 1)), []
+    design, rows, contrasts = np.ones((len(counts), 1)), [], []
     for feature in features:
-        sums = counts.groupby(feature)[["people", "went_on"]].sum()
-        reference = str(sums["people"].idxmax())
-        sums = sums.drop(index=reference)
-        if sums.empty:
+        sums = counts.groupby(feature)[["people", "went_on"]].sum().sort_values("people", kind="stable")
+        if len(sums) == 1:
             continue
-        wider = np.column_stack([design, *(counts[feature].eq(name) for name in sums.index)])
+        wider = np.column_stack([design, *(counts[feature].eq(name) for name in sums.index[:-1])])
         if np.linalg.matrix_rank(wider) < wider.shape[1]:
             text = f"{feature!r} says the same as the features before it and is left out"
             warnings.warn(text, ThinDataWarning, stacklevel=3)
             continue
+        shown = 1 if len(sums) == 2 else len(sums)  # of two levels, one says what the other does
+        rows.append(sums.rename_axis("level").reset_index().assign(feature=feature).head(shown))
+        contrasts.append(_against_others(sums["people"].to_numpy(), design.shape[1])[:shown])
         design = wider
-        rows.append(sums.rename_axis("level").reset_index().assign(feature=feature, reference=reference))
     if not rows:
         raise EmptyDataError("no feature has two levels with enough people who went on and enough who did not")
     table = pd.concat(rows, ignore_index=True)
-    estimate, error = _fit(design, counts["went_on"].to_numpy(), counts["people"].to_numpy())
+    contrast = np.zeros((len(table), design.shape[1]))
+    for k, part in enumerate(row for block in contrasts for row in block):
+        contrast[k, : len(part)] = part
+    estimate, error = _fit(design, contrast, counts["went_on"].to_numpy(), counts["people"].to_numpy())
     z = estimate / error
     p_values = 2 * stats.norm.sf(np.abs(z))
     reach = stats.norm.isf(agreeing_alpha(p_values, 1 - level).to_numpy() / 2) * error
@@ -219,19 +222,33 @@ def _table(counts: pd.DataFrame, features: list[str], level: float) -> pd.DataFr
     rate = table["went_on"] / table["people"]
     table = table.assign(rate=rate, **odds, z=z, p_value=adjust(p_values).to_numpy())
     table = table.sort_values("z", key=lambda column: -column.abs(), kind="stable", ignore_index=True)
-    columns = ["feature", "level", "reference", "people", "rate", "odds_ratio", "lower", "upper", "z", "p_value"]
-    return table[columns].astype(dict.fromkeys(columns[:3], "str"))
+    columns = ["feature", "level", "people", "rate", "odds_ratio", "lower", "upper", "z", "p_value"]
+    return table[columns].astype({"feature": "str", "level": "str"})
 
 
-def _fit(design: np.ndarray, went_on: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log odds ratios and their standard errors, by maximum likelihood on counts."""
+def _against_others(people: np.ndarray, before: int) -> np.ndarray:
+    """Contrasts of each level with the mean of the others; the last level is the one without a column.
+
+    ``before`` is how many columns the design has before those of this feature.
+    """
+    share = people / people.sum()
+    others = np.tile(-share, (len(share), 1)) / (1 - share)[:, None]
+    np.fill_diagonal(others, 1.0)
+    return np.column_stack([np.zeros((len(share), before)), others[:, :-1]])
+
+
+def _fit(
+    design: np.ndarray, contrast: np.ndarray, went_on: np.ndarray, people: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Contrasts of the log odds and their standard errors, by maximum likelihood on counts."""
     from statsmodels.genmod.families import Binomial
     from statsmodels.genmod.generalized_linear_model import GLM
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what statsmodels says of separation is said below, once
         fit = GLM(np.column_stack([went_on, people - went_on]), design, family=Binomial()).fit()
-    estimate, error = np.asarray(fit.params)[1:], np.asarray(fit.bse)[1:]
+    estimate = contrast @ np.asarray(fit.params)
+    error = np.sqrt(np.einsum("ij,jk,ik->i", contrast, np.asarray(fit.cov_params()), contrast))
     if not (fit.converged and np.isfinite(error).all() and (error < 10).all()):
         text = "some features together foretell the step for sure, so their odds ratios have no end; use fewer of them"
         warnings.warn(text, ConvergenceWarning, stacklevel=4)

@@ -26,7 +26,7 @@ from clvlib.funnel.query import EPOCH, Ints, Query
 __all__ = ["BLOCK", "Frame", "Piece", "blocks", "frame_of", "pieces", "read_log", "read_names", "read_segments"]
 
 _LIMIT = 2**62  # keys stay below it, and so does every sum of a key and a window
-_ROWS = 60_000_000  # events that are worked on at a time, some 2 GB; half as many with segments
+_ROWS = 60_000_000  # events that are worked on at a time, some 2.2 GB; half as many with segments
 BLOCK = 2**16
 _MICROS = "epoch_us(CAST(occurred_at AS TIMESTAMP))"
 

@@ -345,14 +345,14 @@ def plot_drivers(result: Drivers, ax: Axes | None = None, title: str = "", rows:
             ax.plot([row["lower"], row["upper"]], [k, k], color=color, lw=2)
             ax.plot([row["odds_ratio"]], [k], color=color, marker="o")
         ax.axvline(1, color=MUTED, lw=1)
-        names = [f"{r['feature']}: {r['level']} against {r['reference']}" for r in data.to_dict("records")]
+        names = [f"{r['feature'].removesuffix('_id')}: {r['level']} ({r['people']:,})" for r in data.to_dict("records")]
         ax.set_yticks(np.arange(len(data)), names)
         ax.invert_yaxis()
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.set_xlabel(f"odds of {result.step} after {result.before}; red leave more, grey is undecided")
+        ax.set_xlabel(f"odds of {result.step} against elsewhere; red leave more, grey is undecided")
         ax.grid(axis="y", visible=False)
         _titled(ax, title, result.sentence, 44)
     return ax

@@ -19,6 +19,7 @@ from clvlib.funnel.change import Change, change
 from clvlib.funnel.cohorts import Triangle, triangle
 from clvlib.funnel.context import with_context
 from clvlib.funnel.curve import ConversionCurve, conversion_curve
+from clvlib.funnel.drivers import Drivers, drivers
 from clvlib.funnel.kernel import FunnelResult, funnel
 from clvlib.funnel.paths import Credit, credit, journeys
 from clvlib.funnel.threshold import Threshold, threshold
@@ -194,6 +195,24 @@ class WeekFunnel:
         if not self.columns:
             raise EmptyDataError("the events have no column to break the change down by")
         return change(self.segments, self._of(self.week.previous, self.columns), self.step)
+
+    @cached_property
+    def drivers(self) -> Drivers:
+        """What goes with leaving before the step that has a threshold, each column adjusted for the others.
+
+        As for ``now``, of the people who started this week, so far; the few whose next step is still to come count as
+        having left.
+        """
+        by = tuple(dict.fromkeys(name for columns in self.columns for name in columns))
+        if not by:
+            raise EmptyDataError("the events have no column that could go with leaving")
+        self._of(self.week)
+        options: dict[str, Any] = {"starts": (self.week.start, self.week.end), "as_of": self.week.as_of}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ThinDataWarning)  # of two columns that say the same, the first is shown
+            return drivers(
+                self.events, self.steps, self.step, by, self.window, level=self.level, open_windows="so far", **options
+            )
 
     @cached_property
     def rates(self) -> pd.DataFrame:

@@ -109,11 +109,13 @@ def test_equals_brute_force_on_random_streams(rows, rules, so_far, cut, low, hig
     assert found.open_units == people(truth, 1, closed=False)[0]
 
 
-@given(rows=ROWS, window=st.integers(1, 8), parts=st.integers(2, 5))
+@given(
+    rows=ROWS, window=st.integers(1, 8), parts=st.integers(2, 5), by=st.sampled_from([(), ("event", "segment")])
+)  # fmt: skip
 @settings(max_examples=25, deadline=None)
-def test_parts_of_the_units_add_up(rows, window, parts):
+def test_parts_of_the_units_add_up(rows, window, parts, by):
     events = as_table(log(rows, segment=[r[0] for r in rows]), "events")
-    query = Query(("a", "b", "c"), window * 3_600_000_000, by=("event", "segment"))
+    query = Query(("a", "b", "c"), window * 3_600_000_000, by=by)
 
     def histories(found):
         rows = zip(found.depth, found.segment[:, 0], map(tuple, found.times), strict=True)
@@ -121,7 +123,7 @@ def test_parts_of_the_units_add_up(rows, window, parts):
 
     whole = chains(events, query)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packing, "_ROWS", 200 // parts)
+        patch.setattr(packing, "_ROWS", max(len(rows) // parts, 1))
         patch.setattr(packing.Frame, "capacity", 2)
         assert histories(chains(events, query)) == histories(whole)
 

@@ -36,6 +36,8 @@ def test_the_planted_drop_is_found_and_named(shop, view):
     rules = {alert["rule"]: alert for alert in view.alerts()}
     assert rules["click to cart below 12%"]["severity"] == "high"
     assert rules["click to cart fell"]["segment"] == view.moved.segment
+    worst = view.drivers.found.query("odds_ratio < 1")
+    assert (worst["feature"].iloc[0], worst["level"].iloc[0]) == ("category", drop["category"])
     named = view.moved.table.iloc[0]
     counts = proportion_interval(named[["people_then", "people_now"]], named[["before_then", "before_now"]], 0.99)
     probability = [drop["usual_probability"], drop["dropped_probability"]]
@@ -60,6 +62,9 @@ def test_parts_agree(view):
     assert view.path.open_units == 0
     assert view.path_by_session.total["people"].iloc[0] > 0
     assert view.rate_name == "click to cart"
+    before, people = view.now.total.set_index("step").loc[["click", "cart"], "people"]
+    assert (view.drivers.people + view.drivers.left_out, view.drivers.before) == (before, "click")
+    assert view.drivers.went_on <= people
     assert view.definitions.loc["best start", "rate"] == view.path.total["from_first"].iloc[-1]
     assert view.curve.converted <= view.curve.people
     assert view.curve_before.final == pytest.approx(view.definitions.loc["first start", "rate"])
@@ -72,7 +77,18 @@ def test_a_shop_without_events_fails_only_when_asked():
     orders = pd.DataFrame({"customer_id": ["a", "b"], "ordered_at": ["2026-01-05", "2026-01-14"], "amount": [9, 9]})
     shop = clv.connect({"orders": orders})
     view = WeekFunnel(shop, shop.week("2026-W02"))
-    for part in ("path", "verdict", "moved", "rates", "path_by_session", "curve", "definitions", "credit", "cohorts"):
+    for part in (
+        "path",
+        "verdict",
+        "moved",
+        "rates",
+        "path_by_session",
+        "curve",
+        "definitions",
+        "credit",
+        "cohorts",
+        "drivers",
+    ):
         with pytest.raises(MissingTableError, match="no table 'events'"):
             getattr(view, part)
 
@@ -82,3 +98,5 @@ def test_a_shop_with_another_funnel(shop):
         _ = WeekFunnel(shop, shop.week(), step="basket").verdict
     with pytest.raises(EmptyDataError, match="no column"):
         _ = WeekFunnel(shop, shop.week(), by=["planet"]).moved
+    with pytest.raises(EmptyDataError, match="no column"):
+        _ = WeekFunnel(shop, shop.week(), by=["planet"]).drivers
