@@ -29,8 +29,8 @@ def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, as
     ----------
     cells : pandas.DataFrame
         A row per ``variant`` and ``status`` (``mature``, ``open``, ``double``) with ``people``, ``extra_rows``,
-        ``bought_before`` and ``conversion_total``; with clusters also ``clusters`` and ``before_variance``. Without
-        ``bought_before``, what assignments and orders alone can tell is left out.
+        ``bought_before`` and ``conversion_total``; with clusters also ``clusters``, ``freedom`` and
+        ``before_variance``. Without ``bought_before``, what assignments and orders alone can tell is left out.
     shares : mapping
         Planned share per arm.
     min_per_arm : int
@@ -58,7 +58,7 @@ def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, as
         checks += [_before(mature, people, clustered=clusters is not None), _order_of_time(mature)]
     checks += [_size(people, min_per_arm), _maturity(single)]
     if clusters is not None:
-        checks += _clusters(clusters, assigned)
+        checks += _clusters(clusters, mature["freedom"] + 1, assigned)
     return pd.DataFrame(checks)
 
 
@@ -132,7 +132,7 @@ def _before(mature: pd.DataFrame, people: pd.Series, *, clustered: bool) -> Chec
         found = "nobody" if bought.sum() == 0 else "everybody"
         return _row(name, PASS, f"{found} bought in the window before assignment", rule)
     if clustered:
-        p_value = _welch(bought / total, mature["before_variance"][there] / total, mature["clusters"][there])
+        p_value = _welch(bought / total, mature["before_variance"][there] / total, mature["freedom"][there])
     else:
         # Pearson's statistic of the 2 x k table is the sum over buyers and non-buyers; sample_ratio gives each part
         statistic = sample_ratio(bought, total).chi2 + sample_ratio(total - bought, total).chi2
@@ -141,14 +141,14 @@ def _before(mature: pd.DataFrame, people: pd.Series, *, clustered: bool) -> Chec
     return _row(name, _judge(p_value), f"bought in the window before assignment: {rates}, p = {p_value:.4g}", rule)
 
 
-def _welch(means: pd.Series, squared_errors: pd.Series, units: pd.Series) -> float:
+def _welch(means: pd.Series, squared_errors: pd.Series, freedom: pd.Series) -> float:
     """P-value of Welch's (1951) test that several means are equal; 1 where an arm shows no error to hold against."""
-    if not ((squared_errors > 0) & (units > 1)).all():
+    if not ((squared_errors > 0) & (freedom > 0)).all():
         return 1.0
     k, weights = len(means), 1 / squared_errors
     shares = weights / weights.sum()
     distance = float((weights * (means - (shares * means).sum()) ** 2).sum())
-    lack = float(((1 - shares) ** 2 / (units - 1)).sum()) / (k * k - 1)
+    lack = float(((1 - shares) ** 2 / freedom).sum()) / (k * k - 1)
     return float(stats.f.sf(distance / (k - 1) / (1 + 2 * (k - 2) * lack), k - 1, 1 / (3 * lack)))
 
 
@@ -172,11 +172,12 @@ def _maturity(single: pd.DataFrame) -> Check:
     return _row("open windows", PASS, found, "left out until the window is over")
 
 
-def _clusters(clusters: pd.Series, assigned: pd.DataFrame) -> list[Check]:
+def _clusters(clusters: pd.Series, worth: pd.Series, assigned: pd.DataFrame) -> list[Check]:
     """People assigned together are not independent: how many clusters there are, and whether any is split."""
-    few = bool((clusters < FEW_CLUSTERS).any())
-    found = f"{_counts(clusters)} clusters of people were assigned; intervals allow for it"
-    checks = [_row("clusters per arm", WARN if few else PASS, found, f"fewer than {FEW_CLUSTERS} in an arm warn")]
+    few = not bool((worth.round(1) >= FEW_CLUSTERS).all())
+    even = ", ".join(f"{number:.3g}" for number in worth.fillna(0))
+    found = f"{_counts(clusters)} clusters of people, worth {even} of one size; intervals allow for it"
+    checks = [_row("clusters per arm", WARN if few else PASS, found, f"worth fewer than {FEW_CLUSTERS} in an arm warn")]
     pairs = assigned.dropna(subset="cluster_id").drop_duplicates(["cluster_id", "variant"])
     split = int((pairs["cluster_id"].value_counts() > 1).sum())
     if split:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clvlib.abtest.metrics import Columns, Metric, covariance, units
+from clvlib.abtest.metrics import Clusters, Columns, Metric, covariance
 from clvlib.data.engine import DuckDBEngine, Table, as_table, identifier, literal
 from clvlib.errors import DataError, ParameterError
 
@@ -117,8 +117,8 @@ def merged(cells: pd.DataFrame, by: list[str], metrics: Iterable[Metric]) -> pd.
     Returns
     -------
     pandas.DataFrame
-        A row per group with the :data:`COUNTS`, ``clusters`` (0 where people were assigned one by one) and the
-        aggregates of all metrics, whose variances are those of clusters where there are any.
+        A row per group with the :data:`COUNTS`, ``clusters`` (0 where people were assigned one by one), their
+        degrees of ``freedom`` if there are any, and the aggregates of all metrics, whose variances are theirs then.
     """
     known = list(metrics)
 
@@ -129,7 +129,8 @@ def merged(cells: pd.DataFrame, by: list[str], metrics: Iterable[Metric]) -> pd.
         row["clusters"] = 0
         if "cluster_id" in group:
             columns["cluster"] = pd.factorize(group["cluster_id"])[0].astype(float)
-            row["clusters"] = int(units(columns))
+            clusters = Clusters.of(columns)
+            row |= {"clusters": int(clusters.number), "freedom": clusters.freedom}
             if "bought_before" in columns:
                 row["before_variance"] = _before(columns)
         for metric in known:
