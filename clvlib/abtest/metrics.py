@@ -586,7 +586,7 @@ def covariance(rows: Columns, within: NDArray[np.float64], a: NDArray[np.float64
     together = rows["cluster"] >= 0
     codes = rows["cluster"][together].astype(int)
     sums = [np.bincount(codes, (n * distance)[together], len(clusters.share)) for distance in (a, b)]
-    alone = float(squares[~together].sum()) / clusters.spread(1 / total)
+    alone = float(squares[~together].sum() / clusters.spread(np.array(1 / total)))
     return (alone + float((sums[0] * sums[1] / clusters.spread(clusters.share)).sum())) / total
 
 
@@ -626,7 +626,7 @@ class Clusters:
     def _sum(self, power: int) -> float:
         return float((self.share**power).sum()) + self.alone / self.people**power
 
-    def spread(self, share: Any) -> Any:
+    def spread(self, share: NDArray[np.float64]) -> NDArray[np.float64]:
         """Variance of the distance of a cluster's mean from the arm's, where cluster means have variance 1."""
         return 1 - 2 * share + self._sum(2)
 
