@@ -298,6 +298,19 @@ def test_a_gap_is_inclusive_and_counts_from_the_required_step_before():
     assert funnel(late, [*"abc"], "7D", gaps={"b": "1h", "c": "1h"}).table["people"].tolist() == [1, 1, 0]
 
 
+def test_a_gap_across_an_optional_step_is_that_of_the_chain_through_it():
+    """b follows the second a in time; by way of o it would have to follow the first, which is too long ago."""
+    events = log([("p", 0, "a"), ("p", 5, "o"), ("p", 6, "a"), ("p", 7, "b")])
+    assert funnel(events, [*"aob"], "7D", optional="o", gaps={"b": "3h"}).table["people"].tolist() == [1, 0, 1]
+    assert funnel(events, [*"aob"], "7D", optional="o", gaps={"b": "7h"}).table["people"].tolist() == [1, 1, 1]
+
+
+def test_strict_order_with_a_gap_takes_the_repeat_that_fits():
+    events = log([("p", 0, "a"), ("p", 1, "b"), ("p", 2, "c"), ("p", 8, "c"), ("p", 9, "d")])
+    found = funnel(events, [*"abcd"], "7D", order="strict", gaps={"d": "2h"})
+    assert found.table["people"].tolist() == [1, 1, 1, 1]
+
+
 def test_an_excluded_event_breaks_the_chain_on_its_way():
     assert funnel(sequence("axbc"), [*"abc"], "7D", excluded="x").table["people"].tolist() == [1, 0, 0]
     assert funnel(sequence("axabc"), [*"abc"], "7D", excluded="x").table["people"].tolist() == [1, 1, 1]
