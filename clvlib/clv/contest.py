@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from clvlib.clv.rcv import rcv
 from clvlib.clv.recent import bought, recent_spend
 from clvlib.clv.rfm import rfm
-from clvlib.clv.scores import gains, gini
 from clvlib.clv.valuation import CustomerValue
 from clvlib.data.calendar import as_date
 from clvlib.data.identities import events_of
@@ -109,13 +108,15 @@ def rank_contest(
         raise ParameterError("every customer has every score, and spend that is not negative")
     if len(came) < 2 or came.max(initial=0.0) <= came.min(initial=0.0):
         raise EmptyDataError("all customers then spent the same, so there is nothing to rank")
-    found = _measured(values, came)
+    ranked = [_Levels.of(score) for score in values.T]
+    own = _Levels.of(came)
+    found = _measured(ranked, own, came, np.ones(len(came)))
     rng = np.random.default_rng(seed)
     drawn = np.full((draws, *found.shape), np.nan)
     for i in range(draws):
-        rows = rng.integers(0, len(came), len(came))
-        if came[rows].max() > came[rows].min():
-            drawn[i] = _measured(values[rows], came[rows])
+        weight = np.bincount(rng.integers(0, len(came), len(came)), minlength=len(came)).astype(float)
+        if len(pd.unique(came[weight > 0])) > 1:
+            drawn[i] = _measured(ranked, own, came, weight)
     names = [str(name) for name in scores]
     best = int(np.argmax(found[:, 1]))
     table = _table(names, found, drawn, best, level).sort_values("gini", ascending=False, kind="stable")
@@ -130,15 +131,47 @@ def rank_contest(
     )
 
 
-def _measured(values: Array, came: Array) -> Array:
+class _Levels(NamedTuple):
+    """The distinct values of a score, the highest first, and which of them each customer has."""
+
+    code: NDArray[np.intp]
+    size: int
+
+    @classmethod
+    def of(cls, score: Array) -> _Levels:
+        # two ways to reckon one score may differ in the last bit, and still are a tie
+        levels, code = np.unique(-np.round(score / max(float(np.abs(score).max()), 1e-300), 12), return_inverse=True)
+        return cls(code, len(levels))
+
+    def summed(self, values: Array) -> Array:
+        """Return sums over the customers of each level."""
+        return np.asarray(np.bincount(self.code, values, self.size), dtype=float)
+
+    def ranks(self, weight: Array) -> Array:
+        """Return the middle rank of each customer's level, from its mean."""
+        mass = self.summed(weight)
+        middle = np.cumsum(mass) - mass / 2
+        return np.asarray((middle - float(weight.sum()) / 2)[self.code])
+
+    def curve(self, weight: Array, came: Array) -> tuple[Array, Array]:
+        """Return the corners of the gains curve: shares of customers and of what they spent."""
+        customers, spent = (np.concatenate([[0.0], np.cumsum(self.summed(v))]) for v in (weight, weight * came))
+        return customers / customers[-1], spent / spent[-1]
+
+
+def _measured(ranked: Sequence[_Levels], own: _Levels, came: Array, weight: Array) -> Array:
     """Return Spearman's correlation, Gini and share of the top tenth of each score, shape (scores, 3)."""
-    ranks = rankdata(came)
+    ranks = own.ranks(weight)
+    spread = float(np.sqrt(weight @ ranks**2))
+    x, y = own.curve(weight, came)
+    best = float(np.trapezoid(y, x)) - 0.5
     rows = []
-    for score in values.T:
-        own = rankdata(score)
-        spread = own.std() * ranks.std()
-        spearman = float(((own - own.mean()) * (ranks - ranks.mean())).mean() / spread) if spread > 0 else 0.0
-        rows.append((spearman, gini(score, came), float(gains(score, came, 11)[1])))
+    for score in ranked:
+        theirs = score.ranks(weight)
+        both = float(np.sqrt(weight @ theirs**2)) * spread
+        x, y = score.curve(weight, came)
+        area = float(np.trapezoid(y, x)) - 0.5
+        rows.append((float(weight @ (theirs * ranks)) / both if both > 0 else 0.0, area / best, np.interp(0.1, x, y)))
     return np.array(rows)
 
 

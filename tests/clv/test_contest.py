@@ -9,6 +9,7 @@ from scipy import stats
 
 import clvlib as clv
 from clvlib.clv.contest import contest_plot, rank_contest, value_contest
+from clvlib.clv.scores import gains, gini
 from clvlib.clv.valuation import CustomerValue
 from clvlib.errors import EmptyDataError, ParameterError
 
@@ -26,6 +27,8 @@ def test_measures_are_those_of_others():
     table = rank_contest(scores, spent).table
     for name in scores:
         assert table.loc[name, "spearman"] == pytest.approx(stats.spearmanr(scores[name], spent).statistic)
+        assert table.loc[name, "gini"] == pytest.approx(gini(scores[name], spent))
+        assert table.loc[name, "top_share"] == pytest.approx(gains(scores[name], spent, 11)[1])
     order = scores["near"].sort_values(ascending=False).index
     assert table.loc["near", "top_share"] == pytest.approx(spent[order[:40]].sum() / spent.sum())
     assert list(table.index) == ["near", "far"]
