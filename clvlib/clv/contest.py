@@ -65,7 +65,7 @@ def rank_contest(
     scores: pd.DataFrame,
     spent: pd.Series,
     level: float = 0.95,
-    draws: int = 300,
+    draws: int = 200,
     seed: int | np.random.Generator = 0,
 ) -> Contest:
     """Compare scores by how they rank customers by what they then spent.
@@ -238,15 +238,15 @@ def value_contest(
     last = as_date(as_of)
     day = last - dt.timedelta(weeks=weeks)
     study = CustomerValue() if study is None else study
-    base = study.of(shop, day)
     known, later = shop.calibration_holdout(day, last, unit="W", collapse="D")
+    model = study.lifetime(shop, day)
     marks = rfm(known).table
     scores = pd.DataFrame(
         {
             "RCV": rcv(shop.table("orders"), day, events_of(shop), **rules).table["raw"],
             "RFM": marks[["R", "F", "M"]].sum(axis=1),
             "past spend": recent_spend(bought(shop.table("orders")), day, 1)["total"],
-            "model": base.purchases.expected_purchases(base.table, weeks) * base.table["expected_spend"],
+            "model": model.purchases.expected_purchases(known, weeks) * model.spend.expected_spend(known),
         }
     ).reindex(known.index)
     if others is not None:

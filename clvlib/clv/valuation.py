@@ -183,6 +183,11 @@ class CustomerValue:
         result: Valuation = self._kept[key]
         return result
 
+    def lifetime(self, shop: Any, as_of: str | dt.date) -> LifetimeValue:
+        """Return the chosen models, fitted on what was known on a day."""
+        base = shop.customer_summary(as_of=as_of, unit="W", collapse="D")
+        return self._lifetime(base, self._model(shop, as_of))
+
     def choose(self, shop: Any, as_of: str | dt.date, weeks: int = 13) -> Backtest:
         """Backtest the models on what was known on a day, with forecasts of at most ``weeks`` weeks.
 
