@@ -101,6 +101,7 @@ def execute(
             progress_bar=False,
             autosave_cell_every=0,
             start_timeout=start_timeout,
+            iopub_timeout=60,  # seconds for output to arrive that was sent: a busy machine takes its time
             kernel_manager_class=kernel,
             shutdown_kernel="immediate",
             record_timing=False,
@@ -108,7 +109,7 @@ def execute(
             resources={"metadata": {"path": str(notebook.path.resolve().parent)}},
         )
     except Exception as error:  # noqa: BLE001 - a kernel can die of anything; one chapter must not take the others along
-        problem, trace = _fault(error, timeout)
+        problem, trace = _fault(error, timeout, time.monotonic() - started)
     finally:
         loop.close()
         asyncio.set_event_loop(None)
@@ -125,11 +126,12 @@ def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:half]} … {text[-half:]}"
 
 
-def _fault(error: Exception, timeout: float) -> tuple[str, str]:
+def _fault(error: Exception, timeout: float, seconds: float) -> tuple[str, str]:
     kind = type(error).__name__
     text = _ANSI.sub("", str(error)).strip()
     if kind == "CellTimeoutError":
-        return f"it was stopped after {timeout:g} seconds", text
+        over = seconds >= timeout - 0.5
+        return (f"it was stopped after {timeout:g} seconds" if over else "its kernel no longer answered"), text
     if kind == "DeadKernelError":
         return "its kernel died (out of memory, or killed from outside)", text
     return f"{kind}: {text.splitlines()[0] if text else 'no message'}", text

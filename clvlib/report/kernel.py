@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakSet
 
+import zmq
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -51,6 +52,7 @@ class Kernel(AsyncKernelManager):
     def __init__(self, **kwargs: Any) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="clv-")  # short: names of sockets end at some 100 letters
         super().__init__(transport="ipc", connection_file=str(Path(self._folder.name) / "k.json"), **kwargs)
+        self.context.setsockopt(zmq.RCVHWM, 0)  # no output is lost, however much comes at once
 
     @property
     def kernel_spec(self) -> KernelSpec:

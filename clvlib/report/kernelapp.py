@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import zmq
 from ipykernel.iostream import OutStream
 from ipykernel.kernelapp import IPKernelApp
 from traitlets import DottedObjectName
@@ -42,6 +43,11 @@ class KernelApp(IPKernelApp):
     """IPython's kernel with bounded streams, and without a second copy of its output."""
 
     outstream_class = DottedObjectName("clvlib.report.kernelapp.BoundedStream", allow_none=True)
+
+    def init_iopub(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        """Lose no output, however much comes at once: by default what is beyond a thousand messages is dropped."""
+        context.setsockopt(zmq.SNDHWM, 0)
+        super().init_iopub(context)  # type: ignore[no-untyped-call]
 
     def init_shell(self) -> None:
         """Begin to forget."""

@@ -30,7 +30,7 @@ open(output + "-peak", "w").write(str(peak() - before))"""
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_a_notebook_that_prints_a_gigabyte(tmp_path: Path):
     shop_folder(tmp_path / "shop")
-    shows = "from IPython.display import display\nfor i in range(1000): display({'text/plain': 'z' * 3000}, raw=True)"
+    shows = "from IPython.display import display\nfor i in range(3000): display({'text/plain': 'z' * 1000}, raw=True)"
     notebook(tmp_path / "books", "01_a", [OPEN, "## Much", PEAK.replace("{", "{{").replace("}", "}}"), PRINT])
     notebook(tmp_path / "books", "02_b", [OPEN, "## Many", shows.replace("{", "{{").replace("}", "}}"), "## End"])
     notebook(tmp_path / "books", "03_c", [OPEN, "## Long", "raise ValueError('e' * 5_000_000)"])
@@ -41,6 +41,7 @@ def test_a_notebook_that_prints_a_gigabyte(tmp_path: Path):
     assert len(page.encode()) < LIMIT
     assert "pieces, is left out to keep this page small" in page
     assert "what matters" in page
+    assert (report.folder / "02_b.ipynb").read_text(encoding="utf-8").count("z" * 1000) == 3000  # none was lost
     assert (report.folder / "01_a.ipynb").stat().st_size < 3 * LONGEST
     assert (report.folder / "03_c.ipynb").stat().st_size < LONGEST
     assert "what was printed after 1,000,000 letters is left out" in (report.folder / "01_a.ipynb").read_text("utf-8")
