@@ -49,6 +49,7 @@ _PUBLIC = {
     "rfm": "clvlib.clv.rfm",
     "funnel": "clvlib.funnel",
     "Experiment": "clvlib.abtest.experiment",
+    "Plan": "clvlib.abtest.plan",
     "proportion_interval": "clvlib.stats.proportions",
     "proportion_difference": "clvlib.stats.proportions",
     "proportion_effects": "clvlib.stats.proportions",
