@@ -26,7 +26,7 @@ from clvlib.funnel.query import EPOCH, Ints, Query
 __all__ = ["BLOCK", "Frame", "Piece", "blocks", "frame_of", "pieces", "read_log", "read_names", "read_segments"]
 
 _LIMIT = 2**62  # keys stay below it, and so does every sum of a key and a window
-_ROWS = 60_000_000  # events that are worked on at a time, some 2.2 GB; half as many with segments
+_ROWS = 60_000_000  # events that are worked on at a time, some 2.2 GB
 BLOCK = 2**16
 _MICROS = "epoch_us(CAST(occurred_at AS TIMESTAMP))"
 
@@ -78,7 +78,8 @@ class Piece:
 def pieces(events: Table, query: Query, frame: Frame, log: pd.DataFrame) -> Iterator[Piece]:
     """Yield the keys of all units that made the first step, so many units at a time as fit into memory and 62 bits."""
     rows = int(log.loc[_relevant(log, query), "n"].sum())
-    parts = 1 + rows * (2 if query.by else 1) // _ROWS
+    size = 3 if query.order == "any" else 2 if query.by else 1  # of what is held per event while it is walked
+    parts = 1 + rows * size // _ROWS
     for part in range(parts):
         code, time, who, *place = _arrays(events, _sql(query, frame, log, part, parts), bool(query.by))
         started = code == 0
