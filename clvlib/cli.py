@@ -177,20 +177,7 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     report = command("report", _report, "run the notebooks on a week and publish the report")
-    report.add_argument("--source", default="data/sample", help="folder, .duckdb file, clvlib.toml or data set's name")
-    span = report.add_mutually_exclusive_group()
-    span.add_argument("--week", default="", help="ISO week such as 2026-W46; default: the last complete one")
-    span.add_argument("--weeks", default="", metavar="FIRST..LAST", help="several, such as 2026-W20..2026-W46")
-    report.add_argument("--out", default="reports", help="folder of the reports (default: %(default)s)")
-    report.add_argument("--notebooks", action="append", default=[], metavar="01,03", help="only these")
-    report.add_argument("--jobs", type=int, default=2, help="notebooks that run at a time (default: %(default)s)")
-    report.add_argument("--timeout", type=float, default=1800, metavar="S", help="seconds per notebook")
-    report.add_argument("--resume", action="store_true", help="run only what failed, or has changed since")
-    report.add_argument(
-        "-p", "--parameter", type=_pair, action="append", default=[], metavar="NAME=VALUE",
-        help="a parameter of the notebooks, or of one: 03_clv.horizon=26",
-    )  # fmt: skip
-
+    _report_options(report)
     check = command("check", _check, "say what is wrong with the data; exit status 1 where the contract is broken")
     check.add_argument("source")
 
@@ -229,6 +216,22 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("reports"), help="folder of the reports (default: %(default)s)"
     )
     return parser
+
+
+def _report_options(report: argparse.ArgumentParser) -> None:
+    report.add_argument("--source", default="data/sample", help="folder, .duckdb file, clvlib.toml or data set's name")
+    span = report.add_mutually_exclusive_group()
+    span.add_argument("--week", default="", help="ISO week such as 2026-W46; default: the last complete one")
+    span.add_argument("--weeks", default="", metavar="FIRST..LAST", help="several, such as 2026-W20..2026-W46")
+    report.add_argument("--out", default="reports", help="folder of the reports (default: %(default)s)")
+    report.add_argument("--notebooks", action="append", default=[], metavar="01,03", help="only these")
+    report.add_argument("--jobs", type=int, default=2, help="notebooks that run at a time (default: %(default)s)")
+    report.add_argument("--timeout", type=float, default=1800, metavar="S", help="seconds per notebook")
+    report.add_argument("--resume", action="store_true", help="run only what failed, or has changed since")
+    report.add_argument(
+        "-p", "--parameter", type=_pair, action="append", default=[], metavar="NAME=VALUE",
+        help="a parameter of the notebooks, or of one: 03_clv.horizon=26",
+    )  # fmt: skip
 
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from clvlib.abtest.metrics import Clusters, Columns, Metric, covariance
-from clvlib.data.engine import DuckDBEngine, Table, as_table, identifier, literal
+from clvlib.data.engine import Table, as_table, identifier, literal
+from clvlib.data.together import together
 from clvlib.errors import DataError, ParameterError
 
 __all__ = ["COUNTS", "fetch", "fetch_people", "merged", "span"]
@@ -55,7 +56,7 @@ def fetch(
         :data:`COUNTS`, ``first_assigned``, ``last_assigned`` and the aggregates of all metrics. Where the assignments
         name clusters, a row per ``cluster_id`` too; people without one share the row in which it is missing.
     """
-    people, purchases, *others = _together(assignments, orders, *([] if segments is None else [segments[0]]))
+    people, purchases, *others = _together(assignments, orders, None if segments is None else segments[0])
     wanted = [f"{sql} AS {identifier(key)}" for m in metrics for key, sql in m.aggregates().items()]
     of = None if segments is None else (others[0].require(segments[1]), segments[1])
     sql = _sql(people, purchases, name, (_seconds(window), _seconds(history)), _end(as_of), of) + ", ".join(wanted)
@@ -182,7 +183,7 @@ def _sql(
     ``revenue_p99`` and ``revenue_p99_9`` are what 99% and 99.9% of the people with revenue, of all arms, stay below.
     """
     window, history = spans
-    money = "net_amount" if "net_amount" in orders.columns else "amount"
+    (money,) = _money(orders)
     # An order that was never paid is no outcome; one that was paid and refunded is, with nothing left of its money.
     paid = "AND o.paid_at IS NOT NULL" if "paid_at" in orders.columns else ""
     wanted = literal(name).replace("{", "{{").replace("}", "}}")
@@ -268,24 +269,17 @@ def _end(as_of: str | dt.date | None) -> str:
 
 
 def _together(
-    assignments: Table | pd.DataFrame, orders: Table | pd.DataFrame, *customers: Table | pd.DataFrame
+    assignments: Table | pd.DataFrame, orders: Table | pd.DataFrame, customers: Table | pd.DataFrame | None
 ) -> list[Table]:
     """All as tables of one engine, since they are joined there."""
-    data = [assignments, orders, *customers]
-    tables = [
-        as_table(assignments, "assignments", "experiment", "variant", "unit_id", "assigned_at"),
-        as_table(orders, "orders", "customer_id", "ordered_at"),
-        *(as_table(table, "customers", "customer_id") for table in customers),
-    ]
-    if all(isinstance(frame, pd.DataFrame) for frame in data):
-        engine = DuckDBEngine()
-        for table, frame in zip(tables, data, strict=True):
-            engine.connection.register(table.name, frame)
-        tables = [Table(engine, table.name, table.name, table.columns) for table in tables]
-    if any(table.engine is not tables[0].engine for table in tables):
-        raise ParameterError(
-            "assignments and orders are joined where they lie: pass all from one shop, or all as frames"
-        )
-    if "net_amount" not in tables[1].columns:
-        tables[1].require("amount")
-    return tables
+    tables = together(assignments=assignments, orders=orders, customers=customers)
+    tables["assignments"].require("experiment", "variant", "unit_id", "assigned_at")
+    tables["orders"].require("customer_id", "ordered_at", *_money(tables["orders"]))
+    if "customers" in tables:
+        tables["customers"].require("customer_id")
+    return list(tables.values())
+
+
+def _money(orders: Table) -> list[str]:
+    """The column of an order's amount: net where there is one."""
+    return ["net_amount" if "net_amount" in orders.columns else "amount"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Derivatives", "Objective", "Optimum", "central_hessian", "flat_direction", "maximise", "newton"]
+__all__ = ["Derivatives", "Objective", "Optimum", "flat_direction", "maximise", "newton"]
 
 Array = NDArray[np.float64]
 Derivatives = tuple[float, Array, Array]
@@ -42,17 +42,6 @@ class Optimum:
     hessian: Array
     settled: bool
     flat: Array | None
-
-
-def central_hessian(gradient: Callable[[Array], Array], theta: Array, step: float = 6e-6) -> Array:
-    """Return the Hessian as symmetrised central differences of an exact gradient (relative error about 1e-10)."""
-    columns = []
-    for i in range(len(theta)):
-        shift = np.zeros_like(theta)
-        shift[i] = step
-        columns.append((gradient(theta + shift) - gradient(theta - shift)) / (2 * step))
-    matrix = np.array(columns)
-    return (matrix + matrix.T) / 2
 
 
 def newton(objective: Objective, start: Array, lower: Array, upper: Array, passes: int = 200) -> Optimum:

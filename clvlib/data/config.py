@@ -43,7 +43,7 @@ from __future__ import annotations
 import datetime as dt
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -130,10 +130,6 @@ class Config:
     def parts(self, table: str) -> tuple[TableConfig, ...]:
         """Return how the parts of ``table`` are read; one with the defaults where nothing is said."""
         return self.tables.get(table, (TableConfig(),))
-
-    def with_source(self, source: str) -> Config:
-        """Return the same settings for data that lie elsewhere."""
-        return replace(self, source=source)
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -95,7 +96,9 @@ def forget(customer: str, out: Path, tell: Callable[[str], None] = lambda _: Non
     pseudonyms = [str(Pseudonyms(key).of([customer])[0]) for key in (find_key(out), SAMPLE_KEY)]
     found = Forgotten()
     weeks = {path.name.split(".")[0] for path in out.iterdir() if path.is_dir() and not path.name.startswith(".")}
-    with _all_locked(out, sorted(weeks)):
+    with ExitStack() as locks:
+        for week in sorted(weeks):
+            locks.enter_context(locked(out, week, wait=_WAIT))
         for path in _files(out):
             _clean(path, path.relative_to(out).as_posix(), customer, pseudonyms, found)
         entries = sum(erase(out, name, FORGOTTEN, tell) for name in pseudonyms)
@@ -103,21 +106,6 @@ def forget(customer: str, out: Path, tell: Callable[[str], None] = lambda _: Non
     if left:
         raise ReportError(f"the customer is still named in {', '.join(map(str, left))}")
     return Forgotten(found.rows, found.texts, found.removed, entries, len(_files(out)))
-
-
-class _all_locked:  # noqa: N801 - used as a function
-    """Hold the locks of all weeks at once."""
-
-    def __init__(self, out: Path, weeks: list[str]) -> None:
-        self._locks = [locked(out, week, wait=_WAIT) for week in weeks]
-
-    def __enter__(self) -> None:
-        for lock in self._locks:
-            lock.__enter__()
-
-    def __exit__(self, *details: object) -> None:
-        for lock in reversed(self._locks):
-            lock.__exit__(None, None, None)
 
 
 def _files(out: Path) -> list[Path]:

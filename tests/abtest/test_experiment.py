@@ -260,7 +260,7 @@ def test_tables_of_a_shop_and_frames_give_the_same() -> None:
     experiment = Experiment("script", min_per_arm=1)
     here, there = experiment.analyse(assigned, orders, as_of=LATER), experiment.analyse(*tables, as_of=LATER)
     pd.testing.assert_frame_equal(here.table, there.table)
-    with pytest.raises(ParameterError, match="joined where they lie"):
+    with pytest.raises(ParameterError, match="tables of one shop, or frames"):
         experiment.analyse(tables[0], orders)
 
 

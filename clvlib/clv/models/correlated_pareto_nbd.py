@@ -9,9 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
 from clvlib.clv.cells import Cells
 from clvlib.clv.models.base import Border, Prior
@@ -89,13 +87,6 @@ class CorrelatedParetoNBDModel(PurchaseModel):
         m_ab = float(self._coefficients(p)[3])
         near, far = self._shifted(p)
         return float(m_ab * np.sqrt(r * s) * (1 - alpha / near) * (1 - beta / far))
-
-    def independence_test(self, summary: pd.DataFrame) -> pd.Series:
-        """Return statistic and p_value (χ², 1 d.f.) of the likelihood ratio to Pareto/NBD, both fitted here."""
-        plain = ParetoNBDModel().fit(summary)
-        ours = type(self)(**self.get_params()).fit(summary)
-        statistic = max(2 * (ours.log_likelihood_ - plain.log_likelihood_), 0.0)
-        return pd.Series({"statistic": statistic, "p_value": float(special.chdtrc(1, statistic))})
 
     def _shifted(self, p: Array) -> tuple[float, float]:
         """Return what the kernels make of α and β."""

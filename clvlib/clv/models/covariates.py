@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,9 +84,9 @@ class WithCovariates(PurchaseModel):
             raise ParameterError(f"covariates go with {list_of(by_name)}; found {name}")
         return by_name[name]()
 
+    @abstractmethod
     def _covariates(self) -> dict[str, list[str]]:
         """Return the columns by process."""
-        raise NotImplementedError
 
     def _terms(self) -> list[Term]:
         """Return the coefficients, in order."""
