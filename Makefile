@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help report test lab clean lock
+.PHONY: help report test lab clean lock words
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,6 +18,7 @@ help:
 	@echo "make lab      JupyterLab on the notebooks"
 	@echo "make clean    remove what the others made"
 	@echo "make lock     resolve the locked requirements anew (needs uv)"
+	@echo "make words    bring the catalogue of translations up to date"
 
 # Environments: one .venv, one stamp per locked file.
 $(VENV)/bin/python:
@@ -51,3 +52,6 @@ lock:
 	@echo setuptools | $(UV) pyproject.toml - --extra lab --extra test -o $(VENV)/all.txt
 	@for extra in report test lab; do \
 	  echo setuptools | $(UV) pyproject.toml - --extra $$extra -c $(VENV)/all.txt -o requirements/$$extra.txt; done
+
+words: $(VENV)/.test.stamp
+	@$(PY) tests/catalogue.py

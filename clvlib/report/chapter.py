@@ -28,6 +28,7 @@ from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDat
 from clvlib.plotting import style
 from clvlib.report.form import UNITS, frame_cells, html_table, is_absent, show, text_table
 from clvlib.report.tables import save_list, save_table
+from clvlib.words import language, mark, speak, tr, trn
 
 __all__ = ["ALERT", "FORECAST", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
 
@@ -39,9 +40,9 @@ TABLE: Final = "application/vnd.clvlib.table+json"
 HEADER: Final = "application/vnd.clvlib.chapter+json"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_SEVERITIES = ("high", "medium", "low")
+_SEVERITIES = (mark("high"), mark("medium"), mark("low"))
 _MARK = {"high": "▲", "medium": "◆", "low": "●"}
-_SAMPLE = "Sample data: a made-up shop. No figure here says anything about a real one."
+_SAMPLE = mark("Sample data: a made-up shop. No figure here says anything about a real one.")
 
 
 def _in_notebook() -> bool:
@@ -85,7 +86,8 @@ def _show_notes() -> None:
 
     def showwarning(message: Warning | str, category: type[Warning], *place: Any, **where: Any) -> None:
         if issubclass(category, ours):
-            _display(f"Note: {message}", f'<p class="clv-note">Note: {escape(str(message))}</p>')
+            note = tr("Note: {text}", text=message)
+            _display(note, f'<p class="clv-note">{escape(note)}</p>')
         else:
             before(message, category, *place, **where)
 
@@ -106,6 +108,8 @@ class Chapter:
         ISO week such as ``2026-W46``; empty: the last complete week in the data.
     output : str or pathlib.Path
         Folder for full tables, which go to ``<output>/<name>/``; empty: nothing is written.
+    lang : {'en', 'zh', ''}
+        Language that the process speaks from now on; empty: the one that the shop's configuration names.
 
     Attributes
     ----------
@@ -115,32 +119,42 @@ class Chapter:
     Raises
     ------
     ParameterError
-        The week does not exist, or lies outside the data.
+        The week does not exist, or lies outside the data; the language is not known.
+
+    Notes
+    -----
+    Words given to a chapter are looked up in the catalogue of the language; what it lacks stays as it is given.
     """
 
-    def __init__(self, name: str, shop: Any, week: str = "", output: str | Path = "") -> None:
+    def __init__(self, name: str, shop: Any, week: str = "", output: str | Path = "", lang: str = "") -> None:
         self.name = _checked_name(name, "chapter")
+        speak(lang or getattr(shop.config, "language", "en"))
         self.shop = shop
         self.week: Week = shop.week(week)
         self.output = Path(output) / self.name if str(output) else None
         self._currency = str(getattr(shop.config, "currency", ""))
         if _in_notebook():
             _show_notes()
-            style()
+            style(language())
         self._open()
 
     def _open(self) -> None:
         first, last = self.shop.date_range
-        text = (
-            f"{self.shop.name or 'Shop'}, week {self.week.label} ({self.week.start} to {self.week.as_of}); "
-            f"orders from {str(first)[:10]} to {str(last)[:10]}"
+        text = tr(
+            "{shop}, week {week} ({start} to {end}); orders from {first} to {last}",
+            shop=self.shop.name or tr("Shop"),
+            week=self.week.label,
+            start=self.week.start,
+            end=self.week.as_of,
+            first=str(first)[:10],
+            last=str(last)[:10],
         )
         sample = bool(self.shop.is_sample)
         html = f'<p class="clv-head">{escape(text)}</p>'
         if sample:
-            html += f'<p class="clv-sample"><strong>{_SAMPLE}</strong></p>'
+            html += f'<p class="clv-sample"><strong>{escape(tr(_SAMPLE))}</strong></p>'
         payload = {"chapter": self.name, "week": self.week.label, "sample": sample}
-        _display(f"{text}\n{_SAMPLE}" if sample else text, html, data={HEADER: payload})
+        _display(f"{text}\n{tr(_SAMPLE)}" if sample else text, html, data={HEADER: payload})
 
     def has(self, *tables: str, section: str = "") -> bool:
         """Whether the shop has all ``tables``; where not, say in one line that ``section`` is left out and why.
@@ -155,7 +169,7 @@ class Chapter:
         absent = [table for table in tables if not self.shop.has(table)]
         if absent:
             listed = ", ".join(absent)
-            self._left_out(section, f"this shop has no table {listed}", absent)
+            self._left_out(section, tr("this shop has no table {listed}", listed=listed), absent)
         return not absent
 
     @contextmanager
@@ -171,7 +185,8 @@ class Chapter:
             self._left_out(title, str(error), [])
 
     def _left_out(self, section: str, reason: str, tables: list[str]) -> None:
-        text = f"{section or 'A section'} is left out: {reason.rstrip('.')}."
+        section, reason = tr(section or mark("A section")), reason.rstrip(".。")
+        text = tr("{section} is left out: {reason}.", section=section, reason=reason)
         payload = {"chapter": self.name, "section": section, "tables": tables, "reason": reason}
         _display(text, f'<p class="clv-missing">{escape(text)}</p>', data={MISSING: payload})
 
@@ -217,7 +232,7 @@ class Chapter:
         if better not in {"higher", "lower", ""}:
             raise ParameterError(f"kpi {name}: better is 'higher', 'lower' or '', not {better!r}")
         figures = {"value": _exact(value), "lower": _exact(lower), "upper": _exact(upper)}
-        more = {"better": better, "level": level, "why": why}
+        more = {"better": better, "level": level, "why": tr(why)}
         payload = self._figure("kpi", name, label, figures, unit) | more
         self._state(payload, KPI, payload["value"], payload["label"])
 
@@ -265,10 +280,10 @@ class Chapter:
         if weeks < 1 or weeks != int(weeks):
             raise ParameterError(f"forecast {name}: it looks a whole number of weeks ahead, not {weeks}")
         figures = {"mean": _exact(mean), "lower": _exact(lower), "upper": _exact(upper), "actual": _exact(actual)}
-        more = {"level": level, "weeks": int(weeks), "why": why}
+        more = {"level": level, "weeks": int(weeks), "why": tr(why)}
         payload = self._figure("forecast", name, label, figures, unit) | more
-        ahead = "next week" if weeks == 1 else f"next {weeks} weeks"
-        self._state(payload, FORECAST, payload["mean"], f"{payload['label']}, {ahead}")
+        ahead = trn("{label}, next week", "{label}, next {n} weeks", int(weeks), label=payload["label"])
+        self._state(payload, FORECAST, payload["mean"], ahead)
 
     def _figure(
         self, what: str, name: str, label: str, figures: dict[str, float | int | None], unit: str
@@ -280,7 +295,7 @@ class Chapter:
         lower, upper = figures["lower"], figures["upper"]
         if lower is not None and upper is not None and lower > upper:
             raise ParameterError(f"{what} {name}: the interval from {lower} to {upper} is the wrong way round")
-        label = label or name.replace("_", " ").capitalize()
+        label = tr(label or name.replace("_", " ").capitalize())
         record = {"chapter": self.name, "name": name, "label": label, **figures, "unit": unit}
         return record | {"week": self.week.label, "currency": self._currency}
 
@@ -289,11 +304,12 @@ class Chapter:
         text = show(value, unit, self._currency)
         span = payload["why"] if value is None else ""
         if value is not None and payload["lower"] is not None and payload["upper"] is not None:
-            bounds = " to ".join(show(payload[end], unit, self._currency) for end in ("lower", "upper"))
-            span = f"{100 * payload['level']:g}% interval {bounds}"
+            lower, upper = (show(payload[end], unit, self._currency) for end in ("lower", "upper"))
+            level = f"{100 * payload['level']:g}%"
+            span = tr("{level} interval {lower} to {upper}", level=level, lower=lower, upper=upper)
         html = f'<p class="clv-kpi"><span>{escape(label)}</span> <strong>{escape(text)}</strong>'
         html += f" <span>{escape(span)}</span></p>" if span else "</p>"
-        _display(f"{label}: {text}" + (f" ({span})" if span else ""), html, data={kind: payload})
+        _display(f"{label}{tr(': ')}{text}" + (f" ({span})" if span else ""), html, data={kind: payload})
 
     def table(
         self,
@@ -398,7 +414,12 @@ class Chapter:
         figures = frame.select_dtypes("number").columns
         guarded = frame.astype(dict.fromkeys(figures, float))
         guarded.loc[hidden, figures] = np.nan
-        return guarded, f"{int(hidden.sum())} groups withheld: fewer than {k} people, or found by subtraction"
+        return guarded, trn(
+            "{n} group withheld: fewer than {k} people, or found by subtraction",
+            "{n} groups withheld: fewer than {k} people, or found by subtraction",
+            int(hidden.sum()),
+            k=k,
+        )
 
     def _show_table(
         self,
@@ -414,6 +435,7 @@ class Chapter:
     ) -> None:
         """Show the first rows; ``saved`` is the file that has all."""
         _checked_name(name, "table")
+        caption = tr(caption)
         heads, cells, numeric = frame_cells(frame.head(rows), formats, self._currency)
         unknown = set(formats) - set(heads)
         if unknown:
@@ -421,11 +443,16 @@ class Chapter:
         more = len(frame) - len(cells)
         notes = [note] if note else []
         if more > 0:
-            notes.insert(0, f"{more:,} more row{'s' if more > 1 else ''}" + (f" in {saved}" if saved else ""))
+            notes.insert(
+                0,
+                trn("{n:,} more row in {file}", "{n:,} more rows in {file}", more, file=saved)
+                if saved
+                else trn("{n:,} more row", "{n:,} more rows", more),
+            )
         payload = {"chapter": self.name, "name": name, "caption": caption, "rows": len(frame), "saved": bool(saved)}
         if people:
             payload |= {"people": True, "recipients": len(self.shop.config.recipients)}
-        shown = (heads, cells, numeric, caption, "; ".join(notes) if len(frame) else "No rows.")
+        shown = (heads, cells, numeric, caption, "; ".join(notes) if len(frame) else tr("No rows."))
         _display(text_table(*shown), html_table(*shown), data={TABLE: payload})
 
     def figure(self, name: str, ax_or_fig: Any, alt: str = "") -> None:
@@ -448,6 +475,7 @@ class Chapter:
         _checked_name(name, "figure")
         if not alt.strip():
             raise ParameterError(f"figure {name}: alt is empty; say in a sentence what the figure shows")
+        alt = tr(alt)
         figure = _figure_of(ax_or_fig, name)
         png, width, height = _png(figure)
         meta = {"image/png": {"alt": alt, "width": width, "height": height}, "clvlib": {"figure": name}}
@@ -455,6 +483,7 @@ class Chapter:
 
     def say(self, text: str) -> None:
         """State one claim, in words made from figures."""
+        text = tr(text)
         _display(text, f'<p class="clv-say">{escape(text)}</p>')
 
     def alert(
@@ -480,9 +509,17 @@ class Chapter:
         """
         if severity not in _SEVERITIES:
             raise ParameterError(f"alert {rule}: severity is one of {', '.join(_SEVERITIES)}, not {severity!r}")
+        rule, text = tr(rule), tr(text)
         payload = {"chapter": self.name, "rule": rule, "text": text, "segment": segment, "severity": severity}
         where = f" [{segment}]" if segment else ""
-        line = f"{_MARK[severity]} {severity} alert, {rule}{where}: {text}"
+        line = tr(
+            "{mark} {severity} alert, {rule}{where}: {text}",
+            mark=_MARK[severity],
+            severity=tr(severity),
+            rule=rule,
+            where=where,
+            text=text,
+        )
         _display(line, f'<p class="clv-alert clv-{severity}">{escape(line)}</p>', data={ALERT: payload})
 
 

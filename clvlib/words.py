@@ -1,0 +1,115 @@
+"""The words that readers see, in their language.
+
+Source and catalogue follow gettext: what is written in the code is English and is the key to its translation, in
+``locale/<language>.po``. Sentences are whole templates with named fields, so that a language can put the fields in its
+own order.
+"""
+
+from __future__ import annotations
+
+import gettext
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from clvlib.errors import ParameterError
+
+__all__ = ["LANGUAGES", "language", "mark", "speak", "speaking", "tr", "trn"]
+
+LANGUAGES: Final = {"en": "English", "zh": "中文"}
+_FOLDER = Path(__file__).parent / "locale"
+_spoken = "en"
+
+
+@cache
+def _catalogue(code: str) -> gettext.NullTranslations:
+    if code == "en":
+        return gettext.NullTranslations()
+    with (_FOLDER / f"{code}.mo").open("rb") as file:
+        return gettext.GNUTranslations(file)
+
+
+def language() -> str:
+    """Return the code of the language spoken now: one of :data:`LANGUAGES`."""
+    return _spoken
+
+
+def speak(code: str) -> None:
+    """Speak another language from now on, in all of this process.
+
+    Parameters
+    ----------
+    code : str
+        One of :data:`LANGUAGES`.
+
+    Raises
+    ------
+    ParameterError
+        It is none of these.
+    """
+    global _spoken  # noqa: PLW0603 - a report speaks one language; a context variable is lost between cells
+    if code not in LANGUAGES:
+        raise ParameterError(f"language {code!r} is none of {', '.join(LANGUAGES)}")
+    _spoken = code
+
+
+@contextmanager
+def speaking(code: str) -> Iterator[None]:
+    """Speak another language inside a ``with`` block.
+
+    >>> with speaking("zh"):
+    ...     language()
+    'zh'
+    """
+    before = language()
+    speak(code)
+    try:
+        yield
+    finally:
+        speak(before)
+
+
+def tr(message: str, /, **values: Any) -> str:
+    """Return a message in the language spoken now, its fields filled in.
+
+    Parameters
+    ----------
+    message : str
+        In English; with ``values`` a template of :meth:`str.format`. What the catalogue lacks stays as it is.
+    **values
+        The fields of the template.
+
+    Examples
+    --------
+    >>> tr("{n:,} of {total:,} customers", n=1200, total=5000)
+    '1,200 of 5,000 customers'
+    """
+    found = _catalogue(_spoken).gettext(message) if message else ""
+    return found.format(**values) if values else found
+
+
+def trn(one: str, many: str, n: int, /, **values: Any) -> str:
+    """Return the form of a message that fits the number ``n``, which is a field of it too.
+
+    Parameters
+    ----------
+    one, many : str
+        In English, for one and for any other number.
+    n : int
+        The number.
+    **values
+        Further fields.
+
+    Examples
+    --------
+    >>> trn("{n:,} customer", "{n:,} customers", 1), trn("{n:,} customer", "{n:,} customers", 2000)
+    ('1 customer', '2,000 customers')
+    """
+    return _catalogue(_spoken).ngettext(one, many, n).format(n=n, **values)
+
+
+def mark(message: str) -> str:
+    """Return a message as it is, and have it in the catalogue: for what is translated later, by :func:`tr`."""
+    return message
