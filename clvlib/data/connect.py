@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pandas as pd
 
-from clvlib.data import datasets, summary
+from clvlib.data import datasets, segment, summary
 from clvlib.data.calendar import Week, as_date
 from clvlib.data.config import Config, TableConfig, parse_config, read_config
 from clvlib.data.contract import CONTRACT
@@ -45,6 +45,8 @@ class Shop:
         What it was connected to, for people.
     tables : tuple of str
         The tables that it has, in the order of the contract.
+    whole : Shop
+        Itself, or the shop that it is a part of.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class Shop:
         connection: duckdb.DuckDBPyConnection,
         config: Config,
         source: str,
-        scratch: Path,
+        scratch: Path | None = None,
+        whole: Shop | None = None,
     ) -> None:
         self.config = config
         self.source = source
+        self._whole = whole
         self._engine = DuckDBEngine(connection)
         self._finish = weakref.finalize(self, _clear, connection, scratch)
         there = {str(row[0]) for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
@@ -109,6 +113,52 @@ class Shop:
             What the engine said.
         """
         return self._engine.query(sql)
+
+    @property
+    def whole(self) -> Shop:
+        """Itself, or the shop that it is a part of."""
+        return self._whole or self
+
+    def where(self, **columns: str) -> Shop:
+        """Return a part of this shop, or itself where nothing is asked for.
+
+        Parameters
+        ----------
+        **columns : str
+            Value by column, such as ``platform="Douyin"``; empty text where it is not known. What there is to choose
+            from says :meth:`segments`, and :mod:`clvlib.data.segment` what a part means for each table.
+
+        Raises
+        ------
+        ParameterError
+            A shop is not divided by such a column, or the part has neither order nor event.
+
+        Examples
+        --------
+        >>> orders = pd.DataFrame({"customer_id": ["a", "b"], "ordered_at": ["2026-01-05", "2026-01-06"],
+        ...                        "amount": [9, 5], "platform": ["Douyin", "Kuaishou"]})
+        >>> connect({"orders": orders}).where(platform="Douyin").customer_summary().index.tolist()
+        ['a']
+        """
+        if not columns:
+            return self
+        if self._whole is not None:
+            raise ParameterError(f"this is a part of a shop already ({self.name}); name all columns in one call")
+        connection = self._engine.connection.cursor()
+        kept = segment.narrow(connection, self._columns, columns)
+        said = ", ".join(f"{column} = {value or '?'}" for column, value in columns.items())
+        config = replace(self.config, name=f"{self.name}, {said}", as_of=self.data_until)
+        part = Shop(connection, config, self.source, whole=self)
+        part.tables = kept
+        return part
+
+    def segments(self) -> dict[str, tuple[str, ...]]:
+        """Return by which columns :meth:`where` can divide the shop, and into what, the most frequent first."""
+        return segment.values(self.whole._engine.connection, self.whole._columns)  # noqa: SLF001 - it is a shop too
+
+    @property
+    def _columns(self) -> dict[str, tuple[str, ...]]:
+        return {name: self.table(name).columns for name in self.tables}
 
     def quality(self) -> Quality:
         """Return what the checks found: rows kept and quarantined, why, and sums that reconcile."""
@@ -240,9 +290,10 @@ class Shop:
         self._finish()
 
 
-def _clear(connection: duckdb.DuckDBPyConnection, scratch: Path) -> None:
+def _clear(connection: duckdb.DuckDBPyConnection, scratch: Path | None) -> None:
     connection.close()
-    shutil.rmtree(scratch, ignore_errors=True)
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _scratch(connection: duckdb.DuckDBPyConnection, memory_limit: str | None) -> Path:
