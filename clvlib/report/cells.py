@@ -13,6 +13,7 @@ import bleach  # type: ignore[import-untyped]
 import mistune
 
 from clvlib.report.chapter import ALERT, HEADER
+from clvlib.words import tr
 
 __all__ = ["ChapterPage", "Part", "chapter_page", "within"]
 
@@ -117,10 +118,9 @@ def _clean(html: str) -> str:
 
 
 def _text(text: str) -> Part:
-    cut = (
-        text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + f"\n… {len(text) - _LONGEST_TEXT:,} more letters"
-    )
-    return Part("html", f"<pre>{escape(cut)}</pre>")
+    more = len(text) - _LONGEST_TEXT
+    cut = text if more <= 0 else text[:_LONGEST_TEXT] + "\n" + tr("… {n:,} more letters", n=more)
+    return Part("html", f'<pre tabindex="0">{escape(cut)}</pre>')  # it scrolls, so the keyboard must reach it
 
 
 def _picture(output: Any, where: str) -> Part | None:
@@ -131,7 +131,7 @@ def _picture(output: Any, where: str) -> Part | None:
     except binascii.Error:
         return None
     meta = output.get("metadata", {}).get("image/png", {})
-    alt = str(meta.get("alt", "")) or f"Figure of the section {where}"
+    alt = str(meta.get("alt", "")) or tr("Figure of the section {where}", where=where)
     size = [n if isinstance(n, int) and n > 0 else 0 for n in (meta.get("width"), meta.get("height"))]
     return Part("picture", data=data, alt=alt, width=size[0], height=size[1])
 
@@ -194,7 +194,8 @@ def within(chapters: list[ChapterPage], limit: int) -> None:
         largest = pictures.pop()
         total -= _size(largest)
         largest.kind, largest.data = "html", ""
-        largest.html = f'<p class="clv-missing">Left out to keep this page small: {escape(largest.alt)}</p>'
+        words = tr("Left out to keep this page small: {alt}", alt=largest.alt)
+        largest.html = f'<p class="clv-missing">{escape(words)}</p>'
         total += _size(largest)
 
 
@@ -208,8 +209,9 @@ def _shorten(chapter: ChapterPage, share: int) -> None:
         share -= _size(part) - len(part.data)
         if share < 0:
             left = len(chapter.parts) - len(kept)
-            words = (
-                f"The rest of this chapter, {left:,} pieces, is left out to keep this page small; its notebook has all."
+            words = tr(
+                "The rest of this chapter, {n:,} pieces, is left out to keep this page small; its notebook has all.",
+                n=left,
             )
             kept.append(Part("html", f'<p class="clv-missing">{words}</p>'))
             break

@@ -12,8 +12,9 @@ from clvlib.report.grade import Grades
 from clvlib.report.harvest import Harvest
 from clvlib.report.spark import sparkline
 from clvlib.report.trend import CHANGED, NORMAL, Trend
+from clvlib.words import mark, tr, trn
 
-__all__ = ["changes", "figure_groups", "forecast_tables"]
+__all__ = ["changes", "figure_groups", "forecast_tables", "span"]
 
 Row: TypeAlias = Mapping[Any, Any]
 
@@ -37,40 +38,48 @@ def _figure(kpi: Mapping[str, Any], trend: Trend, target: float | None) -> dict[
     unit, currency, value = kpi["unit"], kpi["currency"], kpi["value"]
     usual = trend.usual or (None, None)
     difference = "points" if unit == "share" else unit
-    interval = "" if value is None else _span(kpi["lower"], kpi["upper"], unit, currency)
+    interval = "" if value is None else span(kpi["lower"], kpi["upper"], unit, currency)
     return {
-        "label": kpi["label"],
+        "label": tr(kpi["label"]),
         "text": show(value, unit, currency, short=True),
         "interval": interval,
         "level": "" if kpi["level"] == 0.95 or not interval else f"{100 * kpi['level']:g}%",
         "why": kpi["why"] if is_absent(value) else "",
-        "better": {"higher": "higher is better", "lower": "lower is better"}.get(kpi["better"], ""),
+        "better": tr({"higher": mark("higher is better"), "lower": mark("lower is better")}.get(kpi["better"], "")),
         "target": _target(value, target, kpi),
         "last": show(trend.last, unit, currency, short=True),
         "change": _change(trend, unit, currency),
-        "change_interval": _span(trend.lower, trend.upper, difference, currency),
-        "usual": _span(usual[0], usual[1], difference, currency),
+        "change_interval": span(trend.lower, trend.upper, difference, currency),
+        "usual": span(usual[0], usual[1], difference, currency),
         "verdict": _verdict(trend, kpi["better"]),
         "changed": trend.verdict == CHANGED,
+        "judged": trend.verdict in {CHANGED, NORMAL},
         "spark": sparkline(trend.points, unit, currency),
     }
 
 
 def changes(groups: Sequence[Mapping[str, Any]]) -> str:
     """Return the one sentence above the figures: which of them changed."""
-    judged = [row for group in groups for row in group["rows"] if row["changed"] or row["verdict"] == NORMAL]
+    judged = [row for group in groups for row in group["rows"] if row["judged"]]
     changed = [row["label"] for row in judged if row["changed"]]
     if not judged:
-        return "The past does not reach back far enough yet to tell a change from normal variation."
+        return tr("The past does not reach back far enough yet to tell a change from normal variation.")
     if not changed:
-        return f"No figure changed: {len(judged)} of {len(judged)} moved within their normal variation."
-    return f"{len(changed)} of {len(judged)} figures changed since last week: {', '.join(changed)}."
+        return tr("No figure changed: {n} of {n} moved within their normal variation.", n=len(judged))
+    return tr(
+        "{n} of {judged} figures changed since last week: {names}.",
+        n=len(changed),
+        judged=len(judged),
+        names=tr(", ").join(changed),
+    )
 
 
-def _span(lower: float | None, upper: float | None, unit: str, currency: str) -> str:
+def span(lower: float | None, upper: float | None, unit: str, currency: str) -> str:
+    """Write an interval; nothing where it has no two ends."""
     if is_absent(lower) or is_absent(upper):
         return ""
-    return f"{show(lower, unit, currency, short=True)} to {show(upper, unit, currency, short=True)}"
+    ends = (show(end, unit, currency, short=True) for end in (lower, upper))
+    return tr("{lower} to {upper}", **dict(zip(("lower", "upper"), ends, strict=True)))
 
 
 def _change(trend: Trend, unit: str, currency: str) -> str:
@@ -84,16 +93,19 @@ def _change(trend: Trend, unit: str, currency: str) -> str:
 
 def _verdict(trend: Trend, better: str) -> str:
     if trend.verdict != CHANGED or not better or not trend.change:
-        return trend.verdict or ABSENT
-    return f"{CHANGED}, for the {'better' if (trend.change > 0) == (better == 'higher') else 'worse'}"
+        return tr(trend.verdict) or ABSENT
+    good = (trend.change > 0) == (better == "higher")
+    return tr("changed, for the better") if good else tr("changed, for the worse")
 
 
 def _target(value: float | None, target: float | None, kpi: Mapping[str, Any]) -> str:
     if target is None or value is None or not target:
         return ""
     reached = value <= target if kpi["better"] == "lower" else value >= target
-    progress = "reached" if reached else f"now at {show(value / target, 'share')} of it"
-    return f"target {show(target, kpi['unit'], kpi['currency'], short=True)}, {progress}"
+    aim = show(target, kpi["unit"], kpi["currency"], short=True)
+    if reached:
+        return tr("target {target}, reached", target=aim)
+    return tr("target {target}, now at {progress} of it", target=aim, progress=show(value / target, "share"))
 
 
 def forecast_tables(graded: Grades) -> dict[str, Any]:
@@ -103,30 +115,31 @@ def forecast_tables(graded: Grades) -> dict[str, Any]:
         return show(row[field], row["unit"], row["currency"], short=True)
 
     def made(row: Row) -> list[str]:
-        interval = _span(row["lower"], row["upper"], row["unit"], row["currency"])
-        ahead = "1\u00a0week" if row["weeks"] == 1 else f"{row['weeks']}\u00a0weeks"
-        return [row["label"], ahead, shown(row, "mean"), f"{interval} ({100 * row['level']:g}%)"]
+        interval = span(row["lower"], row["upper"], row["unit"], row["currency"])
+        ahead = trn("{n}\u00a0week", "{n}\u00a0weeks", row["weeks"])
+        return [tr(row["label"]), ahead, shown(row, "mean"), f"{interval} ({100 * row['level']:g}%)"]
 
     now = graded.table[(graded.table["due"] == graded.week) & graded.table["actual"].notna()].to_dict("records")
-    due = [[*made(r), shown(r, "actual"), "inside" if r["inside"] else "outside"] for r in now]
+    due = [[*made(r), shown(r, "actual"), tr("inside") if r["inside"] else tr("outside")] for r in now]
     record = [
         [
-            row["label"], f"{row['weeks']}\u00a0w", str(row["graded"]), str(row["inside"]),
-            f"{show(row['coverage'], 'share')} ({_span(row['coverage_lower'], row['coverage_upper'], 'share', '')})",
+            tr(row["label"]), tr("{n}\u00a0w", n=row["weeks"]), str(row["graded"]), str(row["inside"]),
+            f"{show(row['coverage'], 'share')} ({span(row['coverage_lower'], row['coverage_upper'], 'share', '')})",
             show(row["level"], "share"), show(row["bias"], "share"), shown(row, "mean_error"),
             shown(row, "naive_error"), show(row["gain"], "share"),
         ]
         for row in graded.record.to_dict("records")
     ]  # fmt: skip
     ahead = [[*made(row), row["due"]] for row in graded.ahead.to_dict("records")]
-    forecast = ["figure", "ahead", "forecast", "interval"]
-    heads = ["figure", "ahead", "graded", "inside", "coverage (95% interval)", "asked for", "bias", "mean error"]
+    forecast = [mark("figure"), mark("ahead"), mark("forecast"), mark("interval")]
+    heads = ["figure", "ahead", mark("graded"), mark("inside"), mark("coverage (95% interval)"), mark("asked for")]
+    heads += [mark("bias"), mark("mean error"), mark("naive error"), mark("saved")]
     return {
         "sentence": graded.sentence if due or record or ahead else "",
         "tables": [
-            _words([*forecast, "what came", "it fell"], due, "Due this week"),
-            _words([*heads, "naive error", "saved"], record, "All forecasts that were due so far"),
-            _words([*forecast, "due"], ahead, "What is expected"),
+            _words([*forecast, mark("what came"), mark("it fell")], due, tr("Due this week")),
+            _words(heads, record, tr("All forecasts that were due so far")),
+            _words([*forecast, mark("due")], ahead, tr("What is expected")),
         ],
     }
 

@@ -11,13 +11,16 @@ from typing import Any, Final
 import pandas as pd
 
 from clvlib.errors import ParameterError
+from clvlib.report.heads import HEADS
 from clvlib.report.tables import column_names
+from clvlib.words import language, mark, tr
 
 __all__ = [
     "ABSENT",
     "UNITS",
     "currency_symbol",
     "frame_cells",
+    "heading",
     "html_table",
     "is_absent",
     "show",
@@ -42,7 +45,14 @@ UNITS: Final = {
     "days": "a time",
     "weeks": "a time",
 }
-_TIMES = ("minutes", "hours", "days", "weeks")
+_TIMES: Final = {
+    "minutes": mark("{n} minutes"),
+    "hours": mark("{n} hours"),
+    "days": mark("{n} days"),
+    "weeks": mark("{n} weeks"),
+}
+# language -> where a number has room for few digits: powers of ten, and what stands for them
+_BIG: Final = {"en": ((9, "B"), (6, "M")), "zh": ((8, "亿"), (4, "万"))}
 _SYMBOLS = {"CNY": "¥", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "INR": "₹", "KRW": "₩", "VND": "₫"}
 
 
@@ -72,8 +82,8 @@ def _plain(value: float) -> str:
 
 
 def _short(value: float, decimals: int, *, short: bool) -> str:
-    """Thousands separators; from a million on, where there is little room, four digits and a letter."""
-    for power, letter in ((9, "B"), (6, "M")):
+    """Thousands separators; where there is little room, four digits and a letter: from a million on, or from 万."""
+    for power, letter in _BIG[language()]:
         if short and abs(value) >= 10**power:
             return f"{value / 10**power:.4g}{letter}"
     return f"{value:,.{decimals}f}"
@@ -91,7 +101,7 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
     currency : str
         ISO 4217 code, for money.
     short : bool
-        From a million on, write ``1.235M``.
+        From a million on, write ``1.235M``; in Chinese from ten thousand on, ``123.5万``.
 
     Raises
     ------
@@ -119,13 +129,13 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
         case "share":
             text = f"{100 * number:.1f}%" if abs(number) >= 0.0005 or number == 0 else f"{100 * number:.1g}%"
         case "points":
-            text = f"{100 * number:+.1f} pp"
+            text = tr("{points:+.1f} pp", points=100 * number)
         case "p_value":
             text = f"{number:.2g}" if number >= 0.0001 else "<0.0001"
         case "ratio" | "score" | "number":
             text = _plain(number)
         case _ if unit in _TIMES:
-            text = f"{_plain(number)} {unit}"
+            text = tr(_TIMES[unit], n=_plain(number))
         case _:
             try:
                 text = format(number, unit)
@@ -149,15 +159,17 @@ def _moment(value: dt.datetime) -> str:
 
 
 def _cell(value: Any, unit: str, currency: str) -> str:
-    text = str(value)
+    text = tr(value) if isinstance(value, str) else str(value)
     if is_absent(value):
         text = ABSENT
     elif isinstance(value, pd.Interval):
-        text = f"{_cell(value.left, unit, currency)} to {_cell(value.right, unit, currency)}"
+        text = tr(
+            "{lower} to {upper}", lower=_cell(value.left, unit, currency), upper=_cell(value.right, unit, currency)
+        )
     elif unit and not isinstance(value, str):
         text = show(value, unit, currency)
     elif isinstance(value, bool):
-        text = "yes" if value else "no"
+        text = tr("yes") if value else tr("no")
     elif isinstance(value, int):
         text = f"{value:,}".replace("-", "−")
     elif isinstance(value, (float, Decimal)):
@@ -190,6 +202,15 @@ def frame_cells(
     return heads, [list(row) for row in zip(*cells, strict=True)], numeric
 
 
+def heading(name: str) -> str:
+    """Return what stands above a column.
+
+    >>> heading("frequency"), heading("top_lift")
+    ('frequency', 'top lift')
+    """
+    return tr(HEADS.get(name, name.replace("_", " ")))
+
+
 def html_table(heads: list[str], rows: list[list[str]], numeric: list[bool], caption: str = "", note: str = "") -> str:
     """Write a table: everything escaped, numbers to the right, in a box of its own that scrolls on small screens."""
 
@@ -202,8 +223,8 @@ def html_table(heads: list[str], rows: list[list[str]], numeric: list[bool], cap
             for cell, right in zip(cells, numeric, strict=True)
         )
 
-    heads = [head.replace("_", " ") for head in heads]
-    label = escape(caption or "table")
+    heads = [heading(head) for head in heads]
+    label = escape(caption or tr("table"))
     body = "".join(f"<tr>{row(cells, 'td')}</tr>\n" for cells in rows)
     title = f"<caption>{escape(caption)}</caption>\n" if caption else ""
     foot = f'<p class="clv-note">{escape(note)}</p>' if note else ""
@@ -215,7 +236,7 @@ def html_table(heads: list[str], rows: list[list[str]], numeric: list[bool], cap
 
 def text_table(heads: list[str], rows: list[list[str]], numeric: list[bool], caption: str = "", note: str = "") -> str:
     """Write the same table as aligned plain text."""
-    heads = [head.replace("_", " ") for head in heads]
+    heads = [heading(head) for head in heads]
     columns = list(zip(heads, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
 

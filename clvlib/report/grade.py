@@ -14,6 +14,7 @@ from clvlib.report.harvest import Harvest
 from clvlib.report.ledger import Ledger
 from clvlib.result import Result
 from clvlib.stats.proportions import proportion_interval
+from clvlib.words import tr, trn
 
 __all__ = ["Grades", "grades"]
 
@@ -51,26 +52,39 @@ class Grades(Result):
         """How many were due, and how many fell inside their intervals."""
         known = self.table[self.table["actual"].notna()]
         now = known[known["due"] == self.week]
-        said = [_counted(now, "this week")] if len(now) else []
+        said = [_counted(now, tr("this week"))] if len(now) else []
         open_ = int((self.table["actual"].isna()).sum())
         if open_:
-            which = "1 forecast that was due is" if open_ == 1 else f"{open_} forecasts that were due are"
-            said.append(f"{which} open: no report says what came.")
+            said.append(
+                trn(
+                    "{n} forecast that was due is open: no report says what came.",
+                    "{n} forecasts that were due are open: no report says what came.",
+                    open_,
+                )
+            )
         if len(known) > len(now):
-            said.append(_counted(known, f"since {known['due'].min()}"))
+            said.append(_counted(known, tr("since {week}", week=known["due"].min())))
         if not said:
-            first = self.ahead["due"].min() if len(self.ahead) else ""
-            said = [f"No forecast was due yet{f'; the first is due in {first}' if first else ''}."]
-        return " ".join(said)
+            said = [
+                tr("No forecast was due yet; the first is due in {week}.", week=self.ahead["due"].min())
+                if len(self.ahead)
+                else tr("No forecast was due yet.")
+            ]
+        return tr(" ").join(said)
 
 
 def _counted(due: pd.DataFrame, when: str) -> str:
     levels = sorted(due["level"].unique())
-    which = " and ".join(f"{100 * level:g}%" for level in levels)
-    what, inside = f"{len(due)} forecasts" if len(due) > 1 else "1 forecast", int(due["inside"].sum())
-    share = f" ({show(inside / len(due), 'share')})" if len(due) >= 10 else ""
-    whose = f"their {which} intervals" if len(due) > 1 else f"its {which} interval"
-    return f"Of {what} due {when}, {inside} fell inside {whose}{share}."
+    inside = int(due["inside"].sum())
+    return trn(
+        "Of {n} forecast due {when}, {inside} fell inside its {levels} interval{share}.",
+        "Of {n} forecasts due {when}, {inside} fell inside their {levels} intervals{share}.",
+        len(due),
+        when=when,
+        inside=inside,
+        levels=tr(" and ").join(f"{100 * level:g}%" for level in levels),
+        share=f" ({show(inside / len(due), 'share')})" if len(due) >= 10 else "",
+    )
 
 
 def grades(past: Ledger, shop: str, week: Week, harvests: Mapping[str, Harvest]) -> Grades:

@@ -9,6 +9,7 @@ from itertools import groupby
 from markupsafe import Markup
 
 from clvlib.report.form import show
+from clvlib.words import tr, trn
 
 __all__ = ["sparkline"]
 
@@ -61,5 +62,13 @@ def _words(points: Sequence[float | None], known: Sequence[float], unit: str, cu
         show(value, unit, currency, short=True) for value in (known[0], known[-1], min(known), max(known))
     )
     absent = len(points) - len(known)
-    gap = f", {absent} week{'s' if absent > 1 else ''} not known" if absent else ""
-    return f"last {len(points)} weeks: from {first} to {last}, lowest {low}, highest {high}{gap}"
+    gap = trn(", {n} week not known", ", {n} weeks not known", absent) if absent else ""
+    return tr(
+        "last {n} weeks: from {first} to {last}, lowest {low}, highest {high}{gap}",
+        n=len(points),
+        first=first,
+        last=last,
+        low=low,
+        high=high,
+        gap=gap,
+    )

@@ -14,11 +14,27 @@ from clvlib.report.form import show, show_change
 from clvlib.report.grade import Grades
 from clvlib.report.harvest import Harvest
 from clvlib.report.trend import CHANGED, NORMAL, Trend
+from clvlib.words import mark, tr, trn
 
 __all__ = ["SEVERITIES", "Movement", "alerts", "movements", "summary"]
 
-SEVERITIES = ("high", "medium", "low")
+SEVERITIES = (mark("high"), mark("medium"), mark("low"))
 _SHOWN = 3  # bullets, and changed figures in one
+_BEYOND = {
+    True: mark("beyond normal variation, for the better"),
+    False: mark("beyond normal variation, for the worse"),
+    None: mark("beyond normal variation"),
+}
+_ALERTS = {
+    "high": mark("High alert, {rule}: {text}"),
+    "medium": mark("Medium alert, {rule}: {text}"),
+    "low": mark("Low alert, {rule}: {text}"),
+}
+_CHANGED = {
+    False: mark("for the worse, {names}"),
+    True: mark("for the better, {names}"),
+    None: mark("{names}"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,12 +61,26 @@ class Movement:
     @property
     def words(self) -> str:
         """What happened: ``Sold rose by 38.6% to 140``."""
+        by, value = self._figures()
+        return self._told(tr(self.kpi["label"]), by, value)
+
+    @property
+    def inner_words(self) -> str:
+        """The same as it stands inside a sentence."""
+        by, value = self._figures()
+        return self._told(_inside(tr(self.kpi["label"])), by, value)
+
+    def _told(self, label: str, by: str, value: str) -> str:
+        if (self.trend.change or 0) > 0:
+            return tr("{figure} rose by {by} to {value}", figure=label, by=by, value=value)
+        return tr("{figure} fell by {by} to {value}", figure=label, by=by, value=value)
+
+    def _figures(self) -> tuple[str, str]:
         unit, currency, change = self.kpi["unit"], self.kpi["currency"], self.trend.change or 0
         by = show_change(abs(change), unit, currency, short=True).removeprefix("+")
         if unit not in {"share", "points"} and self.trend.last and self.trend.last > 0:
             by = show(abs(change) / self.trend.last, "share")
-        value = show(self.kpi["value"], unit, currency, short=True)
-        return f"{self.kpi['label']} {'rose' if change > 0 else 'fell'} by {by} to {value}"
+        return by, show(self.kpi["value"], unit, currency, short=True)
 
     @property
     def evidence(self) -> str:
@@ -60,12 +90,22 @@ class Movement:
         def moved(value: float | None) -> str:
             return show_change(value, unit, currency, short=True)
 
-        change = f"a change of {moved(self.trend.change)} since last week"
+        change = moved(self.trend.change)
         if self.trend.chart and self.trend.usual:
             low, high = map(moved, self.trend.usual)
-            weeks = self.trend.chart.freedom + 1
-            return f"{change}, where {low} to {high} is usual by the {weeks} changes before it"
-        return f"{change}, whose interval, {moved(self.trend.lower)} to {moved(self.trend.upper)}, is clear of zero"
+            return tr(
+                "a change of {change} since last week, where {low} to {high} is usual by the {n} changes before it",
+                change=change,
+                low=low,
+                high=high,
+                n=self.trend.chart.freedom + 1,
+            )
+        return tr(
+            "a change of {change} since last week, whose interval, {low} to {high}, is clear of zero",
+            change=change,
+            low=moved(self.trend.lower),
+            high=moved(self.trend.upper),
+        )
 
 
 def movements(harvests: Mapping[str, Harvest], found: Mapping[tuple[str, str], Trend]) -> list[tuple[str, Movement]]:
@@ -90,9 +130,8 @@ def alerts(
     raised = [{**alert, "chapter": name, "moved": False} for name, said in harvests.items() for alert in said.alerts]
     for name, move in moved:
         severity = "low" if move.good is not False else "high" if move.trend.chart else "medium"
-        way = {True: ", for the better", False: ", for the worse", None: ""}[move.good]
-        rule = f"beyond normal variation{way}"
-        text = f"{move.words}: {move.evidence}."
+        rule = tr(_BEYOND[move.good])
+        text = tr("{what}: {evidence}.", what=move.words, evidence=move.evidence)
         raised.append({"rule": rule, "text": text, "segment": "", "severity": severity, "chapter": name, "moved": True})
     placed = [{**a, "title": titles[a["chapter"]], "anchor": f"chapter-{a['chapter']}"} for a in raised]
     return sorted(placed, key=lambda alert: SEVERITIES.index(alert["severity"]))
@@ -122,35 +161,48 @@ def summary(
         How many chapters failed.
     """
     bullets = [_changed(moved), _alarm(raised), _forecasts(graded)]
-    missing = f"{failed} chapter{'s' if failed > 1 else ''} failed and {'are' if failed > 1 else 'is'} missing here. "
+    missing = trn("{n} chapter failed and is missing here. ", "{n} chapters failed and are missing here. ", failed)
     return (missing if failed else "") + _sentence(found, moved), [bullet for bullet in bullets if bullet][:_SHOWN]
 
 
 def _sentence(found: Mapping[tuple[str, str], Trend], moved: Sequence[tuple[str, Movement]]) -> str:
     judged = sum(trend.verdict in {CHANGED, NORMAL} for trend in found.values())
     if not found:
-        return "No chapter stated a key figure."
+        return tr("No chapter stated a key figure.")
     if all(trend.last is None for trend in found.values()):
-        return f"{_counted(len(found))}, and no report of last week to hold {'it' if len(found) == 1 else 'them'} to."
-    if not judged:
-        return "The past does not reach back far enough yet to tell a change from normal variation."
-    if not moved:
-        return f"An ordinary week: {_all(judged)} moved within normal variation."
-    others = judged - len(moved)
-    rest = f"; {len(moved)} of {judged} figures changed" if len(moved) > 1 else ""
-    if others and not rest:
-        rest = (
-            "; the other figure stayed within its own" if others == 1 else f"; the other {others} stayed within theirs"
+        return trn(
+            "{n} figure, and no report of last week to hold it to.",
+            "{n} figures, and no report of last week to hold them to.",
+            len(found),
         )
-    return f"{moved[0][1].words}, beyond normal variation{rest}."
+    if not judged:
+        return tr("The past does not reach back far enough yet to tell a change from normal variation.")
+    if not moved:
+        return trn(
+            "An ordinary week: the one figure that can be judged moved within normal variation.",
+            "An ordinary week: all {n} figures that can be judged moved within normal variation.",
+            judged,
+        )
+    return _moved(moved, judged)
 
 
-def _counted(n: int) -> str:
-    return f"{n} figure{'s' if n != 1 else ''}"
-
-
-def _all(n: int) -> str:
-    return "the one figure that can be judged" if n == 1 else f"all {n} figures that can be judged"
+def _moved(moved: Sequence[tuple[str, Movement]], judged: int) -> str:
+    first, others = moved[0][1].words, judged - len(moved)
+    if len(moved) > 1:
+        return tr(
+            "{change}, beyond normal variation; {n} of {judged} figures changed.",
+            change=first,
+            n=len(moved),
+            judged=judged,
+        )
+    if others:
+        return trn(
+            "{change}, beyond normal variation; the other figure stayed within its own.",
+            "{change}, beyond normal variation; the other {n} stayed within theirs.",
+            others,
+            change=first,
+        )
+    return tr("{change}, beyond normal variation.", change=first)
 
 
 def _inside(label: str) -> str:
@@ -164,11 +216,12 @@ def _changed(moved: Sequence[tuple[str, Movement]]) -> str:
     if not others:
         return ""
     told: list[str] = []
-    for good, way in ((False, " for the worse"), (True, " for the better"), (None, "")):
-        named = [_inside(move.words) for move in others[:_SHOWN] if move.good is good]
-        told += [f"{'also' if told else 'Also'} changed{way}: {'; '.join(named)}"] if named else []
+    for good, changed in _CHANGED.items():
+        named = [move.inner_words for move in others[:_SHOWN] if move.good is good]
+        told += [tr(changed, names=tr("; ").join(named))] if named else []
     more = len(others) - _SHOWN
-    return f"{'; '.join(told)}{f'; and {more} more' if more > 0 else ''}."
+    told += [tr("and {n} more", n=more)] if more > 0 else []
+    return tr("Also: {changes}.", changes=tr("; ").join(told))
 
 
 def _alarm(raised: Sequence[Mapping[str, Any]]) -> str:
@@ -177,10 +230,16 @@ def _alarm(raised: Sequence[Mapping[str, Any]]) -> str:
     if not own:
         return ""
     first, more = own[0], len(own) - 1
-    where = f" in {first['segment']}" if first["segment"] else ""
-    text = str(first["text"]).rstrip(".")
-    told = f"{str(first['severity']).capitalize()} alert, {first['rule']}{where}: {text}"
-    return f"{told}; and {more} more alert{'s' if more > 1 else ''} below." if more else f"{told}."
+    told = tr(_ALERTS[str(first["severity"])], rule=_placed(first), text=str(first["text"]).rstrip(".。"))
+    if not more:
+        return tr("{alert}.", alert=told)
+    return trn("{alert}; and {n} more alert below.", "{alert}; and {n} more alerts below.", more, alert=told)
+
+
+def _placed(alert: Mapping[str, Any]) -> str:
+    """Return what was crossed, and where."""
+    rule, segment = alert["rule"], alert["segment"]
+    return tr("{rule} in {segment}", rule=rule, segment=segment) if segment else str(rule)
 
 
 def _forecasts(graded: Grades) -> str:
@@ -189,21 +248,30 @@ def _forecasts(graded: Grades) -> str:
     if len(due):
         missed = due[~due["inside"].astype(bool)].to_dict("records")
         named = [
-            f"{_inside(row['label'])} came to {_shown(row, 'actual')}, forecast {_shown(row, 'lower')} to "
-            f"{_shown(row, 'upper')}"
+            tr("{figure} came to {actual}, forecast {lower} to {upper}", **_shown(row, "actual", "lower", "upper"))
             for row in missed[:2]
         ]
-        inside = f"Of {len(due)} forecast{'s' if len(due) > 1 else ''} due, {len(due) - len(missed)} fell inside"
-        whose = "their intervals" if len(due) > 1 else "its interval"
-        return f"{inside} {whose}{': ' if named else ''}{'; '.join(named)}."
+        inside = len(due) - len(missed)
+        told = trn(
+            "Of {n} forecast due, {inside} fell inside its interval",
+            "Of {n} forecasts due, {inside} fell inside their intervals",
+            len(due),
+            inside=inside,
+        )
+        return tr("{what}: {names}.", what=told, names=tr("; ").join(named)) if named else tr("{what}.", what=told)
     ahead = graded.ahead.sort_values("weeks", kind="stable").to_dict("records")
     if not ahead:
         return ""
     row = ahead[0]
-    when = "next week" if row["weeks"] == 1 else f"over the next {row['weeks']} weeks"
-    interval = f"{_shown(row, 'lower')} to {_shown(row, 'upper')}"
-    return f"Expected {when}: {_inside(row['label'])} {_shown(row, 'mean')} ({interval})."
+    return trn(
+        "Expected next week: {figure} {mean} ({lower} to {upper}).",
+        "Expected over the next {n} weeks: {figure} {mean} ({lower} to {upper}).",
+        row["weeks"],
+        **_shown(row, "mean", "lower", "upper"),
+    )
 
 
-def _shown(row: Mapping[Any, Any], field: str) -> str:
-    return show(row[field], row["unit"], row["currency"], short=True)
+def _shown(row: Mapping[Any, Any], *fields: str) -> dict[str, str]:
+    """Return a figure's name, as it stands inside a sentence, and some of its values as texts."""
+    values = {field: show(row[field], row["unit"], row["currency"], short=True) for field in fields}
+    return {"figure": _inside(tr(row["label"]))} | values

@@ -10,6 +10,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from clvlib.words import language, tr, trn
+
 __all__ = ["fill", "linked", "week_links"]
 
 _BLOCK = re.compile(r'<nav class="weeks".*?</nav>', re.DOTALL)
@@ -24,7 +26,8 @@ _PAGES = jinja2.Environment(
 
 def fill(name: str, content: Mapping[str, Any]) -> str:
     """Return a template of this folder, filled in; text is escaped unless it is ``Markup``."""
-    return _PAGES.get_template(name).render({**content, "safe": Markup})
+    words = {"tr": tr, "trn": trn, "language": language()}
+    return _PAGES.get_template(name).render({**content, **words, "safe": Markup})
 
 
 def week_links(label: str, labels: Iterable[str]) -> Markup:

@@ -26,6 +26,7 @@ from clvlib.data.calendar import Week
 from clvlib.report.harvest import Harvest
 from clvlib.report.ledger import Ledger
 from clvlib.stats.multiplicity import adjust, agreeing_alpha
+from clvlib.words import mark
 
 __all__ = ["CHANGED", "FEWEST", "NORMAL", "SHOWN", "Trend", "settings", "trends"]
 
@@ -33,8 +34,8 @@ SHOWN: Final = 12  # weeks in a small chart
 FEWEST: Final = 8  # changes from which normal variation can be told
 _MOST: Final = 52  # changes that count: a year
 _ALPHA: Final = 0.05
-CHANGED, NORMAL = "changed", "within normal variation"
-_OURS = {"source", "week", "output"}
+CHANGED, NORMAL = mark("changed"), mark("within normal variation")
+_OURS = {"source", "week", "output", "lang"}
 
 
 @dataclass(frozen=True)
@@ -158,14 +159,14 @@ def _trend(
     if now is None or last is None or previous is None:
         return Trend(points, last)
     if week.previous.label not in comparable:
-        return Trend(points, last, verdict="other parameters than last week")
+        return Trend(points, last, verdict=mark("other parameters than last week"))
     change = now - last
     lower, upper = _difference(kpi, previous)
     chart = Chart.of(_changes(comparable, week))
     p_value = chart.p_value(change) if chart else None
     if p_value is None and lower is not None and upper is not None:
         p_value = _p_value(change, lower, upper, float(kpi["level"]))
-    verdict = "" if p_value is not None else "too early to say"
+    verdict = "" if p_value is not None else mark("too early to say")
     return Trend(points, last, change, lower, upper, p_value, chart, verdict=verdict)
 
 

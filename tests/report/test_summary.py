@@ -72,7 +72,7 @@ def test_the_worse_comes_first_and_three_bullets_are_enough(tmp_path: Path):
     told = Told(tmp_path, before, now, alerts=[ALERT, {**ALERT, "severity": "low"}])
     assert told.sentence == "GMV lost rose by 40.0% to 140, beyond normal variation; 3 of 3 figures changed."
     assert told.bullets == [
-        "Also changed for the better: sold rose by 50.0% to 150; also changed: seen fell by 40.0% to 60.",
+        "Also: for the better, sold rose by 50.0% to 150; seen fell by 40.0% to 60.",
         "High alert, click to cart below 12% in douyin: it fell to 9%; and 1 more alert below.",
         "Of 1 forecast due, 0 fell inside its interval: sold came to 150, forecast 90 to 110.",
     ]
