@@ -26,17 +26,19 @@ from clvlib.data.calendar import Week
 from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms, find_key, withheld
 from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDataWarning
 from clvlib.plotting import style
-from clvlib.report.form import UNITS, frame_cells, html_table, is_absent, show, text_table
+from clvlib.report.form import UNITS, frame_cells, html_table, show, text_table
+from clvlib.report.record import cells_shown, drawn, exact
 from clvlib.report.tables import save_list, save_table
 from clvlib.words import language, mark, speak, tr, trn
 
-__all__ = ["ALERT", "FORECAST", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
+__all__ = ["ALERT", "FIGURE", "FORECAST", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
 
 KPI: Final = "application/vnd.clvlib.kpi+json"
 ALERT: Final = "application/vnd.clvlib.alert+json"
 FORECAST: Final = "application/vnd.clvlib.forecast+json"
 MISSING: Final = "application/vnd.clvlib.missing+json"
 TABLE: Final = "application/vnd.clvlib.table+json"
+FIGURE: Final = "application/vnd.clvlib.figure+json"
 HEADER: Final = "application/vnd.clvlib.chapter+json"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -59,14 +61,6 @@ def _display(text: str, html: str = "", metadata: Mapping[str, Any] | None = Non
 
     bundle = {"text/plain": text} | ({"text/html": html} if html else {}) | more.get("data", {})
     display(bundle, raw=True, metadata=dict(metadata or {}))  # type: ignore[no-untyped-call]
-
-
-def _exact(value: Any) -> float | int | None:
-    """Return a number that survives JSON, without the last digits, which differ between machines."""
-    if is_absent(value):
-        return None
-    number = float(value)
-    return int(number) if number == int(number) and abs(number) < 2**53 else float(f"{number:.8g}")
 
 
 def _checked_name(name: str, what: str) -> str:
@@ -231,7 +225,7 @@ class Chapter:
         """
         if better not in {"higher", "lower", ""}:
             raise ParameterError(f"kpi {name}: better is 'higher', 'lower' or '', not {better!r}")
-        figures = {"value": _exact(value), "lower": _exact(lower), "upper": _exact(upper)}
+        figures = {"value": exact(value), "lower": exact(lower), "upper": exact(upper)}
         more = {"better": better, "level": level, "why": tr(why)}
         payload = self._figure("kpi", name, label, figures, unit) | more
         self._state(payload, KPI, payload["value"], payload["label"])
@@ -279,7 +273,7 @@ class Chapter:
         """
         if weeks < 1 or weeks != int(weeks):
             raise ParameterError(f"forecast {name}: it looks a whole number of weeks ahead, not {weeks}")
-        figures = {"mean": _exact(mean), "lower": _exact(lower), "upper": _exact(upper), "actual": _exact(actual)}
+        figures = {"mean": exact(mean), "lower": exact(lower), "upper": exact(upper), "actual": exact(actual)}
         more = {"level": level, "weeks": int(weeks), "why": tr(why)}
         payload = self._figure("forecast", name, label, figures, unit) | more
         ahead = trn("{label}, next week", "{label}, next {n} weeks", int(weeks), label=payload["label"])
@@ -436,7 +430,8 @@ class Chapter:
         """Show the first rows; ``saved`` is the file that has all."""
         _checked_name(name, "table")
         caption = tr(caption)
-        heads, cells, numeric = frame_cells(frame.head(rows), formats, self._currency)
+        top = frame.head(rows)
+        heads, cells, numeric = frame_cells(top, formats, self._currency)
         unknown = set(formats) - set(heads)
         if unknown:
             raise ParameterError(f"table {name}: no column {', '.join(sorted(unknown))}; it has {', '.join(heads)}")
@@ -450,6 +445,7 @@ class Chapter:
                 else trn("{n:,} more row", "{n:,} more rows", more),
             )
         payload = {"chapter": self.name, "name": name, "caption": caption, "rows": len(frame), "saved": bool(saved)}
+        payload |= {"columns": heads, "cells": cells if people else cells_shown(top, cells, numeric)}
         if people:
             payload |= {"people": True, "recipients": len(self.shop.config.recipients)}
         shown = (heads, cells, numeric, caption, "; ".join(notes) if len(frame) else tr("No rows."))
@@ -479,7 +475,8 @@ class Chapter:
         figure = _figure_of(ax_or_fig, name)
         png, width, height = _png(figure)
         meta = {"image/png": {"alt": alt, "width": width, "height": height}, "clvlib": {"figure": name}}
-        _display(alt, metadata=meta, data={"image/png": png})
+        payload = {"chapter": self.name, "name": name, "alt": alt, **drawn(figure)}
+        _display(alt, metadata=meta, data={"image/png": png, FIGURE: payload})
 
     def say(self, text: str) -> None:
         """State one claim, in words made from figures."""
