@@ -66,6 +66,7 @@ def _report(args: argparse.Namespace) -> int:
         jobs=args.jobs,
         timeout=args.timeout,
         resume=args.resume,
+        pdf=args.pdf,
         tell=lambda line: print(line, file=sys.stderr, flush=True),
     )
     for report in reports:
@@ -228,6 +229,10 @@ def _report_options(report: argparse.ArgumentParser) -> None:
     report.add_argument("--jobs", type=int, default=2, help="notebooks that run at a time (default: %(default)s)")
     report.add_argument("--timeout", type=float, default=1800, metavar="S", help="seconds per notebook")
     report.add_argument("--resume", action="store_true", help="run only what failed, or has changed since")
+    report.add_argument(
+        "--pdf", nargs="?", const=True, default=False, metavar="BROWSER",
+        help="write index.pdf too, by this browser; default: $CLVLIB_BROWSER, or a Chromium, Chrome or Edge",
+    )  # fmt: skip
     report.add_argument(
         "-p", "--parameter", type=_pair, action="append", default=[], metavar="NAME=VALUE",
         help="a parameter of the notebooks, or of one: 03_clv.horizon=26",

@@ -32,6 +32,7 @@ from clvlib.report.ledger import Ledger, current
 from clvlib.report.mail import mail_html, mail_text
 from clvlib.report.page import compose, render
 from clvlib.report.parameters import Notebook, checked, literal, read_notebook
+from clvlib.report.pdf import browser, write_pdf
 from clvlib.report.publish import locked, publish, staging
 from clvlib.report.resume import take_over
 from clvlib.report.summary import SEVERITIES
@@ -58,8 +59,8 @@ class Report(Result):
     folder : pathlib.Path
         Where the report lies.
     exit_code : int
-        0: all chapters are there; 1: published, with failed chapters in it; 2: none succeeded, and what was published
-        before stands.
+        0: all is there; 1: published, with failed chapters in it or without the PDF that was asked for; 2: no chapter
+        succeeded, and what was published before stands.
     """
 
     week: str
@@ -81,6 +82,7 @@ class _Plan:
     tell: Callable[[str], None]
     resume: bool
     kernel: type[Kernel]
+    browser: str
 
 
 def select(names: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Notebook]:
@@ -147,6 +149,7 @@ def run_weeks(
     timeout: float = 1800,
     resume: bool = False,
     folder: Path = NOTEBOOKS,
+    pdf: bool | str = False,
     tell: Callable[[str], None] = _quiet,
 ) -> Iterator[Report]:
     """Make the reports of several weeks from tables that are read and checked once.
@@ -172,6 +175,8 @@ def run_weeks(
         same; what failed or has changed runs.
     folder : pathlib.Path
         Where the source notebooks lie.
+    pdf : bool or str
+        Whether ``index.pdf`` lies beside the page too; a string names the browser that prints it.
     tell : callable
         Receives a line at each step.
 
@@ -183,10 +188,11 @@ def run_weeks(
     Raises
     ------
     ClvError
-        A parameter, a week, a notebook or the data cannot be used (before any kernel starts), another run writes the
-        same week, or the report cannot be written.
+        A parameter, a week, a notebook, the data or the browser cannot be used (before any kernel starts), another run
+        writes the same week, or the report cannot be written.
     """
     _refuse(jobs, timeout, parameters or {})
+    program = browser(pdf if isinstance(pdf, str) else "") if pdf else ""
     chosen = select(notebooks, folder)
     given = checked(chosen, parameters or {})
     for label in filter(None, weeks):
@@ -197,7 +203,7 @@ def run_weeks(
         _prepared(source, mapping, weeks, tell) as (facts, store, which),
     ):
         where = (str(source), str(mapping or ""), Path(out).resolve())
-        plan = _Plan(*where, chosen, given, jobs, timeout, tell, resume, kernel)
+        plan = _Plan(*where, chosen, given, jobs, timeout, tell, resume, kernel, program)
         for week in which:
             report = _report(plan, facts, store, week)
             refresh(plan.out, tell)
@@ -259,14 +265,29 @@ def _report(plan: _Plan, facts: Facts, store: Path, week: Week) -> Report:
         times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
         try:
             said = _write(plan, facts, week, staged, runs, harvests, target, past)
+            printed = _print(plan, staged) if code < 2 else {}
+            code = max(code, int(printed.get("status") == "failed"))
             status = {"week": week.label, "status": ("ok", "partial", "failed")[code], "exit_code": code, **times}
             status |= {"shop": facts.name, "sentence": said["sentence"], "alerts": _counted(said["alerts"])}
+            status |= {"pdf": printed} if printed else {}
             _dump(staged / "status.json", status | {"chapters": table.to_dict("records")})
         except OSError as error:
             raise ReportError(f"cannot write the report of {week.label}: {error.strerror or error}") from error
         publish(staged, target)
         _remember(plan)
     return Report(table=table, week=week.label, folder=target, exit_code=code)
+
+
+def _print(plan: _Plan, staged: Path) -> dict[str, str]:
+    """Return what the status says of the PDF, or nothing where none is wanted; without it the report is a report."""
+    if not plan.browser:
+        return {}
+    try:
+        write_pdf(staged / "index.html", staged / "index.pdf", plan.browser)
+    except ReportError as error:
+        plan.tell(f"  the page is not printed: {error}")
+        return {"status": "failed", "error": str(error)}
+    return {"status": "ok", "error": ""}
 
 
 def _remember(plan: _Plan) -> None:
