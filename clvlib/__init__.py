@@ -59,6 +59,7 @@ _PUBLIC = {
     "kaplan_meier": "clvlib.stats.survival",
     "bootstrap": "clvlib.stats.resample",
     "Chapter": "clvlib.report.chapter",
+    "panel": "clvlib.report.panel",
 }
 
 __all__ = sorted([*_PUBLIC, "__version__"])  # noqa: PLE0605
