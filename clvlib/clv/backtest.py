@@ -27,6 +27,7 @@ from clvlib.data.engine import Table
 from clvlib.data.summary import Collapse, Unit
 from clvlib.errors import ConvergenceWarning, EmptyDataError, ParameterError, ThinDataWarning
 from clvlib.result import Result
+from clvlib.words import mark, tr, trn
 
 __all__ = ["AVERAGE_RATE", "LAST_PERIOD", "Backtest", "backtest"]
 
@@ -34,11 +35,11 @@ Array = NDArray[np.float64]
 Models = Mapping[str, PurchaseModel | type[PurchaseModel]] | Sequence[PurchaseModel | type[PurchaseModel]]
 By = Literal["log_score", "crps"]
 
-LAST_PERIOD, AVERAGE_RATE = "last_period", "average_rate"
+LAST_PERIOD, AVERAGE_RATE = mark("last_period"), mark("average_rate")
 
 _FEWEST_WEEKS = 8  # origins chosen by us have at least so much to learn from
 _LONGEST_STEP = 26  # weeks between origins chosen by us
-_WORDS = {"W": "weeks", "D": "days"}
+_SPANS = {"W": mark("{n:g} weeks"), "D": mark("{n:g} days")}
 
 
 @dataclass(frozen=True)
@@ -237,11 +238,17 @@ def backtest(
     for day in _origins(shop, origins, days, as_of):
         origin = _at(shop, day, days, unit, collapse, list(contestants.values()))
         fits[day] = {name: _fitted(name, model, origin, troubles) for name, model in contestants.items()}
-        spender = None if spend is None else _fitted("spend model", spend, origin, troubles)
+        spender = None if spend is None else _fitted(mark("spend model"), spend, origin, troubles)
         for name, forecast in _forecasts(origin, fits[day], spender):
             scores[day, name] = _score(forecast, origin)
     for name, found in troubles.items():
-        text = f"{name}: no proper fit at {len(found)} of {len(fits)} origins, lastly: {found[-1]}"
+        text = tr(
+            "{name}: no proper fit at {n} of {total} origins, lastly: {found}",
+            name=tr(name),
+            n=len(found),
+            total=len(fits),
+            found=found[-1],
+        )
         warnings.warn(text, ConvergenceWarning, stacklevel=2)
     baselines = {LAST_PERIOD, AVERAGE_RATE, *(name for name, model in contestants.items() if type(model) is NBDModel)}
     board = leaderboard(scores, baselines, by, level, draws, seed)
@@ -249,7 +256,7 @@ def backtest(
     return Backtest(
         table=board.table,
         choice=board.unbeaten[0],
-        sentence=sentence(board, by, f"{horizon:g} {_WORDS[unit]}", level),
+        sentence=sentence(board, by, tr(_SPANS[unit], n=horizon), level),
         best_baseline=board.reference,
         by=by,
         horizon=float(horizon),
@@ -289,7 +296,7 @@ def _contestants(models: Models | None) -> dict[str, PurchaseModel]:
 
 
 def _check(by: str, unit: str, collapse: str, level: float, draws: int) -> None:
-    if by not in {"log_score", "crps"} or unit not in _WORDS or collapse not in {"D", "W"}:
+    if by not in {"log_score", "crps"} or unit not in _SPANS or collapse not in {"D", "W"}:
         raise ParameterError(
             f"by is 'log_score' or 'crps', unit and collapse are 'W' or 'D'; found {by!r}, {unit!r}, {collapse!r}"
         )
@@ -300,7 +307,7 @@ def _check(by: str, unit: str, collapse: str, level: float, draws: int) -> None:
 def _days_of(horizon: float, unit: str) -> int:
     days = horizon * (7 if unit == "W" else 1)
     if not (np.isfinite(days) and days >= 1) or abs(days - round(days)) > 1e-9:
-        raise ParameterError(f"the horizon is a whole number of days, at least one; found {horizon} {_WORDS[unit]}")
+        raise ParameterError(f"the horizon is a whole number of days, at least one; found {horizon} in {unit!r}")
     return round(days)
 
 
@@ -332,12 +339,22 @@ def _sundays(first: dt.date, until: dt.date, count: int, days: int) -> list[dt.d
     room = (latest - first).days // 7 - max(_FEWEST_WEEKS, -(-days // 14))
     if room < 0:
         raise EmptyDataError(
-            f"the data run from {first} to {until}, which leaves too little to learn from before a horizon of "
-            f"{days} days; choose a shorter one"
+            tr(
+                "the data run from {first} to {until}, which leaves too little to learn from before a horizon of "
+                "{days} days; choose a shorter one",
+                first=first,
+                until=until,
+                days=days,
+            )
         )
     step = min(-(-days // 7), _LONGEST_STEP, room // max(count - 1, 1))
     if step < 1:
-        text = f"the data have room for {room + 1} origin{'s' if room else ''} a week apart, not {count}"
+        text = trn(
+            "the data have room for {n} origin a week apart, not {count}",
+            "the data have room for {n} origins a week apart, not {count}",
+            room + 1,
+            count=count,
+        )
         warnings.warn(text, ThinDataWarning, stacklevel=4)
         step, count = 1, room + 1
     return [latest - dt.timedelta(weeks=step * back) for back in reversed(range(count))]
@@ -359,8 +376,12 @@ def _at(shop: Any, day: dt.date, days: int, unit: Unit, collapse: Collapse, mode
     )
     if not known["frequency"].sum() > 0:
         raise EmptyDataError(
-            f"origin {day}: none of {len(known):,} customers had bought twice by then, so there is nothing to learn "
-            "repeat buying from; choose later origins"
+            tr(
+                "origin {day}: none of {n:,} customers had bought twice by then, so there is nothing to learn repeat "
+                "buying from; choose later origins",
+                day=day,
+                n=len(known),
+            )
         )
     frequency = known["frequency"].to_numpy(dtype=float)
     money = frequency * known["monetary_value"].to_numpy(dtype=float)
@@ -391,7 +412,7 @@ def _fitted(name: str, model: Any, origin: _Origin, troubles: dict[str, list[str
         fitted = type(model)(**model.get_params()).fit(origin.known, *orders)
     for warning in caught:
         if issubclass(warning.category, ConvergenceWarning):
-            troubles.setdefault(name, []).append(f"origin {origin.day}: {warning.message}")
+            troubles.setdefault(name, []).append(tr("origin {day}: {text}", day=origin.day, text=warning.message))
         else:
             warnings.warn(warning.message, warning.category, stacklevel=3)
     return fitted
@@ -466,5 +487,8 @@ def _tell_blanks(table: pd.DataFrame, origins: pd.DataFrame) -> None:
     blank = sorted({str(name) for frame in (table, origins) for name in frame.columns[frame.isna().any()]})
     if blank:
         where = sorted({str(key[0]) for key in origins.index[origins.isna().any(axis=1)]})
-        text = f"too few customers or purchases for {', '.join(blank)}" + (f" at {', '.join(where)}" if where else "")
-        warnings.warn(f"{text}; they are left out there", ThinDataWarning, stacklevel=3)
+        text = mark("too few customers or purchases for {figures}; they are left out there")
+        if where:
+            text = mark("too few customers or purchases for {figures} at {days}; they are left out there")
+        told = tr(text, figures=", ".join(blank), days=", ".join(where))
+        warnings.warn(told, ThinDataWarning, stacklevel=3)

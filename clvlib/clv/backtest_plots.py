@@ -11,6 +11,7 @@ import pandas as pd
 from clvlib.clv.backtest import Backtest
 from clvlib.errors import ParameterError
 from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, new_axes, percent_axis, styled
+from clvlib.words import mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,10 +30,12 @@ def leaderboard_plot(result: Backtest, ax: Axes | None = None) -> Axes:
             ax.plot([row["lower"], row["upper"]], [place, place], color=colour)
             ax.plot(row["difference"], place, "o", color=colour)
         ax.axvline(0, color=INK, linewidth=1)
-        ax.set_yticks(places, [str(name) for name in table.index])
-        unit = "nats per customer" if result.by == "log_score" else "purchases per customer"
-        ax.set(xlabel=f"better than {result.best_baseline} by ({unit})", ylim=(-0.6, len(table) - 0.4))
-        ax.set_title("Which model forecast best")
+        ax.set_yticks(places, [tr(str(name)) for name in table.index])
+        text = mark("better than {rule} by (purchases per customer)")
+        if result.by == "log_score":
+            text = mark("better than {rule} by (nats per customer)")
+        ax.set(xlabel=tr(text, rule=tr(result.best_baseline)), ylim=(-0.6, len(table) - 0.4))
+        ax.set_title(tr("Which model forecast best"))
     return ax
 
 
@@ -43,8 +46,9 @@ def pit_plot(result: Backtest, model: str | None = None, ax: Axes | None = None)
     with styled():
         ax.bar(frame["left"], frame["share"], frame["right"] - frame["left"], align="edge", color=ACCENT)
         ax.axhline(1 / len(frame), color=INK, linewidth=1, linestyle="--")
-        ax.set(xlabel="where the outcome fell in the forecast distribution", ylabel="share of customers", xlim=(0, 1))
-        ax.set_title(f"Calibration of purchase counts, {_name(result, model)}")
+        where = tr("where the outcome fell in the forecast distribution")
+        ax.set(xlabel=where, ylabel=tr("share of customers"), xlim=(0, 1))
+        ax.set_title(tr("Calibration of purchase counts, {model}", model=tr(_name(result, model))))
         percent_axis(ax)
     return ax
 
@@ -58,8 +62,8 @@ def active_plot(result: Backtest, model: str | None = None, ax: Axes | None = No
     with styled():
         ax.plot([0, top], [0, top], color=MUTED, linewidth=1, linestyle="--")
         ax.errorbar(frame["expected"], frame["actual"], yerr=error, fmt="o", color=ACCENT)
-        ax.set(xlabel="forecast to buy", ylabel="bought", xlim=(0, top), ylim=(0, top))
-        ax.set_title(f"Calibration of P(active), {_name(result, model)}")
+        ax.set(xlabel=tr("forecast to buy"), ylabel=tr("bought"), xlim=(0, top), ylim=(0, top))
+        ax.set_title(tr("Calibration of P(active), {model}", model=tr(_name(result, model))))
         percent_axis(ax, "x")
         percent_axis(ax, "y")
     return ax
@@ -91,8 +95,8 @@ def lift_plot(result: Backtest, model: str | None = None, ax: Axes | None = None
         ax.bar(frame.index, frame["lift"], 0.75, color=ACCENT)
         ax.axhline(1, color=INK, linewidth=1, linestyle="--")
         ax.set_xticks(frame.index)
-        ax.set(xlabel="tenth of customers, the highest forecast first", ylabel="value against the mean")
-        ax.set_title(f"Lift of value, {_name(result, model)}")
+        ax.set(xlabel=tr("tenth of customers, the highest forecast first"), ylabel=tr("value against the mean"))
+        ax.set_title(tr("Lift of value, {model}", model=tr(_name(result, model))))
     return ax
 
 
@@ -103,11 +107,11 @@ def gains_plot(result: Backtest, models: Sequence[str] | None = None, ax: Axes |
     with styled():
         for name, colour in zip(names, PALETTE * (1 + len(names) // len(PALETTE)), strict=False):
             curve = _part(result.gains, _name(result, name))
-            ax.plot(curve.index, curve["value"], color=colour, label=name)
+            ax.plot(curve.index, curve["value"], color=colour, label=tr(name))
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
-        ax.set(xlabel="customers, the highest forecast first", ylabel="share of the value that came")
+        ax.set(xlabel=tr("customers, the highest forecast first"), ylabel=tr("share of the value that came"))
         ax.set(xlim=(0, 1), ylim=(0, 1))
-        ax.set_title("How much value the forecast found")
+        ax.set_title(tr("How much value the forecast found"))
         ax.legend(loc="lower right")
         percent_axis(ax, "x")
         percent_axis(ax, "y")

@@ -16,6 +16,7 @@ from clvlib.clv.value import LifetimeValue
 from clvlib.errors import ParameterError, UnitMismatchError
 from clvlib.plotting import ACCENT, INK, MUTED, WARN, count_axis, new_axes, styled
 from clvlib.result import Result
+from clvlib.words import mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,8 +25,8 @@ __all__ = ["Bridge", "bridge", "bridge_plot"]
 
 Array = NDArray[np.float64]
 
-_OF_CUSTOMERS = ("new", "returning", "lapsing", "spend")
-_PARTS = ("revised data", *_OF_CUSTOMERS, "models", "settings")
+_OF_CUSTOMERS = (mark("new"), mark("returning"), mark("lapsing"), mark("spend"))
+_PARTS = (mark("revised data"), *_OF_CUSTOMERS, mark("models"), mark("settings"))
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,14 @@ class Bridge(Result):
         """The movement and its two largest parts, in words."""
         order = self.table.set_index("part")["change"].abs().sort_values(ascending=False, kind="stable")
         if order.iloc[0] == 0 or self.start <= 0:
-            return "the value of the base did not move"
+            return tr("the value of the base did not move")
         change = self.table.set_index("part")["change"]
-        parts = [f"{name} ({change[name] / self.start:+.1%})" for name in order.index[:2] if order[name] > 0]
-        moved = f"{'rose' if self.change > 0 else 'fell'} by {abs(self.change) / self.start:.1%}"
-        return f"the value of the base {moved}, most of all by {' and '.join(parts)}".replace("(-", "(−")
+        named = [(tr(name), change[name] / self.start) for name in order.index[:2] if order[name] > 0]
+        parts = tr(" and ").join(tr("{part} ({change:+.1%})", part=name, change=moved) for name, moved in named)
+        text = mark("the value of the base fell by {size:.1%}, most of all by {parts}")
+        if self.change > 0:
+            text = mark("the value of the base rose by {size:.1%}, most of all by {parts}")
+        return tr(text, size=abs(self.change) / self.start, parts=parts.replace("-", "−"))
 
 
 def bridge(
@@ -212,7 +216,7 @@ def _check(before: LifetimeValue, after: LifetimeValue, earlier: pd.DataFrame, l
 def bridge_plot(result: Bridge, ax: Axes | None = None) -> Axes:
     """Draw the bridge as a waterfall: the value before, each part that moved it, the value after (``result.table``)."""
     table = result.table[result.table["change"] != 0]
-    names = ["before", *table["part"], "after"]
+    names = [tr("before"), *map(tr, table["part"]), tr("after")]
     ends = result.start + table["change"].cumsum().to_numpy()
     bottoms = [0.0, *np.minimum(ends, ends - table["change"]), 0.0]
     heights = [result.start, *table["change"].abs(), result.end]
@@ -228,6 +232,6 @@ def bridge_plot(result: Bridge, ax: Axes | None = None) -> Axes:
         low, high = min([result.start, result.end, *ends]), max([result.start, result.end, *ends])
         room = max(high - low, 1e-12)
         ax.set_ylim(max(0.0, low - room), high + 0.3 * room)  # the movement is small beside the whole
-        ax.set(ylabel="value of the base", title="What moved the value of the base")
+        ax.set(ylabel=tr("value of the base"), title=tr("What moved the value of the base"))
         count_axis(ax)
     return ax

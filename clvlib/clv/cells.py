@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clvlib.errors import DataError, EmptyDataError, MissingColumnError, ParameterError
+from clvlib.words import mark, tr
 
 __all__ = ["PERIODS_PER_YEAR", "Cells", "distinct_levels", "periods_per_year", "unit_of"]
 
@@ -197,7 +198,7 @@ class Cells:
         rows = _numbers(summary, "n") if "n" in summary else np.ones(len(summary))
         _check_values(values, summary.index)
         if not rows.sum() > 0:
-            raise EmptyDataError("the summary's column n adds up to no customer at all")
+            raise EmptyDataError(tr("the summary's column n adds up to no customer at all"))
         if _is_continuous(values):
             return cls(values, rows, summary.index, np.arange(len(rows)), rows)
         row, inverse = _distinct(list(values.values()))
@@ -285,7 +286,7 @@ def _check_frame(summary: pd.DataFrame, names: Sequence[str]) -> None:
             "shop.customer_summary() makes one that fits"
         )
     if not len(summary):
-        raise EmptyDataError("the summary has no customer; is as_of before the first order?")
+        raise EmptyDataError(tr("the summary has no customer; is as_of before the first order?"))
 
 
 def _numbers(summary: pd.DataFrame, name: str) -> Array:
@@ -293,27 +294,31 @@ def _numbers(summary: pd.DataFrame, name: str) -> Array:
         values = summary[name].to_numpy(dtype=float, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise DataError(f"summary.{name} is not numeric: {error}") from error
-    _refuse(~np.isfinite(values), values, name, summary.index, "not finite numbers")
-    _refuse(values < 0, values, name, summary.index, "negative")
+    _refuse(~np.isfinite(values), values, name, summary.index, mark("not finite numbers"))
+    _refuse(values < 0, values, name, summary.index, mark("negative"))
     return values
 
 
 def _check_values(values: dict[str, Array], index: pd.Index) -> None:
     for name in _COUNTS & values.keys():
-        _refuse(values[name] != np.floor(values[name]), values[name], name, index, "not whole numbers")
+        _refuse(values[name] != np.floor(values[name]), values[name], name, index, mark("not whole numbers"))
     if "recency" in values and "T" in values:
         recency, T = values["recency"], values["T"]
-        _refuse(recency > T * (1 + _SLACK) + _SLACK, recency, "recency", index, "later than T, the end of observation")
+        late = recency > T * (1 + _SLACK) + _SLACK
+        _refuse(late, recency, "recency", index, mark("later than T, the end of observation"))
         values["recency"] = np.minimum(recency, T)
     if "recency" in values and "frequency" in values:
         lone = (values["frequency"] == 0) & (values["recency"] > 0)
-        _refuse(lone, values["recency"], "recency", index, "above 0 although there was no repeat purchase")
+        why = mark("above 0 although there was no repeat purchase")
+        _refuse(lone, values["recency"], "recency", index, why)
 
 
 def _refuse(bad: NDArray[np.bool_], values: Array, name: str, index: pd.Index, why: str) -> None:
     if bad.any():
         at = int(np.argmax(bad))
-        raise DataError(
-            f"summary.{name}: {int(bad.sum()):,} of {len(values):,} rows are {why}, first {values[at]:g} "
-            f"for customer {index[at]!r}; set them aside or mend them before fitting"
+        text = mark(
+            "summary.{name}: {n:,} of {total:,} rows are {why}, first {value:g} for customer {who!r}; set them aside "
+            "or mend them before fitting"
         )
+        figures = {"n": int(bad.sum()), "total": len(values), "value": values[at]}
+        raise DataError(tr(text, name=name, why=tr(why), who=index[at], **figures))

@@ -20,6 +20,7 @@ from clvlib.data.identities import events_of
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.plotting import ACCENT, MUTED, new_axes, percent_axis, styled
 from clvlib.result import Result
+from clvlib.words import mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,7 +108,7 @@ def rank_contest(
     if not (np.isfinite(values).all() and np.isfinite(came).all() and (came >= 0).all()):
         raise ParameterError("every customer has every score, and spend that is not negative")
     if len(came) < 2 or came.max(initial=0.0) <= came.min(initial=0.0):
-        raise EmptyDataError("all customers then spent the same, so there is nothing to rank")
+        raise EmptyDataError(tr("all customers then spent the same, so there is nothing to rank"))
     ranked = [_Levels.of(score) for score in values.T]
     own = _Levels.of(came)
     found = _measured(ranked, own, came, np.ones(len(came)))
@@ -189,16 +190,20 @@ def _table(names: list[str], found: Array, drawn: Array, best: int, level: float
 
 def _sentence(table: pd.DataFrame, level: float) -> str:
     first = table.iloc[0]
-    beaten = [str(name) for name, row in table.iloc[1:].iterrows() if row["difference_upper"] < 0]
-    equal = [str(name) for name in table.index[1:] if name not in beaten]
-    text = (
-        f"{table.index[0]} ranks customers best by what they then spent (Gini {first['gini']:.2f}, {level:.0%} "
-        f"interval {first['gini_lower']:.2f} to {first['gini_upper']:.2f}; its best tenth brought "
-        f"{first['top_share']:.0%})"
+    behind = table["difference_upper"].iloc[1:] < 0
+    beaten, equal = ([tr(str(name)) for name in behind.index[chosen]] for chosen in (behind, ~behind))
+    name = tr(str(table.index[0]))
+    text = mark(
+        "{name} ranks customers best by what they then spent (Gini {gini:.2f}, {level:.0%} interval {lower:.2f} to "
+        "{upper:.2f}; its best tenth brought {top:.0%})"
     )
+    limits = {"lower": first["gini_lower"], "upper": first["gini_upper"], "top": first["top_share"]}
+    said = [tr(text, name=name[:1].upper() + name[1:], gini=first["gini"], level=level, **limits)]
     if beaten:
-        text += f"; it beats {', '.join(beaten)}"
-    return text + (f"; {', '.join(equal)} cannot be told apart from it" if equal else "")
+        said.append(tr("it beats {names}", names=tr(", ").join(beaten)))
+    if equal:
+        said.append(tr("{names} cannot be told apart from it", names=tr(", ").join(equal)))
+    return tr("{text}.", text=tr("; ").join(said))
 
 
 def value_contest(
@@ -245,8 +250,8 @@ def value_contest(
         {
             "RCV": rcv(shop.table("orders"), day, events_of(shop), **rules).table["raw"],
             "RFM": marks[["R", "F", "M"]].sum(axis=1),
-            "past spend": recent_spend(bought(shop.table("orders")), day, 1)["total"],
-            "model": model.purchases.expected_purchases(known, weeks) * model.spend.expected_spend(known),
+            mark("past spend"): recent_spend(bought(shop.table("orders")), day, 1)["total"],
+            mark("model"): model.purchases.expected_purchases(known, weeks) * model.spend.expected_spend(known),
         }
     ).reindex(known.index)
     if others is not None:
@@ -263,10 +268,10 @@ def contest_plot(result: Contest, ax: Axes | None = None) -> Axes:
     with styled():
         ax.errorbar(table["top_share"], places, xerr=np.maximum(reach, 0), fmt="o", color=ACCENT, ecolor=MUTED)
         ax.axvline(0.1, color=MUTED, linewidth=1, linestyle="--")
-        ax.text(0.1, len(table) - 0.5, " chance", color=MUTED, fontsize=9, va="center")
-        ax.set_yticks(places, list(table.index))
+        ax.text(0.1, len(table) - 0.5, f" {tr('chance')}", color=MUTED, fontsize=9, va="center")
+        ax.set_yticks(places, [tr(str(name)) for name in table.index])
         ax.set_ylim(-0.6, len(table) - 0.3)
         ax.set_xlim(left=0)
-        ax.set(xlabel="of what was spent later, by the best tenth", title="Who knows the best customers")
+        ax.set(xlabel=tr("of what was spent later, by the best tenth"), title=tr("Who knows the best customers"))
         percent_axis(ax, "x")
     return ax

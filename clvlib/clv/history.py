@@ -13,6 +13,7 @@ from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.data.calendar import as_date
 from clvlib.data.engine import Table, as_table, literal
 from clvlib.errors import EmptyDataError, ParameterError
+from clvlib.words import tr
 
 __all__ = ["alive_history"]
 
@@ -72,7 +73,8 @@ def alive_history(
     bought = pd.DatetimeIndex(dates).normalize().unique().sort_values()
     bought = bought[bought <= pd.Timestamp(end)]
     if not len(bought):
-        raise EmptyDataError(f"{'the customer' if customer_id is None else customer_id} had not bought by {end}")
+        who = tr("the customer") if customer_id is None else customer_id
+        raise EmptyDataError(tr("{who} had not bought by {day}", who=who, day=end))
     days = pd.date_range(bought[0], pd.Timestamp(end), name="day")
     place = (bought - bought[0]).days.to_numpy()
     age = np.arange(len(days))

@@ -15,6 +15,7 @@ from clvlib.data.calendar import as_date
 from clvlib.data.engine import Table, as_table, literal
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.result import Result
+from clvlib.words import tr
 
 __all__ = ["Validation", "tracking", "validate", "week_effect"]
 
@@ -184,12 +185,12 @@ def tracking(
     last = end if split is None else as_date(split, "split")
     days = _daily(table, end, last)
     if days.empty:
-        raise EmptyDataError(f"no customer bought on or before {last}")
+        raise EmptyDataError(tr("no customer bought on or before {day}", day=last))
     day = pd.to_datetime(days["day"])
     monday = day.min() - pd.Timedelta(days=day.min().weekday())
     weeks = (pd.Timestamp(end) - monday).days // 7 + (1 if end.weekday() == 6 else 0)
     if weeks < 1:
-        raise EmptyDataError("tracking goes by whole weeks, and not one is over")
+        raise EmptyDataError(tr("tracking goes by whole weeks, and not one is over"))
     starts = pd.date_range(monday, periods=weeks, freq="7D")
     number = (day - monday).dt.days.astype(np.int64)
     births = days.groupby(number)["born"].sum()

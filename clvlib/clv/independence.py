@@ -21,6 +21,7 @@ from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.plotting import ACCENT, MUTED, WARN, money_axis, new_axes, styled
 from clvlib.result import Result
 from clvlib.stats.means import Moments, mean_interval
+from clvlib.words import mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +44,7 @@ class Independence(Result):
     Attributes
     ----------
     verdict : str
-        In words.
+        A sentence.
     holds : bool
         Whether independence may be assumed: dependence, whether there is any or not, would move less money than
         ``material``.
@@ -212,8 +213,14 @@ def _trend(buyers: Cells) -> tuple[Array, float, float]:
     spread = float(w @ design[1] ** 2)
     if buyers.customers < _LEAST or spread < 1e-9 * buyers.customers:
         raise EmptyDataError(
-            f"a trend of spend takes {_LEAST} or more repeat buyers who bought differently often; found "
-            f"{buyers.customers:g} with {buyers['frequency'].min():g} to {buyers['frequency'].max():g} repeat purchases"
+            tr(
+                "a trend of spend takes {least} or more repeat buyers who bought differently often; found {n:g} with "
+                "{fewest:g} to {most:g} repeat purchases",
+                least=_LEAST,
+                n=buyers.customers,
+                fewest=buyers["frequency"].min(),
+                most=buyers["frequency"].max(),
+            )
         )
     mean = float(w @ m) / buyers.customers
     beta = np.array([np.log(mean), 0.0])
@@ -305,16 +312,21 @@ def _mean(values: Array, weight: Array, level: float) -> tuple[float, float, flo
 
 def _verdict(doubling: float, found: bool, moved: float, moved_upper: float, material: float) -> str:  # noqa: FBT001
     """Return the verdict in words: what is seen, and whether it matters."""
-    size = f"{abs(doubling - 1):.1%} {'more' if doubling > 1 else 'less'}"
-    seen = f"customers with twice the purchases spend {size} on each" if found else "no dependence shows beyond chance"
+    seen = mark("no dependence shows beyond chance")
+    if found and doubling > 1:
+        seen = mark("customers with twice the purchases spend {size:.1%} more on each")
+    elif found:
+        seen = mark("customers with twice the purchases spend {size:.1%} less on each")
     if moved_upper < material:
-        return f"independence may be assumed: {seen}; it would move at most {moved_upper:.1%} of expected spend"
-    if found:
-        return (
-            f"dependence shows: {seen}, which moves {moved:.1%} of expected spend and at most {moved_upper:.1%}; "
-            "compare both spend models in a backtest"
+        text = mark("Independence may be assumed: {seen}; it would move at most {most:.1%} of expected spend.")
+    elif found:
+        text = mark(
+            "Dependence shows: {seen}, which moves {moved:.1%} of expected spend and at most {most:.1%}; compare both "
+            "spend models in a backtest."
         )
-    return f"undecided: {seen}, but what there may be could move up to {moved_upper:.1%} of expected spend"
+    else:
+        text = mark("Undecided: {seen}, but what there may be could move up to {most:.1%} of expected spend.")
+    return tr(text, seen=tr(seen, size=abs(doubling - 1)), moved=moved, most=moved_upper)
 
 
 def independence_plot(result: Independence, symbol: str = "", ax: Axes | None = None) -> Axes:
@@ -334,13 +346,18 @@ def independence_plot(result: Independence, symbol: str = "", ax: Axes | None = 
     error = np.stack([table["mean"] - table["lower"], table["upper"] - table["mean"]])
     with styled():
         ax.errorbar(
-            places, table["mean"], yerr=error, fmt="o", color=MUTED, label=f"actual, {result.level:.0%} interval"
+            places,
+            table["mean"],
+            yerr=error,
+            fmt="o",
+            color=MUTED,
+            label=tr("actual, {level:.0%} interval", level=result.level),
         )
-        ax.plot(places, table["expected"], color=ACCENT, label="independent (Gamma-Gamma)")
-        ax.plot(places, table["trend"], "--", color=WARN, label="trend")
+        ax.plot(places, table["expected"], color=ACCENT, label=tr("independent (Gamma-Gamma)"))
+        ax.plot(places, table["trend"], "--", color=WARN, label=tr("trend"))
         ax.set_xticks(places, list(table.index))
         ax.set_ylim(bottom=0)
-        ax.set(xlabel="repeat purchases", ylabel="mean spend per purchase", title="Spend by frequency")
+        ax.set(xlabel=tr("repeat purchases"), ylabel=tr("mean spend per purchase"), title=tr("Spend by frequency"))
         ax.legend(loc="lower right")
         money_axis(ax, symbol=symbol)
     return ax

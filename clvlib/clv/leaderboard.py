@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from clvlib.clv.scores import BrierParts, brier_parts, pit_test
 from clvlib.stats.proportions import proportion_interval
 from clvlib.stats.resample import interval_of_draws
+from clvlib.words import mark, tr, trn
 
 __all__ = ["FINE", "GROUPS", "PIT_BINS", "Leaderboard", "Score", "leaderboard", "sentence"]
 
@@ -24,6 +26,13 @@ FINE = 1000  # steps of the square root of P(active), from which even groups are
 _FEWEST_GROUPS = 20  # fewer customers say nothing about chance between them
 _UNEVEN = 0.1  # bins of the PIT off by more than this part, in the mean, are worth a word
 _SIGNS = {"log_score": 1.0, "crps": -1.0}
+# by what differences are counted in, and whether there is an interval
+_LEADS = {
+    ("log_score", True): mark("{difference:.3g} nats per customer ({level:.0%} interval {lower:.3g} to {upper:.3g})"),
+    ("log_score", False): mark("{difference:.3g} nats per customer, from too few customers for an interval"),
+    ("crps", True): mark("{difference:.3g} purchases per customer ({level:.0%} interval {lower:.3g} to {upper:.3g})"),
+    ("crps", False): mark("{difference:.3g} purchases per customer, from too few customers for an interval"),
+}
 
 
 class Score(NamedTuple):
@@ -157,9 +166,11 @@ def _differences(score: pd.Series, drawn: Array, to: str, level: float) -> pd.Da
     if np.isfinite(drawn).all():
         limits = interval_of_draws(drawn - drawn[:, at][:, None], level)
         frame["lower"], frame["upper"] = limits["lower"].to_numpy(), limits["upper"].to_numpy()
-    frame["verdict"] = np.select([frame["lower"] > 0, frame["upper"] < 0], ["better", "worse"], "no clear difference")
+    frame["verdict"] = np.select(
+        [frame["lower"] > 0, frame["upper"] < 0], [mark("better"), mark("worse")], mark("no clear difference")
+    )
     frame.loc[to, ["difference", "lower", "upper"]] = 0.0
-    frame.loc[to, "verdict"] = "reference"
+    frame.loc[to, "verdict"] = mark("reference")
     return frame
 
 
@@ -209,34 +220,46 @@ def _gains_frame(scores: Sequence[Score]) -> pd.DataFrame:
 
 def sentence(board: Leaderboard, by: str, span: str, level: float) -> str:
     """Say which model to use and why."""
-    table, ties, reference = board.table, board.unbeaten, board.reference
-    choice, leader, origins = ties[0], str(table.index[0]), board.origins.index.get_level_values(0).nunique()
-    rows = table.to_dict("index")
-    unit = "nats" if by == "log_score" else "purchases"
-    basis = f"over {origins} forecast{'s' if origins > 1 else ''} of {span}"
+    row = board.table.to_dict("index")[board.unbeaten[0]]
+    said = [tr("{text}.", text=tr("; ").join(_reasons(board, by, span, level)))]
+    off = row["bias"]
+    if abs(off) < 0.005:
+        said.append(tr("Its total was right."))
+    elif np.isfinite(off):
+        text = mark("Its total was {off:.0%} too high.") if off > 0 else mark("Its total was {off:.0%} too low.")
+        said.append(tr(text, off=abs(off)))
+    if row["pit_gap"] > _UNEVEN and row["pit_p"] < 0.01:
+        said.append(tr("Its distributions are not calibrated, so distrust its intervals for single customers."))
+    return reduce(lambda text, more: tr("{text} {more}", text=text, more=more), said)
+
+
+def _reasons(board: Leaderboard, by: str, span: str, level: float) -> list[str]:
+    """Return what speaks for the choice, a clause each."""
+    rows, ties, origins = (
+        board.table.to_dict("index"),
+        board.unbeaten,
+        board.origins.index.get_level_values(0).nunique(),
+    )
+    choice, leader = ties[0], str(board.table.index[0])
+    basis = trn("over {n} forecast of {span}", "over {n} forecasts of {span}", origins, span=span)
 
     def lead(name: str) -> str:
         row = rows[name]
-        if not np.isfinite(row["lower"]):
-            return f"{row['difference']:.3g} {unit} per customer, from too few customers for an interval"
-        limits = f"{level:.0%} interval {row['lower']:.3g} to {row['upper']:.3g}"
-        return f"{row['difference']:.3g} {unit} per customer ({limits})"
+        figures = {key: row[key] for key in ("difference", "lower", "upper")}
+        return tr(_LEADS[by, bool(np.isfinite(row["lower"]))], level=level, **figures)
 
+    names = {"choice": tr(choice), "leader": tr(leader), "reference": tr(board.reference)}
     if rows[choice]["baseline"]:
-        text = f"Use {choice}: {basis} no model clearly beats this simple rule"
+        said = [tr("Use {choice}: {basis} no model clearly beats this simple rule", **names, basis=basis)]
         if leader != choice:
-            text += f"; {leader} scores best, ahead of {reference} by {lead(leader)}"
-    else:
-        text = f"Use {choice}: {basis} it beats the best simple rule, {reference}, by {lead(choice)}"
-        if leader != choice:
-            text += f"; {leader} scores a little better, within chance, with more parameters"
-        others = [name for name in ties if name not in {choice, leader}]
-        if others:
-            text += f"; {', '.join(others)} cannot be told apart from the best"
-    off = rows[choice]["bias"]
-    if np.isfinite(off):
-        size = f"{abs(off):.0%} too {'high' if off > 0 else 'low'}" if abs(off) >= 0.005 else "right"
-        text += f". Its total was {size}"
-    if rows[choice]["pit_gap"] > _UNEVEN and rows[choice]["pit_p"] < 0.01:
-        text += ". Its distributions are not calibrated, so distrust its intervals for single customers"
-    return text + "."
+            text = mark("{leader} scores best, ahead of {reference} by {lead}")
+            said.append(tr(text, **names, lead=lead(leader)))
+        return said
+    text = mark("Use {choice}: {basis} it beats the best simple rule, {reference}, by {lead}")
+    said = [tr(text, **names, basis=basis, lead=lead(choice))]
+    if leader != choice:
+        said.append(tr("{leader} scores a little better, within chance, with more parameters", **names))
+    others = [tr(name) for name in ties if name not in {choice, leader}]
+    if others:
+        said.append(tr("{names} cannot be told apart from the best", names=tr(", ").join(others)))
+    return said

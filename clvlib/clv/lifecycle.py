@@ -14,11 +14,15 @@ from clvlib.data.engine import Table, literal
 from clvlib.data.together import together
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
+from clvlib.words import mark, tr
 
 __all__ = ["STAGES", "Lifecycle", "lifecycle"]
 
-STAGES = ("contact", "awareness", "purchase", "use", "maintenance", "exit")
-NEW = "not yet known"
+STAGES = (
+    *(mark("contact"), mark("awareness"), mark("purchase")),
+    *(mark("use"), mark("maintenance"), mark("exit")),
+)
+NEW = mark("not yet known")
 
 _MONTH = 4  # weeks
 
@@ -131,7 +135,7 @@ def lifecycle(
     days = [last - dt.timedelta(weeks=back) for back in range(weeks, -1, -1)]
     found = [_stages(tables, day, exit_days, use_days, list(shallow)) for day in days]
     if found[-1].empty:
-        raise EmptyDataError(f"nobody was seen by {last}")
+        raise EmptyDataError(tr("nobody was seen by {day}", day=last))
     history = pd.DataFrame(dict(zip(days, found, strict=True))).reindex(found[-1].index)
     codes = np.stack([_codes(history[day]) for day in days], axis=1)
     now, before = codes[:, -1], codes[:, -2]

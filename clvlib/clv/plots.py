@@ -15,6 +15,7 @@ from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.clv.rfm import RFM
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.plotting import ACCENT, FAINT, MUTED, SEQUENTIAL, WARN, count_axis, new_axes, percent_axis, styled
+from clvlib.words import tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,21 +53,22 @@ def tracking_plot(frame: pd.DataFrame, cumulative: bool = False, ax: Axes | None
     with styled():
         if "lower" in frame:
             band = frame[f"lower{suffix}"], frame[f"upper{suffix}"]
-            ax.fill_between(frame.index, *band, color=ACCENT, alpha=0.18, linewidth=0, label="expected range")
-        ax.plot(frame.index, frame[f"actual{suffix}"], color=MUTED, label="actual")
-        ax.plot(frame.index, frame[f"expected{suffix}"], color=ACCENT, label="model")
+            ax.fill_between(frame.index, *band, color=ACCENT, alpha=0.18, linewidth=0, label=tr("expected range"))
+        ax.plot(frame.index, frame[f"actual{suffix}"], color=MUTED, label=tr("actual"))
+        ax.plot(frame.index, frame[f"expected{suffix}"], color=ACCENT, label=tr("model"))
         if frame["holdout"].any():
             ax.axvspan(frame.index[frame["holdout"]][0], frame.index[-1], color=FAINT, alpha=0.5, zorder=0)
             ax.text(
                 frame.index[frame["holdout"]][0],
                 0.02,
-                " not seen by the model",
+                f" {tr('not seen by the model')}",
                 transform=ax.get_xaxis_transform(),
                 color=MUTED,
                 fontsize=9,
             )
         ax.set_ylim(bottom=0)
-        ax.set(ylabel="repeat purchases", title="Repeat purchases" + (" so far" if cumulative else " per week"))
+        title = tr("Repeat purchases so far") if cumulative else tr("Repeat purchases per week")
+        ax.set(ylabel=tr("repeat purchases"), title=title)
         ax.legend(loc="upper left" if cumulative else "best")
         ax.tick_params(axis="x", rotation=30)
         count_axis(ax)
@@ -79,15 +81,15 @@ def conditional_plot(validation: Validation, ax: Axes | None = None) -> Axes:
     table = validation.table
     places = np.arange(len(table))
     with styled():
-        ax.plot(places, table["actual"], "o-", color=MUTED, label="actual")
-        ax.plot(places, table["expected"], "s--", color=ACCENT, label="model")
+        ax.plot(places, table["actual"], "o-", color=MUTED, label=tr("actual"))
+        ax.plot(places, table["expected"], "s--", color=ACCENT, label=tr("model"))
         names = [str(value) for value in table.index]
         if len(names) > 1:
             names[-1] += "+"
         ax.set_xticks(places, names)
         ax.set_ylim(bottom=0)
-        ax.set(xlabel="repeat purchases before", ylabel="purchases after, per customer")
-        ax.set_title("What the model promised by frequency")
+        ax.set(xlabel=tr("repeat purchases before"), ylabel=tr("purchases after, per customer"))
+        ax.set_title(tr("What the model promised by frequency"))
         ax.legend(loc="upper left")
     return ax
 
@@ -126,10 +128,11 @@ def frequency_plot(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax = ax if ax is not None else new_axes()
     places = np.arange(len(frame))
     with styled():
-        ax.bar(places - 0.2, frame["actual"], 0.38, color=MUTED, label="actual")
-        ax.bar(places + 0.2, frame["expected"], 0.38, color=ACCENT, label="model")
+        ax.bar(places - 0.2, frame["actual"], 0.38, color=MUTED, label=tr("actual"))
+        ax.bar(places + 0.2, frame["expected"], 0.38, color=ACCENT, label=tr("model"))
         ax.set_xticks(places, [*map(str, frame.index[:-1]), f"{frame.index[-1]}+"])
-        ax.set(xlabel="repeat purchases", ylabel="customers", title="How often customers bought again")
+        title = tr("How often customers bought again")
+        ax.set(xlabel=tr("repeat purchases"), ylabel=tr("customers"), title=title)
         ax.legend()
         count_axis(ax)
     return ax
@@ -158,14 +161,14 @@ def _matrix(forecast: Callable[[pd.DataFrame], Any], T: float, top: int, steps: 
 
 def alive_matrix_plot(frame: pd.DataFrame, unit: str = "", ax: Axes | None = None) -> Axes:
     """Draw :func:`alive_matrix`."""
-    ax, bar = _matrix_plot(frame, "P(alive)", 1.0, unit, ax)
+    ax, bar = _matrix_plot(frame, tr("P(alive)"), 1.0, unit, ax)
     percent_axis(bar.ax)
     return ax
 
 
 def purchases_matrix_plot(frame: pd.DataFrame, unit: str = "", ax: Axes | None = None) -> Axes:
     """Draw :func:`purchases_matrix`."""
-    return _matrix_plot(frame, "Expected purchases", float(frame.to_numpy().max()), unit, ax)[0]
+    return _matrix_plot(frame, tr("Expected purchases"), float(frame.to_numpy().max()), unit, ax)[0]
 
 
 def _matrix_plot(frame: pd.DataFrame, title: str, top: float, unit: str, ax: Axes | None) -> tuple[Axes, Any]:
@@ -177,7 +180,10 @@ def _matrix_plot(frame: pd.DataFrame, title: str, top: float, unit: str, ax: Axe
             frame.to_numpy(), origin="lower", aspect="auto", extent=extent, vmin=0, vmax=top, cmap=SEQUENTIAL
         )
         ax.grid(visible=False)
-        ax.set(xlabel=f"last purchase after the first{unit and f' ({unit})'}", ylabel="repeat purchases", title=title)
+        last = (
+            tr("last purchase after the first ({unit})", unit=unit) if unit else tr("last purchase after the first")
+        )
+        ax.set(xlabel=last, ylabel=tr("repeat purchases"), title=title)
         return ax, ax.figure.colorbar(image, ax=ax)
 
 
@@ -187,8 +193,10 @@ def alive_history_plot(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     marked = frame[frame["purchase"]]
     with styled():
         ax.plot(frame.index, frame["probability_alive"], color=ACCENT)
-        ax.plot(marked.index, marked["probability_alive"], "o", color=WARN, label="purchase", clip_on=False, zorder=3)
-        ax.set(ylabel="P(alive)", title="P(alive) of one customer", ylim=(0, 1))
+        ax.plot(
+            marked.index, marked["probability_alive"], "o", color=WARN, label=tr("purchase"), clip_on=False, zorder=3
+        )
+        ax.set(ylabel=tr("P(alive)"), title=tr("P(alive) of one customer"), ylim=(0, 1))
         ax.legend(loc="lower left")
         ax.tick_params(axis="x", rotation=30)
         percent_axis(ax)
@@ -209,7 +217,7 @@ def concentration(value: pd.Series) -> pd.DataFrame:
         ``customers`` (share, from the most valuable down) and ``value`` (share), 101 rows from 0 to 1.
     """
     if not len(value) or not value.sum() > 0:
-        raise EmptyDataError("no customer has any value, so there is no distribution of it")
+        raise EmptyDataError(tr("no customer has any value, so there is no distribution of it"))
     ordered = np.sort(value.to_numpy(dtype=float))[::-1]
     share = np.concatenate([[0.0], np.cumsum(ordered) / ordered.sum()])
     customers = np.linspace(0, 1, 101)
@@ -222,8 +230,9 @@ def concentration_plot(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     with styled():
         ax.plot(frame["customers"], frame["value"], color=ACCENT)
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
-        ax.set(xlabel="customers, the most valuable first", ylabel="share of all value", xlim=(0, 1), ylim=(0, 1))
-        ax.set_title("How value is spread")
+        ax.set(xlabel=tr("customers, the most valuable first"), ylabel=tr("share of all value"))
+        ax.set(xlim=(0, 1), ylim=(0, 1))
+        ax.set_title(tr("How value is spread"))
         percent_axis(ax, "x")
         percent_axis(ax, "y")
     return ax
@@ -235,10 +244,10 @@ def segments_plot(result: RFM, ax: Axes | None = None) -> Axes:
     ax = ax if ax is not None else new_axes(height=0.42 * len(frame) + 1.4)
     places = np.arange(len(frame))
     with styled():
-        ax.barh(places + 0.2, frame["share"], 0.38, color=MUTED, label="of customers")
-        ax.barh(places - 0.2, frame["share_of_money"], 0.38, color=WARN, label="of repeat spend")
-        ax.set_yticks(places, list(frame.index))
-        ax.set_title("RFM segments")
+        ax.barh(places + 0.2, frame["share"], 0.38, color=MUTED, label=tr("of customers"))
+        ax.barh(places - 0.2, frame["share_of_money"], 0.38, color=WARN, label=tr("of repeat spend"))
+        ax.set_yticks(places, [tr(name) for name in frame.index])
+        ax.set_title(tr("RFM segments"))
         ax.legend(loc="lower right")
         percent_axis(ax, "x")
     return ax

@@ -15,6 +15,7 @@ from clvlib.data.calendar import as_date
 from clvlib.data.engine import Table, as_table, literal
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
+from clvlib.words import tr
 
 __all__ = ["RCV", "rcv"]
 
@@ -130,7 +131,7 @@ def rcv(
     purchases = bought(orders)
     table = recent_spend(purchases, last, window).drop(columns="total").rename(columns={"spend": "amount"})
     if table.empty:
-        raise EmptyDataError(f"nobody had bought by {last}")
+        raise EmptyDataError(tr("nobody had bought by {day}", day=last))
     table["active_days"] = _active_days(purchases, events, last, activity_window).reindex(table.index, fill_value=0)
     worth, active = (table["amount"] * table["purchases"]).to_numpy(), table["active_days"].to_numpy()
     raw = np.where(active > 0, worth / np.maximum(active, 1), 0.0 if inactive == "zero" else worth)

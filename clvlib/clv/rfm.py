@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from clvlib.clv.cells import Cells
 from clvlib.errors import ParameterError
 from clvlib.result import Result
+from clvlib.words import mark
 
 __all__ = ["RFM", "SEGMENTS", "rfm"]
 
@@ -18,16 +19,16 @@ Array = NDArray[np.float64]
 
 # (recency score, frequency score) -> name: the grid that tools for e-mail and shops share
 SEGMENTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
-    "champions": ((5,), (4, 5)),
-    "loyal": ((3, 4), (4, 5)),
-    "potential loyalists": ((4, 5), (2, 3)),
-    "new customers": ((5,), (1,)),
-    "promising": ((4,), (1,)),
-    "need attention": ((3,), (3,)),
-    "about to sleep": ((3,), (1, 2)),
-    "cannot lose them": ((1, 2), (5,)),
-    "at risk": ((1, 2), (3, 4)),
-    "hibernating": ((1, 2), (1, 2)),
+    mark("champions"): ((5,), (4, 5)),
+    mark("loyal"): ((3, 4), (4, 5)),
+    mark("potential loyalists"): ((4, 5), (2, 3)),
+    mark("new customers"): ((5,), (1,)),
+    mark("promising"): ((4,), (1,)),
+    mark("need attention"): ((3,), (3,)),
+    mark("about to sleep"): ((3,), (1, 2)),
+    mark("cannot lose them"): ((1, 2), (5,)),
+    mark("at risk"): ((1, 2), (3, 4)),
+    mark("hibernating"): ((1, 2), (1, 2)),
 }
 
 

@@ -16,11 +16,12 @@ from clvlib.data.calendar import as_date
 from clvlib.data.engine import Table
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
+from clvlib.words import mark, tr
 
 __all__ = ["ORDINARY", "RULES", "Tiers", "tiers"]
 
-ORDINARY, NOT_YET = "ordinary", "not yet a customer"
-RULES: dict[str, tuple[float, int]] = {"silver": (1000.0, 2), "gold": (5000.0, 5)}
+ORDINARY, NOT_YET = mark("ordinary"), mark("not yet a customer")
+RULES: dict[str, tuple[float, int]] = {mark("silver"): (1000.0, 2), mark("gold"): (5000.0, 5)}
 
 Need = Literal["both", "either"]
 
@@ -118,7 +119,7 @@ def tiers(
     purchases = bought(orders)
     now = recent_spend(purchases, last, 7 * weeks)
     if now.empty:
-        raise EmptyDataError(f"nobody had bought by {last}")
+        raise EmptyDataError(tr("nobody had bought by {day}", day=last))
     then = recent_spend(purchases, last - dt.timedelta(weeks=since), 7 * weeks)
     names = [ORDINARY, *levels]
     place = _places(now, levels, need)

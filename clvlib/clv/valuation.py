@@ -27,6 +27,7 @@ from clvlib.clv.value import LifetimeValue
 from clvlib.data.calendar import as_date
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
+from clvlib.words import mark, tr
 
 __all__ = ["AUTO", "CustomerValue", "ForecastCheck", "Valuation"]
 
@@ -283,7 +284,7 @@ class CustomerValue:
 
     def _lifetime(self, summary: pd.DataFrame, model: type[PurchaseModel]) -> LifetimeValue:
         if not (summary["frequency"] > 0).any():
-            raise EmptyDataError("no customer has bought twice yet, so there is nothing to learn repurchase from")
+            raise EmptyDataError(tr("no customer has bought twice yet, so there is nothing to learn repurchase from"))
         purchases, spend = fit(model(), summary, self.engine), fit(_SPEND[self.spend](), summary, self.engine)
         return LifetimeValue(purchases, spend, self.margin, self.annual_rate, unit="W")
 
@@ -361,13 +362,15 @@ class CustomerValue:
         seen = ((end - shop.date_range[0]).days + 1) // 7
         held = min(weeks, seen // 3)
         if seen - held < _FEWEST_WEEKS or held < 1:
-            raise EmptyDataError(f"{seen} weeks of orders are too few to hold some out and still learn from the rest")
+            text = mark("{n} weeks of orders are too few to hold some out and still learn from the rest")
+            raise EmptyDataError(tr(text, n=seen))
         return end - dt.timedelta(weeks=held)
 
     def _checked(self, shop: Any, last: dt.date, end: dt.date) -> ForecastCheck:
         known, later = shop.calibration_holdout(last, end, unit="W", collapse="D")
         if not (known["frequency"] > 0).any():
-            raise EmptyDataError(f"no customer had bought twice by {last}, so there was nothing to learn from")
+            text = mark("no customer had bought twice by {day}, so there was nothing to learn from")
+            raise EmptyDataError(tr(text, day=last))
         purchases = fit(self._model(shop, end)(), known, self.engine)
         validation = validate(purchases, known, later, self.interval)
         weekly = tracking(purchases, shop.table("orders"), end, last, interval=self.interval)

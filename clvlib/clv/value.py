@@ -17,6 +17,7 @@ from clvlib.clv.models.base import normal_quantile
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.purchases import PurchaseModel, Uncertainty, combine, total_interval
 from clvlib.errors import ParameterError, ThinDataWarning
+from clvlib.words import tr
 
 __all__ = ["LifetimeValue"]
 
@@ -216,8 +217,11 @@ class LifetimeValue:
         freedom = q + shape * cells["frequency"]
         if (freedom <= 2).any():
             warnings.warn(
-                f"q = {q:.3g}: the variance of spend does not exist for customers with few purchases; the interval of "
-                "the total uses a lighter tail and is too narrow on its upper side",
+                tr(
+                    "q = {q:.3g}: the variance of spend does not exist for customers with few purchases; the interval "
+                    "of the total uses a lighter tail and is too narrow on its upper side",
+                    q=q,
+                ),
                 ThinDataWarning,
                 stacklevel=4,
             )

@@ -140,12 +140,12 @@ def test_verdict_weighs_size():
     lone = pd.DataFrame({"frequency": np.zeros(4000), "monetary_value": 0.0})  # of whom each may buy once again
     strong = independence(pd.concat([strong, lone], ignore_index=True), pd.Series(1.0, range(8000)))
     assert not strong.holds
-    assert "dependence shows" in strong.verdict
+    assert "Dependence shows" in strong.verdict
     assert strong.lower < 1.25 < strong.upper
     few = buyers(rng, 60)
     unknown = independence(few, material=0.01)
     assert not unknown.holds
-    assert "undecided" in unknown.verdict
+    assert "Undecided" in unknown.verdict
     assert unknown.moved < unknown.moved_upper
     assert independence(few, material=0.5).holds
 

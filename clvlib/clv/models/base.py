@@ -23,6 +23,7 @@ from scipy import special
 from clvlib.clv.cells import Cells, unit_of
 from clvlib.clv.optimise import Derivatives, Objective, Optimum, flat_direction, maximise
 from clvlib.errors import ConvergenceWarning, NotFittedError, ParameterError, UnitMismatchError
+from clvlib.words import mark, tr
 
 __all__ = ["Border", "Estimator", "Penalty", "Prior", "load", "normal_quantile"]
 
@@ -43,7 +44,7 @@ class Border(NamedTuple):
     direction : mapping of str to float
         Parameters that go to infinity (+1) or to zero (−1) together.
     meaning : str
-        What the data then say, naming the nested model that suffices.
+        What the data then say, naming the nested model that suffices: a message for :func:`clvlib.words.tr`.
     """
 
     direction: Mapping[str, float]
@@ -218,8 +219,8 @@ class Estimator(ABC):
             np.exp(theta), cells, unit_of(summary), Optimum(theta, value, gradient, hessian, reached < 0.01, flat)
         )
         if not self.converged_:
-            text = f"{type(self).__name__}: the other program stopped where the log-likelihood still rises or is flat"
-            warnings.warn(text, ConvergenceWarning, stacklevel=4)
+            text = mark("{model}: the other program stopped where the log-likelihood still rises or is flat")
+            warnings.warn(tr(text, model=type(self).__name__), ConvergenceWarning, stacklevel=4)
         return self
 
     def _objective(self, cells: Cells) -> Objective:
@@ -272,7 +273,8 @@ class Estimator(ABC):
     def _trouble(self, optimum: Optimum) -> str:
         name = type(self).__name__
         if optimum.flat is None:
-            return f"{name}: the search stopped before the log-likelihood was flat; do not use these estimates"
+            text = mark("{model}: the search stopped before the log-likelihood was flat; do not use these estimates")
+            return tr(text, model=name)
         flat = optimum.flat
         found = ", ".join(f"{n} = {v:.3g}" for n, v in self.params_.items())
         best, score = None, 0.0
@@ -282,9 +284,11 @@ class Estimator(ABC):
             if cosine > score:
                 best, score = border, cosine
         if best is not None and score > 0.75:
-            return f"{name}: the maximum lies at a border ({found}): {best.meaning}"
+            text = mark("{model}: the maximum lies at a border ({found}): {meaning}")
+            return tr(text, model=name, found=found, meaning=tr(best.meaning))
         moving = ", ".join(n for n, part in zip(self._names, flat, strict=True) if abs(part) > 0.3)
-        return f"{name}: the data do not hold {moving} ({found}); only combinations of them are estimated"
+        text = mark("{model}: the data do not hold {names} ({found}); only combinations of them are estimated")
+        return tr(text, model=name, names=moving, found=found)
 
     @classmethod
     def with_parameters(cls, params: Mapping[str, float] | pd.Series, unit: str = "", **arguments: Any) -> Self:

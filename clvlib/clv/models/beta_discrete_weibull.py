@@ -13,6 +13,7 @@ from clvlib.clv.models.base import Border
 from clvlib.clv.models.shifted_beta_geo import ShiftedBetaGeoModel
 from clvlib.clv.optimise import Derivatives
 from clvlib.clv.special import log_rising, rising_slope
+from clvlib.words import mark
 
 __all__ = ["BetaDiscreteWeibullModel"]
 
@@ -39,19 +40,21 @@ class BetaDiscreteWeibullModel(ShiftedBetaGeoModel):
 
     _names = ("alpha", "beta", "c")
     _borders = (
-        Border({"alpha": 1, "beta": 1}, "one chance of leaving fits all members; a discrete Weibull tenure suffices"),
-        Border({"alpha": -1, "beta": -1}, "members leave at the first chance or never; a fixed share suffices"),
-        Border({"c": -1}, "members leave at the first chance or never; a fixed share suffices"),
-        Border({"c": 1}, "hardly anybody renews twice; the share who renew once suffices"),
-        Border({"alpha": -1, "c": 1}, "nobody leaves before some time, and then all do"),
-        Border({"beta": 1, "c": 1}, "nobody leaves before some time, and then all do"),
-        Border({"alpha": 1, "c": -1}, "members leave at the first chance or never; a fixed share suffices"),
-        Border({"alpha": -1}, "nobody leaves; there is no churn to model"),
-        Border({"beta": 1}, "nobody leaves; there is no churn to model"),
-        Border({"alpha": 1}, "everybody leaves at the first chance"),
-        Border({"beta": -1}, "everybody leaves at the first chance"),
-        Border({"alpha": -1, "beta": 1}, "nobody leaves; there is no churn to model"),
-        Border({"alpha": 1, "beta": -1}, "everybody leaves at the first chance"),
+        Border(
+            {"alpha": 1, "beta": 1}, mark("one chance of leaving fits all members; a discrete Weibull tenure suffices")
+        ),
+        Border({"alpha": -1, "beta": -1}, mark("members leave at the first chance or never; a fixed share suffices")),
+        Border({"c": -1}, mark("members leave at the first chance or never; a fixed share suffices")),
+        Border({"c": 1}, mark("hardly anybody renews twice; the share who renew once suffices")),
+        Border({"alpha": -1, "c": 1}, mark("nobody leaves before some time, and then all do")),
+        Border({"beta": 1, "c": 1}, mark("nobody leaves before some time, and then all do")),
+        Border({"alpha": 1, "c": -1}, mark("members leave at the first chance or never; a fixed share suffices")),
+        Border({"alpha": -1}, mark("nobody leaves; there is no churn to model")),
+        Border({"beta": 1}, mark("nobody leaves; there is no churn to model")),
+        Border({"alpha": 1}, mark("everybody leaves at the first chance")),
+        Border({"beta": -1}, mark("everybody leaves at the first chance")),
+        Border({"alpha": -1, "beta": 1}, mark("nobody leaves; there is no churn to model")),
+        Border({"alpha": 1, "beta": -1}, mark("everybody leaves at the first chance")),
     )
 
     # B(α, β + τ)/B(α, β) = Γ(β + α)/Γ(β) · Γ(β + τ)/Γ(β + τ + α): in this form nothing is lost however large τ is

@@ -15,6 +15,7 @@ from clvlib.clv.models.nbd import rate_derivatives, rate_log_likelihood
 from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel
 from clvlib.clv.optimise import Derivatives
 from clvlib.clv.special import gauss_legendre, interpolated, log_rising, rising_slope, softplus
+from clvlib.words import mark
 
 __all__ = ["BetaGeoModel", "discounted_while_alive", "expected_while_alive"]
 
@@ -48,16 +49,19 @@ class BetaGeoModel(PurchaseModel):
     _poolable = True
     _at_start: ClassVar[int] = 0  # how many chances to leave come before the first repeat purchase
     _borders = (
-        Border({"a": -1}, "nobody seems to leave; the NBD model (NBDModel) suffices"),
-        Border({"b": 1}, "nobody seems to leave; the NBD model (NBDModel) suffices"),
-        Border({"a": -1, "b": 1}, "nobody seems to leave; the NBD model (NBDModel) suffices"),
-        Border({"a": 1}, "everybody seems to leave at the first chance; there is no repeat buying to model"),
-        Border({"b": -1}, "everybody seems to leave at the first chance; there is no repeat buying to model"),
-        Border({"a": 1, "b": -1}, "everybody seems to leave at the first chance; there is no repeat buying to model"),
+        Border({"a": -1}, mark("nobody seems to leave; the NBD model (NBDModel) suffices")),
+        Border({"b": 1}, mark("nobody seems to leave; the NBD model (NBDModel) suffices")),
+        Border({"a": -1, "b": 1}, mark("nobody seems to leave; the NBD model (NBDModel) suffices")),
+        Border({"a": 1}, mark("everybody seems to leave at the first chance; there is no repeat buying to model")),
+        Border({"b": -1}, mark("everybody seems to leave at the first chance; there is no repeat buying to model")),
         Border(
-            {"a": 1, "b": 1}, "one chance of leaving fits all customers; a geometric dropout without a beta suffices"
+            {"a": 1, "b": -1}, mark("everybody seems to leave at the first chance; there is no repeat buying to model")
         ),
-        Border({"a": -1, "b": -1}, "customers leave at once or never; a fixed share of stayers suffices"),
+        Border(
+            {"a": 1, "b": 1},
+            mark("one chance of leaving fits all customers; a geometric dropout without a beta suffices"),
+        ),
+        Border({"a": -1, "b": -1}, mark("customers leave at once or never; a fixed share of stayers suffices")),
         *RATE_BORDERS,
     )
 

@@ -15,6 +15,7 @@ from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.clv.optimise import Derivatives
 from clvlib.clv.special import log_rising
 from clvlib.errors import DataError
+from clvlib.words import mark
 
 __all__ = ["BetaGeoBetaBinomModel"]
 
@@ -46,16 +47,20 @@ class BetaGeoBetaBinomModel(PurchaseModel):
 
     _names = ("alpha", "beta", "gamma", "delta")
     _borders = (
-        Border({"gamma": -1}, "nobody seems to leave; a beta-binomial model suffices"),
-        Border({"delta": 1}, "nobody seems to leave; a beta-binomial model suffices"),
-        Border({"gamma": -1, "delta": 1}, "nobody seems to leave; a beta-binomial model suffices"),
-        Border({"gamma": 1, "delta": 1}, "one chance of leaving fits all customers; a geometric lifetime suffices"),
-        Border({"gamma": -1, "delta": -1}, "customers leave at once or never; a fixed share of stayers suffices"),
-        Border({"alpha": 1, "beta": 1}, "one chance of buying fits all customers; a binomial without a beta suffices"),
-        Border({"alpha": -1, "beta": -1}, "customers buy at every occasion or at none; two fixed groups suffice"),
-        Border({"alpha": -1}, "hardly anybody buys again; expected purchases are near zero for all"),
-        Border({"beta": 1}, "hardly anybody buys again; expected purchases are near zero for all"),
-        Border({"beta": -1}, "everybody buys at every occasion while alive; a geometric lifetime suffices"),
+        Border({"gamma": -1}, mark("nobody seems to leave; a beta-binomial model suffices")),
+        Border({"delta": 1}, mark("nobody seems to leave; a beta-binomial model suffices")),
+        Border({"gamma": -1, "delta": 1}, mark("nobody seems to leave; a beta-binomial model suffices")),
+        Border(
+            {"gamma": 1, "delta": 1}, mark("one chance of leaving fits all customers; a geometric lifetime suffices")
+        ),
+        Border({"gamma": -1, "delta": -1}, mark("customers leave at once or never; a fixed share of stayers suffices")),
+        Border(
+            {"alpha": 1, "beta": 1}, mark("one chance of buying fits all customers; a binomial without a beta suffices")
+        ),
+        Border({"alpha": -1, "beta": -1}, mark("customers buy at every occasion or at none; two fixed groups suffice")),
+        Border({"alpha": -1}, mark("hardly anybody buys again; expected purchases are near zero for all")),
+        Border({"beta": 1}, mark("hardly anybody buys again; expected purchases are near zero for all")),
+        Border({"beta": -1}, mark("everybody buys at every occasion while alive; a geometric lifetime suffices")),
     )
 
     def _check(self, cells: Cells) -> None:

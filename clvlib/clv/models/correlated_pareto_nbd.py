@@ -16,6 +16,7 @@ from clvlib.clv.models.base import Border, Prior
 from clvlib.clv.models.pareto_nbd import ParetoNBDModel
 from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.clv.optimise import Derivatives
+from clvlib.words import mark
 
 __all__ = ["CorrelatedParetoNBDModel"]
 
@@ -66,10 +67,12 @@ class CorrelatedParetoNBDModel(PurchaseModel):
     _names = ("r", "alpha", "s", "beta", "kappa")
     _borders = (
         Border(
-            {"kappa": 1}, "those who buy often leave early as strictly as this model allows; correlation at its limit"
+            {"kappa": 1},
+            mark("those who buy often leave early as strictly as this model allows; correlation at its limit"),
         ),
         Border(
-            {"kappa": -1}, "those who buy often stay long as strictly as this model allows; correlation at its limit"
+            {"kappa": -1},
+            mark("those who buy often stay long as strictly as this model allows; correlation at its limit"),
         ),
         *ParetoNBDModel._borders,
     )

@@ -17,6 +17,7 @@ from clvlib.clv.models.purchases import Uncertainty, combine
 from clvlib.clv.optimise import Derivatives
 from clvlib.clv.special import rising_slope
 from clvlib.errors import EmptyDataError, ThinDataWarning
+from clvlib.words import mark, tr
 
 __all__ = ["GammaGammaModel"]
 
@@ -48,19 +49,20 @@ class GammaGammaModel(Estimator):
     _names: ClassVar[tuple[str, ...]] = ("p", "q", "gamma")
     _columns = ("frequency", "monetary_value")
     _borders: ClassVar[tuple[Border, ...]] = (
-        Border({"p": 1, "gamma": -1}, "each customer spends the same every time; the observed mean suffices"),
-        Border({"p": 1}, "each customer spends the same every time; the observed mean suffices"),
-        Border({"q": 1, "gamma": 1}, "all customers spend alike; one gamma distribution of spend suffices"),
-        Border({"q": 1}, "all customers spend alike; one gamma distribution of spend suffices"),
-        Border({"p": 1, "q": 1}, "everybody spends the same amount every time; a constant suffices"),
-        Border({"p": 1, "q": 1, "gamma": 1}, "everybody spends the same amount every time; a constant suffices"),
+        Border({"p": 1, "gamma": -1}, mark("each customer spends the same every time; the observed mean suffices")),
+        Border({"p": 1}, mark("each customer spends the same every time; the observed mean suffices")),
+        Border({"q": 1, "gamma": 1}, mark("all customers spend alike; one gamma distribution of spend suffices")),
+        Border({"q": 1}, mark("all customers spend alike; one gamma distribution of spend suffices")),
+        Border({"p": 1, "q": 1}, mark("everybody spends the same amount every time; a constant suffices")),
+        Border({"p": 1, "q": 1, "gamma": 1}, mark("everybody spends the same amount every time; a constant suffices")),
     )
     mean_spend_: float
 
     def _usable(self, cells: Cells) -> Cells:
         usable = np.flatnonzero((cells["frequency"] > 0) & (cells["monetary_value"] > 0) & (cells.weight > 0))
         if not len(usable):
-            raise EmptyDataError("spend is learned from repeat buyers with a monetary_value above 0, and there is none")
+            text = mark("spend is learned from repeat buyers with a monetary_value above 0, and there is none")
+            raise EmptyDataError(tr(text))
         chosen = cells.take(usable)
         self.mean_spend_ = chosen.mean("monetary_value")
         return chosen
@@ -119,8 +121,12 @@ class GammaGammaModel(Estimator):
             if stand_in is None:
                 raise EmptyDataError("with q ≤ 1 and no fitted customers this model has no mean spend to fall back on")
             warnings.warn(
-                f"q = {self.params_['q']:.3g}: spend has such a heavy tail that its mean does not exist for customers "
-                f"without enough repeat purchases; the observed mean {stand_in:.4g} stands in for them",
+                tr(
+                    "q = {q:.3g}: spend has such a heavy tail that its mean does not exist for customers without "
+                    "enough repeat purchases; the observed mean {mean:.4g} stands in for them",
+                    q=self.params_["q"],
+                    mean=stand_in,
+                ),
                 ThinDataWarning,
                 stacklevel=4,
             )

@@ -14,6 +14,7 @@ from clvlib.clv.models.nbd import rate_derivatives, rate_log_likelihood
 from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel
 from clvlib.clv.optimise import Derivatives
 from clvlib.clv.special import gauss_legendre
+from clvlib.words import mark
 
 __all__ = ["GammaGompertzNBDModel"]
 
@@ -54,16 +55,22 @@ class GammaGompertzNBDModel(PurchaseModel):
 
     _names = ("r", "alpha", "b", "s", "beta")
     _borders = (
-        Border({"b": -1, "beta": -1}, "the risk of leaving does not grow; Pareto/NBD (ParetoNBDModel) suffices"),
-        Border({"b": -1}, "nobody seems to leave; the NBD model (NBDModel) suffices"),
-        Border({"s": -1}, "nobody seems to leave; the NBD model (NBDModel) suffices"),
-        Border({"beta": 1}, "nobody seems to leave; the NBD model (NBDModel) suffices"),
-        Border({"s": 1, "beta": 1}, "one risk of leaving fits all customers; a Gompertz without a gamma suffices"),
-        Border({"b": 1, "s": -1}, "one risk of leaving fits all customers; exponential lifetimes suffice"),
-        Border({"b": 1, "s": -1, "beta": 1}, "nobody leaves before some age, and then at one risk for all customers"),
-        Border({"b": 1}, "everybody seems to leave at once or at one age; there is no spread of lifetimes to model"),
-        Border({"s": 1}, "everybody seems to leave at once; there is no repeat buying to model"),
-        Border({"beta": -1}, "everybody seems to leave at once; there is no repeat buying to model"),
+        Border({"b": -1, "beta": -1}, mark("the risk of leaving does not grow; Pareto/NBD (ParetoNBDModel) suffices")),
+        Border({"b": -1}, mark("nobody seems to leave; the NBD model (NBDModel) suffices")),
+        Border({"s": -1}, mark("nobody seems to leave; the NBD model (NBDModel) suffices")),
+        Border({"beta": 1}, mark("nobody seems to leave; the NBD model (NBDModel) suffices")),
+        Border(
+            {"s": 1, "beta": 1}, mark("one risk of leaving fits all customers; a Gompertz without a gamma suffices")
+        ),
+        Border({"b": 1, "s": -1}, mark("one risk of leaving fits all customers; exponential lifetimes suffice")),
+        Border(
+            {"b": 1, "s": -1, "beta": 1}, mark("nobody leaves before some age, and then at one risk for all customers")
+        ),
+        Border(
+            {"b": 1}, mark("everybody seems to leave at once or at one age; there is no spread of lifetimes to model")
+        ),
+        Border({"s": 1}, mark("everybody seems to leave at once; there is no repeat buying to model")),
+        Border({"beta": -1}, mark("everybody seems to leave at once; there is no repeat buying to model")),
         *RATE_BORDERS,
     )
 

@@ -20,6 +20,7 @@ from clvlib.clv.models.regularity import gap_rule, log_gamma_rule
 from clvlib.clv.optimise import Derivatives
 from clvlib.clv.special import gauss_legendre
 from clvlib.errors import DataError
+from clvlib.words import mark
 
 __all__ = ["ParetoGGGModel"]
 
@@ -73,17 +74,19 @@ class ParetoGGGModel(PurchaseModel):
     _wants_litt = True
     _names = ("r", "alpha", "s", "beta", "t", "gamma")
     _borders = (
-        Border({"t": 1, "gamma": 1}, "all customers buy equally regularly; BG/CNBD-k (BetaGeoCNBDkModel) may suffice"),
-        Border({"t": 1}, "customers buy like clockwork; the regularity of the clock is not known"),
-        Border({"gamma": -1}, "customers buy like clockwork; the regularity of the clock is not known"),
-        Border({"t": -1, "gamma": -1}, "customers buy like clockwork or in bursts; two fixed groups suffice"),
-        Border({"s": -1}, "nobody seems to leave"),
-        Border({"beta": 1}, "nobody seems to leave"),
-        Border({"s": -1, "beta": 1}, "nobody seems to leave"),
-        Border({"s": 1, "beta": 1}, "one rate of leaving fits all customers; exponential lifetimes suffice"),
-        Border({"s": -1, "beta": -1}, "customers leave at once or never; a fixed share of stayers suffices"),
-        Border({"s": 1}, "everybody seems to leave at once; there is no repeat buying to model"),
-        Border({"beta": -1}, "everybody seems to leave at once; there is no repeat buying to model"),
+        Border(
+            {"t": 1, "gamma": 1}, mark("all customers buy equally regularly; BG/CNBD-k (BetaGeoCNBDkModel) may suffice")
+        ),
+        Border({"t": 1}, mark("customers buy like clockwork; the regularity of the clock is not known")),
+        Border({"gamma": -1}, mark("customers buy like clockwork; the regularity of the clock is not known")),
+        Border({"t": -1, "gamma": -1}, mark("customers buy like clockwork or in bursts; two fixed groups suffice")),
+        Border({"s": -1}, mark("nobody seems to leave")),
+        Border({"beta": 1}, mark("nobody seems to leave")),
+        Border({"s": -1, "beta": 1}, mark("nobody seems to leave")),
+        Border({"s": 1, "beta": 1}, mark("one rate of leaving fits all customers; exponential lifetimes suffice")),
+        Border({"s": -1, "beta": -1}, mark("customers leave at once or never; a fixed share of stayers suffices")),
+        Border({"s": 1}, mark("everybody seems to leave at once; there is no repeat buying to model")),
+        Border({"beta": -1}, mark("everybody seems to leave at once; there is no repeat buying to model")),
         *RATE_BORDERS,
     )
 

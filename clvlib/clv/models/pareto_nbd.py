@@ -14,6 +14,7 @@ from clvlib.clv.models.nbd import rate_derivatives, rate_log_likelihood
 from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel
 from clvlib.clv.optimise import Derivatives
 from clvlib.clv.special import gauss_legendre, interpolated, softplus
+from clvlib.words import mark
 
 __all__ = ["ParetoNBDModel"]
 
@@ -55,13 +56,13 @@ class ParetoNBDModel(PurchaseModel):
     _poolable = True
     _names = ("r", "alpha", "s", "beta")
     _borders = (
-        Border({"s": -1}, "nobody seems to leave; the NBD model (NBDModel) suffices"),
-        Border({"beta": 1}, "nobody seems to leave; the NBD model (NBDModel) suffices"),
-        Border({"s": -1, "beta": 1}, "nobody seems to leave; the NBD model (NBDModel) suffices"),
-        Border({"s": 1, "beta": 1}, "one rate of leaving fits all customers; exponential lifetimes suffice"),
-        Border({"s": -1, "beta": -1}, "customers leave at once or never; a fixed share of stayers suffices"),
-        Border({"s": 1}, "everybody seems to leave at once; there is no repeat buying to model"),
-        Border({"beta": -1}, "everybody seems to leave at once; there is no repeat buying to model"),
+        Border({"s": -1}, mark("nobody seems to leave; the NBD model (NBDModel) suffices")),
+        Border({"beta": 1}, mark("nobody seems to leave; the NBD model (NBDModel) suffices")),
+        Border({"s": -1, "beta": 1}, mark("nobody seems to leave; the NBD model (NBDModel) suffices")),
+        Border({"s": 1, "beta": 1}, mark("one rate of leaving fits all customers; exponential lifetimes suffice")),
+        Border({"s": -1, "beta": -1}, mark("customers leave at once or never; a fixed share of stayers suffices")),
+        Border({"s": 1}, mark("everybody seems to leave at once; there is no repeat buying to model")),
+        Border({"beta": -1}, mark("everybody seems to leave at once; there is no repeat buying to model")),
         *RATE_BORDERS,
     )
 

@@ -20,6 +20,7 @@ from clvlib.clv.cells import Cells
 from clvlib.clv.models.base import Border, Estimator, normal_quantile
 from clvlib.clv.special import gauss_legendre
 from clvlib.errors import ParameterError
+from clvlib.words import mark
 
 __all__ = ["RATE_BORDERS", "PurchaseModel", "Uncertainty", "combine"]
 
@@ -28,10 +29,10 @@ Uncertainty = Literal["both", "parameters", "customer"]
 
 # what gamma purchase rates degenerate to, in every model that has them
 RATE_BORDERS = (
-    Border({"r": 1, "alpha": 1}, "one purchase rate fits all customers; a Poisson rate without a gamma suffices"),
-    Border({"r": -1, "alpha": -1}, "nearly all purchases come from very few customers; rates are all or nothing"),
-    Border({"r": -1}, "hardly anybody buys again; expected purchases are near zero for all"),
-    Border({"alpha": 1}, "hardly anybody buys again; expected purchases are near zero for all"),
+    Border({"r": 1, "alpha": 1}, mark("one purchase rate fits all customers; a Poisson rate without a gamma suffices")),
+    Border({"r": -1, "alpha": -1}, mark("nearly all purchases come from very few customers; rates are all or nothing")),
+    Border({"r": -1}, mark("hardly anybody buys again; expected purchases are near zero for all")),
+    Border({"alpha": 1}, mark("hardly anybody buys again; expected purchases are near zero for all")),
 )
 
 _NODES = 48  # Gauss–Legendre points of a discounting integral

@@ -15,6 +15,7 @@ from clvlib.clv.models.beta_pieces import beta_term
 from clvlib.clv.optimise import Derivatives
 from clvlib.clv.special import log_rising
 from clvlib.errors import DataError, ParameterError
+from clvlib.words import mark
 
 __all__ = ["ShiftedBetaGeoModel"]
 
@@ -41,14 +42,14 @@ class ShiftedBetaGeoModel(Estimator):
     _names: ClassVar[tuple[str, ...]] = ("alpha", "beta")
     _columns = ("recency", "T")
     _borders: ClassVar[tuple[Border, ...]] = (
-        Border({"alpha": -1}, "nobody leaves; there is no churn to model"),
-        Border({"beta": 1}, "nobody leaves; there is no churn to model"),
-        Border({"alpha": -1, "beta": 1}, "nobody leaves; there is no churn to model"),
-        Border({"alpha": 1}, "everybody leaves at the first chance"),
-        Border({"beta": -1}, "everybody leaves at the first chance"),
-        Border({"alpha": 1, "beta": -1}, "everybody leaves at the first chance"),
-        Border({"alpha": 1, "beta": 1}, "one chance of leaving fits all members; a geometric tenure suffices"),
-        Border({"alpha": -1, "beta": -1}, "members leave at the first chance or never; a fixed share suffices"),
+        Border({"alpha": -1}, mark("nobody leaves; there is no churn to model")),
+        Border({"beta": 1}, mark("nobody leaves; there is no churn to model")),
+        Border({"alpha": -1, "beta": 1}, mark("nobody leaves; there is no churn to model")),
+        Border({"alpha": 1}, mark("everybody leaves at the first chance")),
+        Border({"beta": -1}, mark("everybody leaves at the first chance")),
+        Border({"alpha": 1, "beta": -1}, mark("everybody leaves at the first chance")),
+        Border({"alpha": 1, "beta": 1}, mark("one chance of leaving fits all members; a geometric tenure suffices")),
+        Border({"alpha": -1, "beta": -1}, mark("members leave at the first chance or never; a fixed share suffices")),
     )
 
     def _check(self, cells: Cells) -> None:
