@@ -44,6 +44,7 @@ _PUBLIC = {
     "posterior_draws": "clvlib.clv.inference",
     "load": "clvlib.clv.models.base",
     "rcv": "clvlib.clv.rcv",
+    "churn_risk": "clvlib.clv.churn",
     "tiers": "clvlib.clv.tiers",
     "lifecycle": "clvlib.clv.lifecycle",
     "rfm": "clvlib.clv.rfm",
