@@ -7,11 +7,13 @@ numbers does not pay for it.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from math import isfinite
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ __all__ = [
     "percent_axis",
     "style",
     "styled",
+    "wrapped",
 ]
 
 # Okabe and Ito (2008), "Color Universal Design", in an order whose neighbours also differ in lightness; their yellow
@@ -49,6 +52,8 @@ SEQUENTIAL = "cividis"  # perceptually even, and the same to readers with and wi
 _LATIN, _HAN = "DejaVu Sans", "clvlib Sans SC"
 _BIG = {"en": ((9, "B"), (6, "M"), (3, "K")), "zh": ((8, "亿"), (4, "万"))}
 _spoken = "en"
+# a Chinese letter, or a run of others, with the signs that may not begin a line behind it
+_PIECE = re.compile(r"[（“《]?(?:[⺀-\uffff]|[^\s⺀-\uffff]+)[，。；：、！？）”》]*\s*")
 _SETTINGS: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.size": 10.5,
@@ -189,6 +194,36 @@ def compact(value: float, symbol: str = "") -> str:
         if scaled >= 1 or power == 0:
             return f"{sign}{symbol}{scaled:g}{letter}"
     raise AssertionError("unreachable")  # pragma: no cover
+
+
+def wrapped(text: str, width: int = 64) -> str:
+    """Break a title into lines of so many letters; a Chinese one takes the room of two, and may end a line.
+
+    Parameters
+    ----------
+    text : str
+        The title.
+    width : int
+        Letters in a line, at most.
+
+    Examples
+    --------
+    >>> print(wrapped("Most are lost between click and cart", 20))
+    Most are lost
+    between click and
+    cart
+    >>> print(wrapped("从点击到加购，转化率为14.2%", 16))
+    从点击到加购，转
+    化率为14.2%
+    """
+    if not re.search("[⺀-\uffff]", text):
+        return fill(text, width)
+    lines = [""]
+    for piece in _PIECE.findall(text):
+        if lines[-1] and sum(1 + (letter >= "⺀") for letter in (lines[-1] + piece).rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _formatter(ax: Axes, axis: Literal["x", "y"], write: Any) -> Axes:
