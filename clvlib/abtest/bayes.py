@@ -9,6 +9,7 @@ from clvlib.abtest.outcome import ExperimentResult
 from clvlib.errors import ParameterError
 from clvlib.result import Result
 from clvlib.stats.posterior import posterior_means, posterior_proportions
+from clvlib.words import mark, tr
 
 __all__ = ["BayesianView", "bayesian", "expected_loss"]
 
@@ -77,20 +78,26 @@ def bayesian(
     try:
         if first["family"] == "beta":
             a, b = prior or (1.0, 1.0)
-            belief = "uniform" if (a, b) == (1, 1) else f"beta({a:g}, {b:g})"
+            belief = mark("uniform") if (a, b) == (1, 1) else f"beta({a:g}, {b:g})"
             found = posterior_proportions(rows["total"], rows["n"], prior=(a, b), level=level)
         else:
-            belief = "flat" if prior is None else f"normal({prior[0]:g}, {prior[1]:g})"
+            belief = mark("flat") if prior is None else f"normal({prior[0]:g}, {prior[1]:g})"
             found = posterior_means(rows["value"], rows["error"], prior=prior, level=level)
     except ValueError as error:
         raise ParameterError(f"experiment {result.name!r}, {first['metric']}: {error}") from error
     table = rows[["arm", "n"]].join(found)
     best = table.iloc[int(table["probability_best"].to_numpy().argmax())]
     loss = amount(best["expected_loss"], str(first["unit"]))
-    chance = f"{best['probability_best']:.1%}" if best["probability_best"] < MOST else f"more than {MOST:.1%}"
-    sentence = (
-        f"With a {belief} prior on each arm's {first['metric']}, {best['arm']} is best with a probability of "
-        f"{chance}; choosing it is expected to cost {loss} for the case that it is not."
+    sure = best["probability_best"] >= MOST
+    chance = tr("more than {share:.1%}", share=MOST) if sure else f"{best['probability_best']:.1%}"
+    sentence = tr(
+        "With a {belief} prior on each arm's {metric}, {arm} is best with a probability of {chance}; choosing it is "
+        "expected to cost {loss} for the case that it is not.",
+        belief=tr(belief),
+        metric=tr(first["metric"]),
+        arm=best["arm"],
+        chance=chance,
+        loss=loss,
     )
     return BayesianView(table=table, prior=belief, sentence=sentence)
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from clvlib.abtest.gate import FAIL
+from clvlib.words import mark, tr
 
 __all__ = ["DO_NOT_SHIP", "INVALID", "KEEP_RUNNING", "SHIP", "Decision", "Rule", "amount", "decide", "finding"]
 
-SHIP, DO_NOT_SHIP, KEEP_RUNNING, INVALID = "ship", "do not ship", "keep running", "invalid"
+SHIP, DO_NOT_SHIP = mark("ship"), mark("do not ship")
+KEEP_RUNNING, INVALID = mark("keep running"), mark("invalid")
 
 
 @dataclass(frozen=True)
@@ -85,21 +87,27 @@ def decide(primary: pd.DataFrame, guardrails: pd.DataFrame, gate: pd.DataFrame, 
     failed = gate[gate["status"] == FAIL]
     if len(failed):
         first = failed.iloc[0]
-        return Decision(INVALID, "", f"Invalid: the check '{first['check']}' fails ({first['found']}).")
+        text = mark("Invalid: the check '{check}' fails ({found}).")
+        return Decision(INVALID, "", tr(text, check=tr(first["check"]), found=first["found"]))
     size = gate[gate["check"] == "people per arm"].iloc[0]
     if size["status"] == "wait":
-        return Decision(KEEP_RUNNING, "", f"Keep running: {size['found']}; {size['rule']} was asked for.")
+        text = mark("Keep running: {found}; {rule} was asked for.")
+        return Decision(KEEP_RUNNING, "", tr(text, found=size["found"], rule=size["rule"]))
     best = _best(primary)
     if rule.open_until is not None and not rule.any_time:
-        until = f"windows are open until {rule.open_until:%Y-%m-%d %H:%M}, and the test is decided once, after that"
-        return Decision(KEEP_RUNNING, "", f"Keep running: {until}. So far {finding(best, rule.control)}.")
+        text = mark(
+            "Keep running: windows are open until {until:%Y-%m-%d %H:%M}, and the test is decided once, after that. So "
+            "far {finding}."
+        )
+        return Decision(KEEP_RUNNING, "", tr(text, until=rule.open_until, finding=finding(best, rule.control)))
     better = primary[primary["verdict"] == "better"]
     if len(better):
         return _with_guardrails(better, guardrails, rule)
     if _short(primary, rule).all() or rule.open_until is None:
-        arms = " or ".join(primary["arm"].astype(str))
-        return Decision(DO_NOT_SHIP, "", f"Do not ship {arms}: {_why_not(best, rule)}.")
-    return Decision(KEEP_RUNNING, "", f"Keep running: {finding(best, rule.control)}{_reach(best, rule)}.")
+        arms = tr(" or ").join(primary["arm"].astype(str))
+        return Decision(DO_NOT_SHIP, "", tr("Do not ship {arms}: {reason}.", arms=arms, reason=_why_not(best, rule)))
+    reason = tr("; ").join([finding(best, rule.control), *_reach(best, rule)])
+    return Decision(KEEP_RUNNING, "", tr("Keep running: {reason}.", reason=reason))
 
 
 def amount(value: float, unit: str, *, sign: bool = False) -> str:
@@ -112,12 +120,9 @@ def amount(value: float, unit: str, *, sign: bool = False) -> str:
     """
     plus = "+" if sign else ""
     if unit == "share":
-        text = f"{100 * value:{plus}.2f} points"
-    elif unit == "money":
-        text = f"{value:{plus},.2f}"
-    else:
-        text = f"{value:{plus},.3f}"
-    return text.replace("-", "−")
+        return tr("{number} points", number=f"{100 * value:{plus}.2f}".replace("-", "−"))
+    digits = ".2f" if unit == "money" else ".3f"
+    return f"{value:{plus},{digits}}".replace("-", "−")
 
 
 def _with_guardrails(better: pd.DataFrame, guardrails: pd.DataFrame, rule: Rule) -> Decision:
@@ -126,23 +131,28 @@ def _with_guardrails(better: pd.DataFrame, guardrails: pd.DataFrame, rule: Rule)
     clear = better[~better["arm"].isin(fallen["arm"])]
     if len(clear):
         best = _best(clear)
-        kept = "".join(f"; {row['metric']} holds" for _, row in guardrails[guardrails["arm"] == best["arm"]].iterrows())
-        return Decision(SHIP, str(best["arm"]), f"Ship {best['arm']}: {finding(best, rule.control)}{kept}.")
+        kept = guardrails.loc[guardrails["arm"] == best["arm"], "metric"]
+        held = [tr("{metric} holds", metric=tr(name)) for name in kept]
+        reason = tr("; ").join([finding(best, rule.control), *held])
+        return Decision(SHIP, str(best["arm"]), tr("Ship {arm}: {reason}.", arm=best["arm"], reason=reason))
     best = _best(better)
     reasons = fallen[fallen["arm"] == best["arm"]]
-    costs = "; ".join(_cost(row) for _, row in reasons.iterrows())
-    sentence = f"{finding(best, rule.control)}, but {costs}."
+    costs = tr("; ").join(_cost(row) for _, row in reasons.iterrows())
+    reason = tr("{finding}, but {costs}", finding=finding(best, rule.control), costs=costs)
     undecided = guardrails[guardrails["verdict"] == "broken"]["arm"]
     if rule.open_until is not None and not better["arm"].isin(undecided).all():
-        return Decision(KEEP_RUNNING, "", f"Keep running: {sentence}")
-    return Decision(DO_NOT_SHIP, "", f"Do not ship {' or '.join(better['arm'])}: {sentence}")
+        return Decision(KEEP_RUNNING, "", tr("Keep running: {reason}.", reason=reason))
+    arms = tr(" or ").join(better["arm"])
+    return Decision(DO_NOT_SHIP, "", tr("Do not ship {arms}: {reason}.", arms=arms, reason=reason))
 
 
 def _cost(row: pd.Series) -> str:
     margin = amount(row["margin"], str(row["unit"]))
-    claim = "falls by more than" if row["verdict"] == "broken" else "is not shown to fall by less than"
+    text = mark("{metric} is not shown to fall by less than {margin} (its interval begins at {lower})")
+    if row["verdict"] == "broken":
+        text = mark("{metric} falls by more than {margin} (its interval begins at {lower})")
     lower = amount(row["lower"], str(row["unit"]), sign=True)
-    return f"{row['metric']} {claim} {margin} (its interval begins at {lower})"
+    return tr(text, metric=tr(row["metric"]), margin=margin, lower=lower)
 
 
 def _best(rows: pd.DataFrame) -> pd.Series:
@@ -156,30 +166,48 @@ def _short(primary: pd.DataFrame, rule: Rule) -> pd.Series:
 
 def finding(row: pd.Series, control: str) -> str:
     """Say in words what one row of an experiment's table shows against the control."""
-    unit, metric = str(row["unit"]), f"{row['arm']}'s {row['metric']}"
+    unit, change = str(row["unit"]), row["difference"]
+    names = {"arm": row["arm"], "metric": tr(row["metric"]), "control": control}
     if row["verdict"] == "better":
-        claim = f"{metric} is {amount(row['difference'], unit)} above {control}'s"
+        claim = tr("{arm}'s {metric} is {size} above {control}'s", size=amount(change, unit), **names)
     elif row["verdict"] == "worse":
-        claim = f"{metric} is {amount(-row['difference'], unit)} below {control}'s"
+        claim = tr("{arm}'s {metric} is {size} below {control}'s", size=amount(-change, unit), **names)
     else:
-        claim = f"{metric} cannot be told from {control}'s, {amount(row['difference'], unit, sign=True)}"
+        size = amount(change, unit, sign=True)
+        claim = tr("{arm}'s {metric} cannot be told from {control}'s, {size}", size=size, **names)
     if not abs(row["upper"] - row["lower"]) < float("inf"):
-        why = "nothing varies" if pd.isna(row["lower"]) else "it is too early"
-        return f"{claim} ({why}, so there is no interval)"
-    limits = f"{amount(row['lower'], unit, sign=True)} to {amount(row['upper'], unit, sign=True)}"
-    people = f"{int(row['n']):,} against {int(row['control_n']):,} people"
+        if pd.isna(row["lower"]):
+            return tr("{claim} (nothing varies, so there is no interval)", claim=claim)
+        return tr("{claim} (it is too early, so there is no interval)", claim=claim)
+    return tr(
+        "{claim} ({level} interval {lower} to {upper}; p = {p_value:.2g}; {people})",
+        claim=claim,
+        level=f"{100 * row['level']:.4g}%",
+        lower=amount(row["lower"], unit, sign=True),
+        upper=amount(row["upper"], unit, sign=True),
+        p_value=row["p_adjusted"],
+        people=_people(row),
+    )
+
+
+def _people(row: pd.Series) -> str:
+    """Say whom a finding rests on."""
+    people = tr("{n:,} against {control_n:,} people", n=int(row["n"]), control_n=int(row["control_n"]))
     if pd.notna(row.get("clusters")):
-        people += f" in {int(row['clusters']):,} and {int(row['control_clusters']):,} clusters"
+        clusters = {"clusters": int(row["clusters"]), "control_clusters": int(row["control_clusters"])}
+        people = tr("{people} in {clusters:,} and {control_clusters:,} clusters", people=people, **clusters)
     if pd.notna(row["reduction"]):
-        people += f"; earlier spending explains {row['reduction']:.0%} of the variance"
-    return f"{claim} ({100 * row['level']:.4g}% interval {limits}; p = {row['p_adjusted']:.2g}; {people})"
+        text = mark("{people}; earlier spending explains {share:.0%} of the variance")
+        people = tr(text, people=people, share=row["reduction"])
+    return people
 
 
-def _reach(row: pd.Series, rule: Rule) -> str:
+def _reach(row: pd.Series, rule: Rule) -> list[str]:
     """Say what so many people can find, so that 'no effect' is not taken for 'could not tell'."""
     if not row["detectable"] < float("inf"):
-        return ""
-    return f"; so many people find {amount(row['detectable'], str(row['unit']))} with a chance of {rule.power:.0%}"
+        return []
+    reach = amount(row["detectable"], str(row["unit"]))
+    return [tr("so many people find {reach} with a chance of {power:.0%}", reach=reach, power=rule.power)]
 
 
 def _why_not(row: pd.Series, rule: Rule) -> str:
@@ -187,5 +215,6 @@ def _why_not(row: pd.Series, rule: Rule) -> str:
     if row["verdict"] == "worse":
         return found
     if rule.minimum_effect is not None and row["upper"] < rule.minimum_effect:
-        return f"{found}, less than the {amount(rule.minimum_effect, str(row['unit']))} worth having"
-    return f"the test is over and {found}{_reach(row, rule)}"
+        effect = amount(rule.minimum_effect, str(row["unit"]))
+        return tr("{found}, less than the {effect} worth having", found=found, effect=effect)
+    return tr("; ").join([tr("the test is over and {found}", found=found), *_reach(row, rule)])

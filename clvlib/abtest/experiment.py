@@ -22,6 +22,7 @@ from clvlib.errors import DataError, EmptyDataError, ParameterError
 from clvlib.stats.effect import Effect
 from clvlib.stats.multiplicity import adjust, agreeing_alpha
 from clvlib.stats.resample import permutation_p_value
+from clvlib.words import mark, tr
 
 __all__ = ["Experiment"]
 
@@ -247,17 +248,17 @@ class Experiment:
         shares = self._arms(cells)
         bad = int(cells["bad_amounts"].sum()) if "bad_amounts" in cells else 0
         if bad:
-            raise DataError(
-                f"orders: {bad:,} amounts in this experiment are missing or infinite; mend or leave them out"
-            )
+            text = mark("orders: {n:,} amounts in this experiment are missing or infinite; mend or leave them out")
+            raise DataError(tr(text, n=bad))
         weeks = self._weeks(cells[(cells["status"] == "mature") & (cells["people"] > 0)], list(shares))
         fractions, used = self._fractions(weeks, list(shares))
         assigned = cells[cells["status"] != "double"]
         gate = check(self._counted(cells, used), shares, self.min_per_arm, assigned)
         arms = weeks[used] if weeks else {}
         if self.control not in arms or len(arms) < 2:
-            there = ", ".join(arms) or "no arm"
-            raise EmptyDataError(f"experiment {self.name!r}: only {there} has people whose {self.window} are over")
+            there = tr(", ").join(arms) or tr("no arm")
+            text = mark("experiment {name!r}: only {arms} has people whose {window} are over")
+            raise EmptyDataError(tr(text, name=self.name, arms=there, window=self.window))
         table = self._table(arms, fractions)
         if self.permutations:
             counted = cells[(cells["status"] == "mature") & (cells["look"] <= used)]
@@ -287,7 +288,8 @@ class Experiment:
         """Planned share per arm, the control first."""
         found = sorted(cells.loc[cells["status"] != "double", "variant"].astype(str).unique())
         if not found:
-            raise EmptyDataError(f"assignments: nobody was assigned to one arm of an experiment named {self.name!r}")
+            text = mark("assignments: nobody was assigned to one arm of an experiment named {name!r}")
+            raise EmptyDataError(tr(text, name=self.name))
         planned = dict(self.shares) if self.shares is not None else dict.fromkeys(found, 1.0)
         unplanned = sorted(set(found) - set(planned))
         if unplanned:
@@ -297,9 +299,8 @@ class Experiment:
         if self.control not in planned:
             raise ParameterError(f"control: {self.control!r} is none of the arms {', '.join(planned)}")
         if len(planned) < 2:
-            raise DataError(
-                f"experiment {self.name!r} has one arm, {self.control}: there is nothing to compare it with"
-            )
+            text = mark("experiment {name!r} has one arm, {arm}: there is nothing to compare it with")
+            raise DataError(tr(text, name=self.name, arm=self.control))
         return {self.control: planned[self.control], **planned}
 
     @property
@@ -388,7 +389,7 @@ class Experiment:
             row = self._comparison(m, (arms[arm], control), effect, 1 - look.alpha(float(a)))
             judged[m.name, arm] = row | {"level": 1 - float(a), "p_value": p, "p_adjusted": float(q)}
         return [
-            self._value(m, row, role, arm) | judged.get((m.name, arm), {"verdict": "control"})
+            self._value(m, row, role, arm) | judged.get((m.name, arm), {"verdict": mark("control")})
             for m in metrics
             for arm, row in arms.items()
         ]
@@ -483,9 +484,9 @@ class Experiment:
                 other = capped.difference(*pair, level)
                 limits = {f"lower_{label}": other.lower, f"upper_{label}": other.upper}
                 beside |= {f"difference_{label}": other.estimate} | limits
-        verdict = "not told apart"
+        verdict = mark("not told apart")
         if effect.significant:
-            verdict = "better" if effect.estimate > 0 else "worse"
+            verdict = mark("better") if effect.estimate > 0 else mark("worse")
         return {
             "difference": effect.estimate,
             "lower": effect.lower,
@@ -515,4 +516,4 @@ class Experiment:
 
 def _bounded(lower: float, upper: float, bound: float) -> str:
     """Whether an interval shows that an effect lies above ``bound``, below it, or neither."""
-    return "holds" if lower > bound else "broken" if upper < bound else "not shown"
+    return mark("holds") if lower > bound else mark("broken") if upper < bound else mark("not shown")

@@ -14,6 +14,7 @@ from clvlib.abtest.query import fetch, merged, span
 from clvlib.data.engine import Table
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
+from clvlib.words import mark, tr
 
 __all__ = ["ExposureResult", "exposure"]
 
@@ -81,7 +82,8 @@ def exposure(
         rows += _after(day, cells, asked, len(set(days)))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if table.empty:
-        raise EmptyDataError(f"experiment {experiment.name!r}: nobody has been there for {min(days)} days in each arm")
+        text = mark("experiment {name!r}: nobody has been there for {days} days in each arm")
+        raise EmptyDataError(tr(text, name=experiment.name, days=min(days)))
     return ExposureResult(table=table, metric=metric.name, unit=metric.unit, sentence=_sentence(table, metric.name))
 
 
@@ -110,11 +112,17 @@ def _sentence(table: pd.DataFrame, metric: str) -> str:
     """Name the first day on which an effect can be told, and whether the last still shows it."""
     told = table[(table["lower"] > 0) | (table["upper"] < 0)]
     if told.empty:
-        return f"On no day since the assignment can an effect on {metric} be told."
+        return tr("On no day since the assignment can an effect on {metric} be told.", metric=tr(metric))
     first = told.iloc[0]
     last = table[table["arm"] == first["arm"]].iloc[-1]
-    still = "still" if last["lower"] > 0 or last["upper"] < 0 else "no longer"
-    return (
-        f"{first['arm']}'s effect on {metric} can first be told on day {int(first['days'])}; "
-        f"after {int(last['days'])} days, with {int(last['n']):,} people, it {still} can."
+    text = mark(
+        "{arm}'s effect on {metric} can first be told on day {first}; after {last} days, with {n:,} people, it no "
+        "longer can."
     )
+    if last["lower"] > 0 or last["upper"] < 0:
+        text = mark(
+            "{arm}'s effect on {metric} can first be told on day {first}; after {last} days, with {n:,} people, it "
+            "still can."
+        )
+    figures = {"first": int(first["days"]), "last": int(last["days"]), "n": int(last["n"])}
+    return tr(text, arm=first["arm"], metric=tr(metric), **figures)

@@ -9,10 +9,12 @@ import pandas as pd
 from scipy import stats
 
 from clvlib.stats.sampling import sample_ratio
+from clvlib.words import mark, tr
 
 __all__ = ["BALANCE_FAIL", "BALANCE_WARN", "DOUBLE_FAIL", "FAIL", "FEW_CLUSTERS", "PASS", "WARN", "check"]
 
-PASS, WARN, FAIL = "pass", "warn", "fail"
+PASS, WARN, FAIL, WAIT = mark("pass"), mark("warn"), mark("fail"), mark("wait")
+_ANY_WARNS = mark("any warns")
 BALANCE_FAIL = 0.001  # sample ratio and pre-period: so small a p-value is no chance (Fabijan et al. 2019)
 BALANCE_WARN = 0.01
 FEW_CLUSTERS = 30  # an arm, below which cluster-robust errors tend to be too small (Cameron & Miller 2015)
@@ -50,7 +52,7 @@ def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, as
     mature = cells[cells["status"] == "mature"].set_index("variant").reindex(list(shares))
     people = mature["people"].fillna(0).astype(int)
     clusters = _number(assigned).reindex(list(shares), fill_value=0) if "cluster_id" in assigned else None
-    checks = [_sample_ratio(arms, shares) if clusters is None else _sample_ratio(clusters, shares, " clusters")]
+    checks = [_sample_ratio(arms, shares) if clusters is None else _sample_ratio(clusters, shares, clustered=True)]
     if "day" in assigned:
         checks.append(_by_day(assigned, shares))
     if "bought_before" in cells:
@@ -67,7 +69,7 @@ def _row(name: str, status: str, found: str, rule: str) -> Check:
 
 
 def _counts(people: pd.Series) -> str:
-    return ", ".join(f"{arm} {int(n):,}" for arm, n in people.items())
+    return tr(", ").join(f"{arm} {int(n):,}" for arm, n in people.items())
 
 
 def _judge(p_value: float) -> str:
@@ -83,17 +85,23 @@ def _number(assigned: pd.DataFrame) -> pd.Series:
     return clusters.add(assigned[alone].groupby("variant")["people"].sum(), fill_value=0).astype(int)
 
 
-def _sample_ratio(arms: pd.Series, shares: Mapping[str, float], what: str = "") -> Check:
+def _sample_ratio(arms: pd.Series, shares: Mapping[str, float], *, clustered: bool = False) -> Check:
     test = sample_ratio(arms, [shares[str(arm)] for arm in arms.index])
     planned = ":".join(f"{shares[str(arm)]:g}" for arm in arms.index)
-    found = f"{_counts(arms)}{what} where {planned} was planned, p = {test.p_value:.4g}"
-    rule = f"p below {BALANCE_FAIL:g} fails, below {BALANCE_WARN:g} warns"
-    return _row("sample ratio", _judge(test.p_value), found, rule)
+    text = mark("{counts} where {planned} was planned, p = {p_value:.4g}")
+    if clustered:
+        text = mark("{counts} clusters where {planned} was planned, p = {p_value:.4g}")
+    found = tr(text, counts=_counts(arms), planned=planned, p_value=test.p_value)
+    return _row(mark("sample ratio"), _judge(test.p_value), found, _p_rule())
+
+
+def _p_rule() -> str:
+    return tr("p below {fail:g} fails, below {warn:g} warns", fail=BALANCE_FAIL, warn=BALANCE_WARN)
 
 
 def _by_day(assigned: pd.DataFrame, shares: Mapping[str, float]) -> Check:
     """Look for the day whose split is least by chance; a broken hour is lost in the sum of a month."""
-    name, rule = "sample ratio by day", f"the worst day, p times days below {BALANCE_FAIL:g} fails"
+    name = mark("sample ratio by day")
     weights = pd.Series(dict(shares)) / sum(shares.values())
     days: list[tuple[float, pd.Timestamp, str]] = []
     for day, rows in assigned.groupby("day"):
@@ -101,44 +109,51 @@ def _by_day(assigned: pd.DataFrame, shares: Mapping[str, float]) -> Check:
         if (weights * arms.sum()).min() >= FEW_EXPECTED:
             days.append((sample_ratio(arms, list(weights)).p_value, pd.Timestamp(str(day)), _counts(arms)))
     if not days:
-        return _row(name, PASS, "no day has enough people to tell", rule)
+        rule = tr("the worst day, p times days below {fail:g} fails", fail=BALANCE_FAIL)
+        return _row(name, PASS, tr("no day has enough people to tell"), rule)
     smallest, worst, arms_then = min(days)
     p_value = min(1.0, smallest * len(days))
-    found = f"{len(days)} days; the worst, {worst:%Y-%m-%d}, has {arms_then}, p = {p_value:.4g}"
-    return _row(name, _judge(p_value), found, rule + f", below {BALANCE_WARN:g} warns")
+    text = mark("{n} days; the worst, {day:%Y-%m-%d}, has {counts}, p = {p_value:.4g}")
+    found = tr(text, n=len(days), day=worst, counts=arms_then, p_value=p_value)
+    text = mark("the worst day, p times days below {fail:g} fails, below {warn:g} warns")
+    return _row(name, _judge(p_value), found, tr(text, fail=BALANCE_FAIL, warn=BALANCE_WARN))
 
 
 def _double(cells: pd.DataFrame, single: int) -> Check:
     double = int(cells.loc[cells["status"] == "double", "people"].sum())
     share = double / max(double + single, 1)
     status = FAIL if share > DOUBLE_FAIL else WARN if double else PASS
-    found = f"{double:,} people were in two arms ({share:.2%}); they are left out"
-    return _row("one arm per person", status, found, f"more than {DOUBLE_FAIL:.0%} fails, any warns")
+    found = tr("{n:,} people were in two arms ({share:.2%}); they are left out", n=double, share=share)
+    rule = tr("more than {share:.0%} fails, any warns", share=DOUBLE_FAIL)
+    return _row(mark("one arm per person"), status, found, rule)
 
 
 def _duplicates(cells: pd.DataFrame) -> Check:
     extra = int(cells.loc[cells["status"] != "double", "extra_rows"].sum())
-    found = f"{extra:,} repeated rows; the first of each person counts"
-    return _row("one row per person", WARN if extra else PASS, found, "any warns")
+    found = tr("{n:,} repeated rows; the first of each person counts", n=extra)
+    return _row(mark("one row per person"), WARN if extra else PASS, found, tr(_ANY_WARNS))
 
 
 def _before(mature: pd.DataFrame, people: pd.Series, *, clustered: bool) -> Check:
     """Compare shares of buyers in the window before assignment by a chi-square, those of clusters by Welch's test."""
-    name, rule = "balance before the test", f"p below {BALANCE_FAIL:g} fails, below {BALANCE_WARN:g} warns"
+    name, rule = mark("balance before the test"), _p_rule()
     before = mature["bought_before"].fillna(0).astype(int)
     there = people > 0
     bought, total = before[there], people[there]
     if there.sum() < 2 or bought.sum() in {0, total.sum()}:
-        found = "nobody" if bought.sum() == 0 else "everybody"
-        return _row(name, PASS, f"{found} bought in the window before assignment", rule)
+        text = mark("everybody bought in the window before assignment")
+        if bought.sum() == 0:
+            text = mark("nobody bought in the window before assignment")
+        return _row(name, PASS, tr(text), rule)
     if clustered:
         p_value = _welch(bought / total, mature["before_variance"][there] / total, mature["freedom"][there])
     else:
         # Pearson's statistic of the 2 x k table is the sum over buyers and non-buyers; sample_ratio gives each part
         statistic = sample_ratio(bought, total).chi2 + sample_ratio(total - bought, total).chi2
         p_value = float(stats.chi2.sf(statistic, int(there.sum()) - 1))
-    rates = ", ".join(f"{arm} {rate:.1%}" for arm, rate in (bought / total).items())
-    return _row(name, _judge(p_value), f"bought in the window before assignment: {rates}, p = {p_value:.4g}", rule)
+    rates = tr(", ").join(f"{arm} {rate:.1%}" for arm, rate in (bought / total).items())
+    text = mark("bought in the window before assignment: {rates}, p = {p_value:.4g}")
+    return _row(name, _judge(p_value), tr(text, rates=rates, p_value=p_value), rule)
 
 
 def _welch(means: pd.Series, squared_errors: pd.Series, freedom: pd.Series) -> float:
@@ -155,32 +170,37 @@ def _welch(means: pd.Series, squared_errors: pd.Series, freedom: pd.Series) -> f
 def _order_of_time(mature: pd.DataFrame) -> Check:
     after, before = mature["conversion_total"].fillna(0).sum(), mature["bought_before"].fillna(0).sum()
     wrong = after == 0 and before > 0
-    found = f"{int(after):,} people bought within their window, {int(before):,} in the window before it"
-    rule = "orders before assignment and none after it fail: the assignment was recorded after its outcome"
-    return _row("assignment before outcome", FAIL if wrong else PASS, found, rule)
+    text = mark("{after:,} people bought within their window, {before:,} in the window before it")
+    found = tr(text, after=int(after), before=int(before))
+    rule = tr("orders before assignment and none after it fail: the assignment was recorded after its outcome")
+    return _row(mark("assignment before outcome"), FAIL if wrong else PASS, found, rule)
 
 
 def _size(people: pd.Series, min_per_arm: int) -> Check:
     enough = bool((people >= min_per_arm).all())
-    found = f"{_counts(people)} people whose window is over"
-    return _row("people per arm", PASS if enough else "wait", found, f"at least {min_per_arm:,} in each arm")
+    found = tr("{counts} people whose window is over", counts=_counts(people))
+    rule = tr("at least {n:,} in each arm", n=min_per_arm)
+    return _row(mark("people per arm"), PASS if enough else WAIT, found, rule)
 
 
 def _maturity(single: pd.DataFrame) -> Check:
     still = int(single.loc[single["status"] == "open", "people"].sum())
-    found = f"{still:,} people's window is still open; they count neither as converted nor as lost"
-    return _row("open windows", PASS, found, "left out until the window is over")
+    found = tr("{n:,} people's window is still open; they count neither as converted nor as lost", n=still)
+    return _row(mark("open windows"), PASS, found, tr("left out until the window is over"))
 
 
 def _clusters(clusters: pd.Series, worth: pd.Series, assigned: pd.DataFrame) -> list[Check]:
     """People assigned together are not independent: how many clusters there are, and whether any is split."""
     few = not bool((worth.round(1) >= FEW_CLUSTERS).all())
     even = ", ".join(f"{number:.3g}" for number in worth.fillna(0))
-    found = f"{_counts(clusters)} clusters of people, worth {even} of one size; intervals allow for it"
-    checks = [_row("clusters per arm", WARN if few else PASS, found, f"worth fewer than {FEW_CLUSTERS} in an arm warn")]
+    text = mark("{counts} clusters of people, worth {even} of one size; intervals allow for it")
+    found = tr(text, counts=_counts(clusters), even=even)
+    rule = tr("worth fewer than {n} in an arm warn", n=FEW_CLUSTERS)
+    checks = [_row(mark("clusters per arm"), WARN if few else PASS, found, rule)]
     pairs = assigned.dropna(subset="cluster_id").drop_duplicates(["cluster_id", "variant"])
     split = int((pairs["cluster_id"].value_counts() > 1).sum())
     if split:
-        found = f"{split:,} clusters have people in several arms and count once in each"
-        checks.append(_row("one arm per cluster", WARN, found, "any warns: was it people who were assigned?"))
+        found = tr("{n:,} clusters have people in several arms and count once in each", n=split)
+        rule = tr("any warns: was it people who were assigned?")
+        checks.append(_row(mark("one arm per cluster"), WARN, found, rule))
     return checks

@@ -21,6 +21,7 @@ from clvlib.stats.effect import Effect
 from clvlib.stats.means import Moments, difference_error, mean_difference, mean_interval, mean_ratio
 from clvlib.stats.proportions import proportion_difference, proportion_interval, proportion_ratio
 from clvlib.stats.sampling import detectable_difference, detectable_mean_difference
+from clvlib.words import mark, tr
 
 __all__ = [
     "METRICS",
@@ -319,8 +320,15 @@ class Mean:
         first, second = self._moments(treatment), self._moments(control)
         if not self.varies(treatment, control):
             warnings.warn(
-                f"{self.name}: no interval for {first.mean:g} against {second.mean:g}, since nothing varies within "
-                f"arms of {int(treatment['people']):,} and {int(control['people']):,} people",
+                tr(
+                    "{metric}: no interval for {value:g} against {control:g}, since nothing varies within arms of "
+                    "{n:,} and {control_n:,} people",
+                    metric=tr(self.name),
+                    value=first.mean,
+                    control=second.mean,
+                    n=int(treatment["people"]),
+                    control_n=int(control["people"]),
+                ),
                 ThinDataWarning,
                 stacklevel=2,
             )
@@ -647,17 +655,20 @@ class Clusters:
 
 # what an experiment on orders can be judged by
 METRICS: dict[str, Metric] = {
-    "conversion": Proportion("conversion", "orders > 0"),
+    "conversion": Proportion(mark("conversion"), "orders > 0"),
     "revenue": Mean(
-        "revenue",
+        mark("revenue"),
         "revenue",
         capped={
             "p99": Winsorised("revenue p99", "revenue", cap="revenue_p99"),
             "p99_9": Winsorised("revenue p99.9", "revenue", cap="revenue_p99_9"),
         },
         per=Ratio(
-            "spend per buyer", "revenue", denominator="CASE WHEN orders > 0 THEN 1.0 ELSE 0.0 END", counts="buyers"
+            mark("spend per buyer"),
+            "revenue",
+            denominator="CASE WHEN orders > 0 THEN 1.0 ELSE 0.0 END",
+            counts=mark("buyers"),
         ),
     ),
-    "adjusted revenue": Adjusted("adjusted revenue", "revenue"),
+    "adjusted revenue": Adjusted(mark("adjusted revenue"), "revenue"),
 }

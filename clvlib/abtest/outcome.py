@@ -9,6 +9,7 @@ import pandas as pd
 from clvlib.abtest.decision import finding
 from clvlib.errors import ParameterError
 from clvlib.result import Result
+from clvlib.words import tr
 
 __all__ = ["COLUMNS", "ExperimentResult"]
 
@@ -122,4 +123,4 @@ class ExperimentResult(Result):
     def finding(self, metric: str = "") -> str:
         """Say in words what ``metric`` showed in each treatment arm, with interval and p-value."""
         found = [finding(row, self.control) for _, row in self.effects(metric).iterrows()]
-        return "; ".join(found) + "."
+        return tr("{text}.", text=tr("; ").join(found))

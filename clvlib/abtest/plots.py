@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from clvlib.abtest.decision import amount
+from clvlib.abtest.decision import DO_NOT_SHIP, INVALID, KEEP_RUNNING, SHIP, amount
 from clvlib.abtest.exposure import ExposureResult
 from clvlib.abtest.outcome import ExperimentResult
 from clvlib.abtest.segments import SegmentResult
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, count_axis, new_axes, percent_axis, styled
 from clvlib.stats.sampling import detectable_difference
+from clvlib.words import mark, tr, trn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +33,12 @@ __all__ = [
 
 _COLOURS = {"better": ACCENT, "worse": WARN, "not told apart": MUTED, "control": INK}
 _COLOURS |= {"holds": ACCENT, "broken": WARN, "not shown": MUTED}
+_TITLES = {
+    SHIP: mark("Ship {arm}: effects in experiment {name}"),
+    DO_NOT_SHIP: mark("Do not ship: effects in experiment {name}"),
+    KEEP_RUNNING: mark("Keep running: effects in experiment {name}"),
+    INVALID: mark("Invalid: effects in experiment {name}"),
+}
 
 
 def forest_frame(result: ExperimentResult) -> pd.DataFrame:
@@ -88,13 +95,16 @@ def forest_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
     with styled():
         ax = new_axes(height=1.5 + 0.45 * len(frame)) if ax is None else ax
         ax.axvline(0, color=MUTED, linewidth=1)
-        _intervals(ax, frame["verdict"], frame[["relative", "lower", "upper"]], list(frame["label"]))
+        pairs = zip(frame["metric"], frame["arm"], strict=True)
+        labels = [tr("{metric}, {arm}", metric=tr(metric), arm=arm) for metric, arm in pairs]
+        _intervals(ax, frame["verdict"], frame[["relative", "lower", "upper"]], labels)
         for place, (middle, verdict) in enumerate(zip(frame["relative"], frame["verdict"], strict=True)):
-            above = ax.annotate(verdict, (middle, place), (0, 7), textcoords="offset points", ha="center")
+            above = ax.annotate(tr(verdict), (middle, place), (0, 7), textcoords="offset points", ha="center")
             above.set(color=_COLOURS[verdict], fontsize=9.5)
         ax.margins(x=0.05)
-        ax.set_xlabel(f"change against {result.control}, with its {_levels(frame)} interval")
-        ax.set_title(f"{result.verdict.capitalize()} {result.arm}".strip() + f": effects in experiment {result.name}")
+        text = mark("change against {control}, with its {level} interval")
+        ax.set_xlabel(tr(text, control=result.control, level=_levels(frame)))
+        ax.set_title(tr(_TITLES[result.verdict], arm=result.arm, name=result.name))
         percent_axis(ax, "x", decimals=_decimals(frame))
     return ax
 
@@ -117,12 +127,13 @@ def rate_plot(result: ExperimentResult, metric: str = "", ax: Axes | None = None
         The experiment has no such metric.
     """
     frame = result.rows(metric)
-    name, share = frame["metric"].iloc[0], frame["unit"].iloc[0] == "share"
+    name, share = tr(frame["metric"].iloc[0]), frame["unit"].iloc[0] == "share"
     with styled():
         ax = new_axes(height=1.5 + 0.5 * len(frame)) if ax is None else ax
-        labels = [f"{arm} ({n:,} people)" for arm, n in zip(frame["arm"], frame["n"], strict=True)]
+        labels = [tr("{arm} ({n:,} people)", arm=arm, n=n) for arm, n in zip(frame["arm"], frame["n"], strict=True)]
         _intervals(ax, frame["verdict"], frame[["value", "value_lower", "value_upper"]], labels)
-        ax.set_xlabel(f"{name}, share of people" if share else f"{name} per person")
+        text = mark("{metric}, share of people") if share else mark("{metric} per person")
+        ax.set_xlabel(tr(text, metric=name))
         ax.set_title(_claim(result.effects(metric), result.control))
         if share:
             percent_axis(ax, "x", decimals=1)
@@ -182,11 +193,14 @@ def detectable_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
         ax = new_axes(height=3.4) if ax is None else ax
         ax.plot(frame["people_per_arm"].to_numpy(), frame["detectable"].to_numpy(), color=ACCENT)
         ax.plot([here], [row["detectable"]], "o", color=WARN)
-        ax.annotate("this experiment", (here, row["detectable"]), (8, 8), textcoords="offset points").set_color(WARN)
+        ax.annotate(tr("this experiment"), (here, row["detectable"]), (8, 8), textcoords="offset points").set_color(
+            WARN
+        )
         ax.set_ylim(0, None)
-        ax.set_xlabel("people per arm whose window is over")
-        ax.set_ylabel("smallest difference found")
-        ax.set_title(f"{here:,.0f} people per arm find {reach} with a chance of {result.power:.0%}")
+        ax.set_xlabel(tr("people per arm whose window is over"))
+        ax.set_ylabel(tr("smallest difference found"))
+        text = mark("{n:,.0f} people per arm find {reach} with a chance of {power:.0%}")
+        ax.set_title(tr(text, n=here, reach=reach, power=result.power))
         count_axis(ax, "x")
         if row["unit"] == "share":
             percent_axis(ax, decimals=1)
@@ -210,7 +224,8 @@ def looks_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
     """
     frame = result.looks
     if frame.empty:
-        raise EmptyDataError(f"experiment {result.name!r}: no week has ended yet that could tell anything")
+        text = mark("experiment {name!r}: no week has ended yet that could tell anything")
+        raise EmptyDataError(tr(text, name=result.name))
     share = result.rows()["unit"].iloc[0] == "share"
     days = pd.to_datetime(frame["look"]) - pd.Timedelta("1us")  # the last day that the look includes
     with styled():
@@ -224,10 +239,11 @@ def looks_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
             y, lower, upper = frame.loc[rows, ["difference", "lower", "upper"]].to_numpy(dtype=float).T
             ax.errorbar(x, y, (y - lower, upper - y), fmt="o-", color=colour, capsize=4, linewidth=1.6, label=arm)
         if len(arms) > 1:
-            ax.legend(title="arm")
+            ax.legend(title=tr("arm"))
         ax.set_xticks(np.unique(days.to_numpy().astype("datetime64[D]")))
-        ax.set_xlabel("windows over by")
-        ax.set_ylabel(f"{result.metric}, difference from {result.control}")
+        ax.set_xlabel(tr("windows over by"))
+        text = mark("{metric}, difference from {control}")
+        ax.set_ylabel(tr(text, metric=tr(result.metric), control=result.control))
         ax.set_title(_looks_claim(result))
         if share:
             percent_axis(ax, decimals=1)
@@ -247,15 +263,19 @@ def segments_plot(result: SegmentResult, ax: Axes | None = None) -> Axes:
     frame = result.table.sort_values("difference", ascending=False)
     several = len(set(frame["arm"])) > 1
     rows = zip(frame["segment"], frame["arm"], frame["n"] + frame["control_n"], strict=True)
-    labels = [f"{segment}{f', {arm}' if several else ''} ({n:,} people)" for segment, arm, n in rows]
+    text = mark("{segment}, {arm} ({n:,} people)") if several else mark("{segment} ({n:,} people)")
+    labels = [tr(text, segment=tr(segment), arm=arm, n=n) for segment, arm, n in rows]
     with styled():
         ax = new_axes(height=1.5 + 0.4 * len(frame)) if ax is None else ax
         ax.axvline(0, color=MUTED, linewidth=1)
         _intervals(ax, frame["verdict"], frame[["difference", "lower", "upper"]], labels)
-        ax.set_xlabel(f"{result.metric}, difference from the control, with its {_levels(frame)} interval")
+        text = mark("{metric}, difference from the control, with its {level} interval")
+        ax.set_xlabel(tr(text, metric=tr(result.metric), level=_levels(frame)))
         p_value = float(result.interaction["p_adjusted"].min())
-        told = "The effect differs" if p_value < 1 - result.level else "No difference of the effect can be told"
-        ax.set_title(f"{told} by {result.by}")
+        text = mark("No difference of the effect can be told by {by}")
+        if p_value < 1 - result.level:
+            text = mark("The effect differs by {by}")
+        ax.set_title(tr(text, by=tr(result.by)))
         if result.unit == "share":
             percent_axis(ax, "x", decimals=0)
     return ax
@@ -283,14 +303,21 @@ def exposure_plot(result: ExposureResult, ax: Axes | None = None) -> Axes:
             colour = PALETTE[place % len(PALETTE)]
             ax.errorbar(x, y, (y - lower, upper - y), fmt="o-", color=colour, capsize=4, linewidth=1.6, label=arm)
         if len(arms) > 1:
-            ax.legend(title="arm")
+            ax.legend(title=tr("arm"))
         ax.set_xticks(sorted(set(frame["days"])))
-        ax.set_xlabel("days since the assignment")
-        ax.set_ylabel("difference from the control")
+        ax.set_xlabel(tr("days since the assignment"))
+        ax.set_ylabel(tr("difference from the control"))
         told = frame[(frame["lower"] > 0) | (frame["upper"] < 0)]
         days = 0 if told.empty else int(told["days"].min())
-        found = f"could first be told after {days} {'day' if days == 1 else 'days'}" if days else "could not be told"
-        ax.set_title(f"An effect on {result.metric} {found}")
+        title = tr("An effect on {metric} could not be told", metric=tr(result.metric))
+        if days:
+            title = trn(
+                "An effect on {metric} could first be told after {n} day",
+                "An effect on {metric} could first be told after {n} days",
+                days,
+                metric=tr(result.metric),
+            )
+        ax.set_title(title)
         if result.unit == "share":
             percent_axis(ax, decimals=1)
     return ax
@@ -300,18 +327,21 @@ def _looks_claim(result: ExperimentResult) -> str:
     """Title that says since when the interval leaves zero out, if it does."""
     told = result.looks[(result.looks["lower"] > 0) | (result.looks["upper"] < 0)]
     if told.empty:
-        return "No weekly look could tell an effect"
+        return tr("No weekly look could tell an effect")
     first = pd.Timestamp(told["look"].min()) - pd.Timedelta("1us")
-    return f"An effect could first be told on {first:%Y-%m-%d}"
+    return tr("An effect could first be told on {day:%Y-%m-%d}", day=first)
 
 
 def _claim(effects: pd.DataFrame, control: str) -> str:
     """Title that says what the figure shows."""
     row = effects.iloc[int(effects["difference"].to_numpy().argmax())]
     if row["verdict"] == "not told apart":
-        return f"No arm's {row['metric']} can be told above {control}'s"
+        return tr("No arm's {metric} can be told above {control}'s", metric=tr(row["metric"]), control=control)
+    names = {"arm": row["arm"], "metric": tr(row["metric"]), "control": control}
     size = amount(abs(float(row["difference"])), str(row["unit"]))
-    return f"{row['arm']}'s {row['metric']} is {size} {'above' if row['verdict'] == 'better' else 'below'} {control}'s"
+    if row["verdict"] == "better":
+        return tr("{arm}'s {metric} is {size} above {control}'s", size=size, **names)
+    return tr("{arm}'s {metric} is {size} below {control}'s", size=size, **names)
 
 
 def _intervals(ax: Axes, verdicts: pd.Series, values: pd.DataFrame, labels: list[str]) -> None:
@@ -329,7 +359,8 @@ def _intervals(ax: Axes, verdicts: pd.Series, values: pd.DataFrame, labels: list
 def _levels(frame: pd.DataFrame) -> str:
     """The levels as one phrase: 95%, or 95 to 97.5% where several tests were corrected."""
     low, high = 100 * frame["level"].min(), 100 * frame["level"].max()
-    return f"{low:.4g}%" if f"{low:.4g}" == f"{high:.4g}" else f"{low:.4g} to {high:.4g}%"
+    same = f"{low:.4g}" == f"{high:.4g}"
+    return f"{low:.4g}%" if same else tr("{low:.4g} to {high:.4g}%", low=low, high=high)
 
 
 def _decimals(frame: pd.DataFrame) -> int:

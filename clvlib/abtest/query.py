@@ -13,10 +13,12 @@ from clvlib.abtest.metrics import Clusters, Columns, Metric, covariance
 from clvlib.data.engine import Table, as_table, identifier, literal
 from clvlib.data.together import together
 from clvlib.errors import DataError, ParameterError
+from clvlib.words import mark
 
 __all__ = ["COUNTS", "fetch", "fetch_people", "merged", "span"]
 
 COUNTS = ("people", "extra_rows", "bought_before", "bad_amounts")
+_UNKNOWN = mark("unknown")  # the segment of people whom the table of segments lacks
 KEYS = ["variant", "status", "look", "day", "segment", "cluster_id"]
 
 
@@ -247,7 +249,7 @@ def _segment(segments: tuple[Table, str] | None) -> tuple[str, str]:
     if segments is None:
         return "CAST(NULL AS VARCHAR)", ""
     value = f"MIN(CAST({identifier(segments[1])} AS VARCHAR))"
-    return "COALESCE(s.segment, 'unknown')", (
+    return f"COALESCE(s.segment, {literal(_UNKNOWN)})", (
         f"LEFT JOIN (SELECT CAST(customer_id AS VARCHAR) AS unit_id, {value} AS segment FROM {{segments}} AS _s"
         " GROUP BY CAST(customer_id AS VARCHAR)) AS s ON s.unit_id = p.unit_id"
     )

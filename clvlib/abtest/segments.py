@@ -17,6 +17,7 @@ from clvlib.data.engine import Table
 from clvlib.errors import EmptyDataError
 from clvlib.result import Result
 from clvlib.stats.multiplicity import adjust, agreeing_alpha
+from clvlib.words import mark, tr
 
 __all__ = ["SegmentResult", "segments"]
 
@@ -103,9 +104,8 @@ def segments(
     mature = cells[(cells["status"] == "mature") & (cells["people"] > 0)]
     groups, left_out = _groups(metric, mature, experiment.control)
     if not groups:
-        raise EmptyDataError(
-            f"experiment {experiment.name!r}: in no {by} are there people of every arm who can be told"
-        )
+        text = mark("experiment {name!r}: in no {by} are there people of every arm who can be told")
+        raise EmptyDataError(tr(text, name=experiment.name, by=tr(by)))
     table = _table(metric, groups, experiment)
     interaction = _interaction(metric, groups, experiment)
     return SegmentResult(
@@ -175,10 +175,18 @@ def _interaction(metric: Metric, groups: Mapping[str, Mapping[str, Row]], experi
 def _sentence(table: pd.DataFrame, interaction: pd.DataFrame, metric: Metric, by: str, alpha: float) -> str:
     """Name the segments between which the effect differs most, if it differs."""
     first = interaction.iloc[int(interaction["p_adjusted"].to_numpy().argmin())]
-    p = f"p = {first['p_adjusted']:.2g}, {int(first['segments'])} segments"
+    names = {"metric": tr(metric.name), "by": tr(by), "p_value": first["p_adjusted"], "n": int(first["segments"])}
     if first["p_adjusted"] >= alpha:
-        return f"No difference of the effect on {metric.name} between segments by {by} can be told ({p})."
+        text = mark(
+            "No difference of the effect on {metric} between segments by {by} can be told (p = {p_value:.2g}, {n} "
+            "segments)."
+        )
+        return tr(text, **names)
     rows = table[table["arm"] == first["arm"]]
     ends = [rows.iloc[int(place)] for place in (rows["difference"].argmax(), rows["difference"].argmin())]
-    most, least = (f"{amount(row['difference'], metric.unit, sign=True)} in {row['segment']}" for row in ends)
-    return f"{first['arm']}'s effect on {metric.name} differs by {by} ({p}): from {least} to {most}."
+    most, least = (
+        tr("{size} in {segment}", size=amount(row["difference"], metric.unit, sign=True), segment=tr(row["segment"]))
+        for row in ends
+    )
+    text = mark("{arm}'s effect on {metric} differs by {by} (p = {p_value:.2g}, {n} segments): from {least} to {most}.")
+    return tr(text, arm=first["arm"], least=least, most=most, **names)
