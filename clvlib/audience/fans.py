@@ -15,6 +15,7 @@ from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.plotting import ACCENT, FAINT, SEQUENTIAL, new_axes, percent_axis, styled
 from clvlib.result import Result
 from clvlib.stats.proportions import proportion_interval
+from clvlib.words import tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,9 +64,12 @@ class Fans(Result):
     @property
     def sentence(self) -> str:
         """Retention in words."""
-        return (
-            f"of the {self.before:,} people of the week before, {self.retained:.0%} came again "
-            f"({self.lower:.0%} to {self.upper:.0%})"
+        return tr(
+            "Of the {before:,} people of the week before, {retained:.0%} came again ({lower:.0%} to {upper:.0%}).",
+            before=self.before,
+            retained=self.retained,
+            lower=self.lower,
+            upper=self.upper,
         )
 
 
@@ -101,7 +105,7 @@ def fans(events: Table | pd.DataFrame, week: Week, weeks: int = 12, level: float
     ...     ["2026-11-02", "2026-11-03", "2026-11-04", "2026-11-10", "2026-11-12"])})
     >>> result = fans(seen, Week("2026-W46"), weeks=2)
     >>> result.sentence
-    'of the 3 people of the week before, 67% came again (21% to 94%)'
+    'Of the 3 people of the week before, 67% came again (21% to 94%).'
     """
     if weeks < 2:
         raise ParameterError(f"to come back takes two weeks at least; found {weeks}")
@@ -110,7 +114,7 @@ def fans(events: Table | pd.DataFrame, week: Week, weeks: int = 12, level: float
     facts = {name: table.query(_weekly(sql, week)).set_index("week") for name, sql in _QUERIES.items()}
     visits = table.query(_weekly(_COHORTS, week))
     if last - 1 not in facts["people"].index:
-        raise EmptyDataError(f"nobody was seen in week {week.previous.label}, so nobody could come back")
+        raise EmptyDataError(tr("nobody was seen in week {week}, so nobody could come back", week=week.previous.label))
     began = int(visits["first"].min())
     numbers = np.arange(max(last - weeks + 1, began), last + 1)
     frame = pd.DataFrame({name: found["n"].reindex(numbers, fill_value=0) for name, found in facts.items()})
@@ -195,7 +199,7 @@ def retention_plot(result: Fans, ax: Axes | None = None) -> Axes:
         ax.plot(places, frame["retained"], color=ACCENT, marker="o", markersize=4)
         ax.set_xticks(places, [label[5:] for label in frame.index])
         ax.set_ylim(bottom=0)
-        ax.set_title("Seen again, of those seen in the week before")
+        ax.set_title(tr("Seen again, of those seen in the week before"))
         percent_axis(ax, "y")
     return ax
 
@@ -211,6 +215,6 @@ def cohorts_plot(result: Fans, ax: Axes | None = None) -> Axes:
         ax.set_yticks(
             np.arange(len(grid)), [f"{str(label)[5:]} ({n:,})" for label, n in result.sizes.iloc[:-1].items()]
         )
-        ax.set(xlabel="weeks since the first visit", title="How long those of each week come back")
+        ax.set(xlabel=tr("weeks since the first visit"), title=tr("How long those of each week come back"))
         percent_axis(ax.figure.colorbar(image, ax=ax).ax)
     return ax

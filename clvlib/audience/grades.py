@@ -15,8 +15,11 @@ from clvlib.data.calendar import as_date
 from clvlib.data.engine import Table, as_table, literal
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
+from clvlib.words import mark, tr
 
 __all__ = ["Grades", "spending_grades"]
+
+_NAMES = (mark("low"), mark("medium"), mark("high"), mark("top"))
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,12 @@ class Grades(Result):
     def sentence(self) -> str:
         """What the highest grade brings, in words."""
         top = self.table.iloc[0]
-        return (
-            f"the {top['customer_share']:.0%} of customers in grade {self.table.index[0]} bring "
-            f"{top['revenue_share']:.0%} of the revenue of {self.weeks} weeks"
+        return tr(
+            "The {customers:.0%} of customers in grade {grade} bring {revenue:.0%} of the revenue of {weeks} weeks",
+            customers=top["customer_share"],
+            grade=tr(str(self.table.index[0])),
+            revenue=top["revenue_share"],
+            weeks=self.weeks,
         )
 
 
@@ -64,7 +70,7 @@ def spending_grades(
     as_of: str | dt.date,
     weeks: int = 52,
     shares: Sequence[float] = (0.5, 0.8, 0.95),
-    names: Sequence[str] = ("low", "medium", "high", "top"),
+    names: Sequence[str] = _NAMES,
 ) -> Grades:
     """Grade the customers of the last weeks by their net spend, at quantiles of it.
 
@@ -121,9 +127,15 @@ def spending_grades(
         f"{people} SELECT COUNT(*) AS n, SUM(timed) AS timed, MAX(spend) AS most, {quantiles} FROM people"
     ).iloc[0]
     if not found["n"]:
-        raise EmptyDataError(f"nobody bought in the {weeks} weeks to {last}")
+        raise EmptyDataError(tr("nobody bought in the {weeks} weeks to {last}", weeks=weeks, last=last))
     if not found["most"]:
-        raise EmptyDataError(f"every purchase in the {weeks} weeks to {last} is worth zero: there is no spend to grade")
+        raise EmptyDataError(
+            tr(
+                "every purchase in the {weeks} weeks to {last} is worth zero: there is no spend to grade",
+                weeks=weeks,
+                last=last,
+            )
+        )
     values = tuple(float(found[f"q{i}"]) for i in range(len(cuts)))
     table = _table(bought.query(_grade_sql(people, values)), names)
     unknown = [] if "coupon_id" in bought.columns else ["coupon_share"]

@@ -18,10 +18,19 @@ from clvlib.result import Result
 from clvlib.stats.effect import Effect
 from clvlib.stats.means import Moments, mean_difference, mean_interval, ratio_moments
 from clvlib.stats.proportions import proportion_interval
+from clvlib.words import mark, tr, trn
 
 __all__ = ["NewReturning", "new_returning", "new_returning_weeks", "weeks_sentence"]
 
-_KINDS = ("new", "returning")
+_KINDS = (mark("new"), mark("returning"))
+_LARGER = mark(
+    "{share:.0%} of the {buyers:,} buyers are new; they bring {revenue:.0%} of the revenue, with baskets {ratio:.0%} "
+    "larger"
+)
+_SMALLER = mark(
+    "{share:.0%} of the {buyers:,} buyers are new; they bring {revenue:.0%} of the revenue, with baskets {ratio:.0%} "
+    "smaller"
+)
 
 
 @dataclass(frozen=True)
@@ -47,16 +56,19 @@ class NewReturning(Result):
     def sentence(self) -> str:
         """The shares of the new customers, and whether their basket differs, in words."""
         new = self.table.loc["new"]
-        text = f"{new['buyer_share']:.0%} of the {int(self.table['buyers'].sum()):,} buyers are new; "
+        told = {"share": new["buyer_share"], "buyers": int(self.table["buyers"].sum()), "revenue": new["revenue_share"]}
         if not self.table["revenue"].sum():
-            return f"{text}nobody paid anything"
-        text += f"they bring {new['revenue_share']:.0%} of the revenue"
+            return tr("{share:.0%} of the {buyers:,} buyers are new; nobody paid anything", **told)
         if self.basket_difference is None:
-            return text
+            return tr("{share:.0%} of the {buyers:,} buyers are new; they bring {revenue:.0%} of the revenue", **told)
         if not self.basket_difference.significant:
-            return f"{text}, with baskets that do not differ by more than chance explains"
+            return tr(
+                "{share:.0%} of the {buyers:,} buyers are new; they bring {revenue:.0%} of the revenue, with baskets "
+                "that do not differ by more than chance explains",
+                **told,
+            )
         ratio = new["basket"] / self.table["basket"].loc["returning"] - 1
-        return f"{text}, with baskets {abs(ratio):.0%} {'larger' if ratio > 0 else 'smaller'}"
+        return tr(_LARGER if ratio > 0 else _SMALLER, **told, ratio=abs(ratio))
 
 
 def new_returning(orders: Table | pd.DataFrame, period: tuple[Any, Any], level: float = 0.95) -> NewReturning:
@@ -117,7 +129,7 @@ def new_returning(orders: Table | pd.DataFrame, period: tuple[Any, Any], level: 
         .set_index("kind")
     )
     if frame.empty:
-        raise EmptyDataError(f"nobody bought from {first} to {end - dt.timedelta(days=1)}")
+        raise EmptyDataError(tr("nobody bought from {first} to {last}", first=first, last=end - dt.timedelta(days=1)))
     moments = {str(kind): _basket(row) for kind, row in frame.iterrows()}
     table = _table(frame.reindex(list(_KINDS)), moments, level)
     enough = all(kind in moments and moments[kind].n > 1 for kind in _KINDS)
@@ -138,7 +150,8 @@ def _table(frame: pd.DataFrame, moments: dict[str, Moments], level: float) -> pd
     table[["buyer_share", "share_lower", "share_upper"]] = shares
     total = table["revenue"].sum()
     if not total:
-        warnings.warn("every purchase is worth zero, so there are no shares of revenue", ThinDataWarning, stacklevel=3)
+        text = tr("every purchase is worth zero, so there are no shares of revenue")
+        warnings.warn(text, ThinDataWarning, stacklevel=3)
     table["revenue_share"] = table["revenue"] / (total or np.nan)
     table["orders_per_buyer"] = frame["mean_x"]
     table["basket"] = frame["revenue"] / frame["orders"]
@@ -150,7 +163,11 @@ def _table(frame: pd.DataFrame, moments: dict[str, Moments], level: float) -> pd
             table.loc[kind, ["lower", "upper"]] = [limits.lower, limits.upper]
         else:
             n = 0 if group is None else int(group.n)
-            text = f"{kind} customers: {n} bought, too few or too alike for an interval around their basket"
+            text = tr(
+                "{kind} customers: {n} bought, too few or too alike for an interval around their basket",
+                kind=tr(kind),
+                n=n,
+            )
             warnings.warn(text, ThinDataWarning, stacklevel=3)
     return table.rename_axis("kind")
 
@@ -187,7 +204,7 @@ def new_returning_weeks(orders: Table | pd.DataFrame, week: Week, weeks: int = 1
         FROM marked GROUP BY 1 ORDER BY 1"""
     )
     if frame.empty:
-        raise EmptyDataError(f"there is no order before {week.end}")
+        raise EmptyDataError(tr("there is no order before {day}", day=week.end))
     since = frame["monday"].iloc[0]
     shown = [each for each in labels if each.start.isoformat() >= since]
     table = frame.set_index("monday").reindex([each.start.isoformat() for each in shown]).fillna(0)
@@ -203,9 +220,19 @@ def weeks_sentence(weeks: pd.DataFrame) -> str:
     '30 people bought in W46, 10% of them for the first time; a mean of 20 in the week before'
     """
     total = weeks["new"] + weeks["returning"]
-    last, share = int(total.iloc[-1]), weeks["new"].iloc[-1] / max(total.iloc[-1], 1)
-    text = f"{last:,} people bought in {str(weeks.index[-1])[-3:]}, {share:.0%} of them for the first time"
+    told = {
+        "people": int(total.iloc[-1]),
+        "week": str(weeks.index[-1])[-3:],
+        "share": weeks["new"].iloc[-1] / max(total.iloc[-1], 1),
+    }
     if len(weeks) < 2:
-        return text
-    before = f"the {len(weeks) - 1} weeks" if len(weeks) > 2 else "the week"
-    return f"{text}; a mean of {total.iloc[:-1].mean():,.0f} in {before} before"
+        return tr("{people:,} people bought in {week}, {share:.0%} of them for the first time", **told)
+    return trn(
+        "{people:,} people bought in {week}, {share:.0%} of them for the first time; a mean of {mean:,.0f} in the week "
+        "before",
+        "{people:,} people bought in {week}, {share:.0%} of them for the first time; a mean of {mean:,.0f} in the {n} "
+        "weeks before",
+        len(weeks) - 1,
+        mean=total.iloc[:-1].mean(),
+        **told,
+    )

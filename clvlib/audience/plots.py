@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from clvlib.audience.grades import Grades
 from clvlib.audience.new_returning import weeks_sentence
 from clvlib.audience.profile import Profile
-from clvlib.audience.slots import DAYS, Measure, Slots
+from clvlib.audience.slots import SHORT_DAYS, Measure, Slots
 from clvlib.errors import ParameterError
 from clvlib.plotting import (
     ACCENT,
@@ -25,7 +24,9 @@ from clvlib.plotting import (
     new_axes,
     percent_axis,
     styled,
+    wrapped,
 )
+from clvlib.words import mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,8 +43,11 @@ __all__ = [
 ]
 
 
-def _titled(ax: Axes, title: str, otherwise: str, width: int = 64) -> None:
-    ax.set_title(fill(title or otherwise[:1].upper() + otherwise[1:], width))
+_PER_HOUR = {
+    "views": mark("views per hour, mean week"),
+    "viewers": mark("viewers per hour, mean week"),
+    "orders": mark("orders per hour, mean week"),
+}
 
 
 def slots_data(result: Slots, measure: Measure = "views") -> pd.DataFrame:
@@ -51,7 +55,7 @@ def slots_data(result: Slots, measure: Measure = "views") -> pd.DataFrame:
     if measure not in result.measures:
         raise ParameterError(f"measure: {measure!r} was not counted; there are {', '.join(result.measures)}")
     grid = result.table.pivot_table(index="weekday", columns="hour", values=measure) / result.weeks
-    return grid.set_axis([day[:3] for day in DAYS], axis=0)
+    return grid.set_axis([*SHORT_DAYS], axis=0)
 
 
 def plot_slots(result: Slots, measure: Measure = "views", ax: Axes | None = None, title: str = "") -> Axes:
@@ -77,12 +81,12 @@ def plot_slots(result: Slots, measure: Measure = "views", ax: Axes | None = None
     grid = slots_data(result, measure)
     with styled():
         ax = ax or new_axes(height=3.0)
-        label = {"label": f"{measure} per hour, mean week", "pad": 0.02}
+        label = {"label": tr(_PER_HOUR[measure]), "pad": 0.02}
         sns.heatmap(grid, ax=ax, cmap=SEQUENTIAL, vmin=0, cbar_kws=label, linewidths=0.4, linecolor="white")
         ax.set_xticks([hour + 0.5 for hour in range(0, 24, 3)], [f"{hour}:00" for hour in range(0, 24, 3)], rotation=0)
-        ax.set_yticks([day + 0.5 for day in range(7)], list(grid.index), rotation=0)
-        ax.set(xlabel="hour, shop time", ylabel="")
-        _titled(ax, title, result.sentence_of(measure))
+        ax.set_yticks([day + 0.5 for day in range(7)], [tr(day) for day in grid.index], rotation=0)
+        ax.set(xlabel=tr("hour, shop time"), ylabel="")
+        ax.set_title(wrapped(title or result.sentence_of(measure)))
     return ax
 
 
@@ -121,7 +125,10 @@ def plot_index(
     apart = data["p_value"].lt(1 - result.level).to_numpy()
     with styled():
         ax = ax or new_axes(height=1.2 + 0.27 * len(data))
-        for chosen, color, label in ((apart, ACCENT, "differs from 100"), (~apart, MUTED, "may well be 100")):
+        for chosen, color, label in (
+            (apart, ACCENT, tr("differs from 100")),
+            (~apart, MUTED, tr("may well be 100")),
+        ):
             if chosen.any():
                 part = data[chosen]
                 errors = [part["buyer_index"] - part["index_lower"], part["index_upper"] - part["buyer_index"]]
@@ -130,12 +137,13 @@ def plot_index(
                     label=label,
                 )  # fmt: skip
         ax.axvline(100, color=INK, lw=1)
-        ax.set_yticks(y, [f"{f.replace('_', ' ')}: {g}" for f, g in zip(data["feature"], data["group"], strict=True)])
+        names = zip(data["feature"], data["group"], strict=True)
+        ax.set_yticks(y, [tr(feature).replace("_", " ") + tr(": ") + tr(group) for feature, group in names])
         ax.invert_yaxis()
-        ax.set_xlabel("share among buyers / share among viewers × 100")
+        ax.set_xlabel(tr("share among buyers / share among viewers × 100"))
         ax.grid(axis="y", visible=False)
         ax.legend(loc="best")
-        _titled(ax, title, result.sentence, 54)
+        ax.set_title(wrapped(title or result.sentence, 54))
     return ax
 
 
@@ -162,15 +170,15 @@ def plot_new_returning(weeks: pd.DataFrame, ax: Axes | None = None, title: str =
     x = np.arange(len(data))
     with styled():
         ax = ax or new_axes(height=3.4)
-        ax.bar(x, data["returning"], color=ACCENT, label="returning", width=0.75)
-        ax.bar(x, data["new"], bottom=data["returning"], color=PALETTE[1], label="new", width=0.75)
+        ax.bar(x, data["returning"], color=ACCENT, label=tr("returning"), width=0.75)
+        ax.bar(x, data["new"], bottom=data["returning"], color=PALETTE[1], label=tr("new"), width=0.75)
         step = max(1, len(x) // 12)
         ax.set_xticks(x[::step], [str(week)[-3:] for week in data.index[::step]])
-        ax.set_ylabel("buyers")
+        ax.set_ylabel(tr("buyers"))
         ax.grid(axis="x", visible=False)
         ax.legend(loc="upper left", ncols=2, bbox_to_anchor=(0, 1.0))
         ax.set_ylim(0, max(1.0, 1.18 * float(data.sum(axis=1).max())))
-        _titled(ax, title, weeks_sentence(weeks))
+        ax.set_title(wrapped(title or weeks_sentence(weeks)))
     return count_axis(ax)
 
 
@@ -197,16 +205,18 @@ def plot_grades(result: Grades, ax: Axes | None = None, title: str = "") -> Axes
     y = np.arange(len(data))
     with styled():
         ax = ax or new_axes(height=1.3 + 0.5 * len(data))
-        for shift, column, color in ((-0.19, "customer_share", FAINT), (0.19, "revenue_share", ACCENT)):
-            label = column.replace("_share", "s" if column.startswith("customer") else "")
-            ax.barh(y + shift, data[column], height=0.36, color=color, label=f"share of {label}")
+        for shift, column, color, label in (
+            (-0.19, "customer_share", FAINT, tr("share of customers")),
+            (0.19, "revenue_share", ACCENT, tr("share of revenue")),
+        ):
+            ax.barh(y + shift, data[column], height=0.36, color=color, label=label)
             for k, share in enumerate(data[column]):
                 ax.text(share + 0.008, k + shift, f"{share:.0%}", va="center", fontsize=9, color=INK)
-        starts = [f"{grade}, from {compact(low)}" for grade, low in zip(data.index, data["spend_from"], strict=True)]
-        ax.set_yticks(y, starts)
+        starts = zip(data.index, data["spend_from"], strict=True)
+        ax.set_yticks(y, [tr("{grade}, from {low}", grade=tr(grade), low=compact(low)) for grade, low in starts])
         ax.invert_yaxis()
         ax.set_xlim(0, min(1.0, float(data[["customer_share", "revenue_share"]].max().max())) * 1.12)
         ax.grid(axis="y", visible=False)
         ax.legend(loc="best")
-        _titled(ax, title, result.sentence, 56)
+        ax.set_title(wrapped(title or result.sentence, 56))
     return percent_axis(ax, "x")

@@ -20,12 +20,15 @@ from clvlib.errors import DataError, EmptyDataError, MissingColumnError, Paramet
 from clvlib.result import Result
 from clvlib.stats.multiplicity import adjust
 from clvlib.stats.proportions import proportion_interval
+from clvlib.words import mark, tr
 
 __all__ = ["Profile", "profile"]
 
 Floats = NDArray[np.float64]
-_FEATURES = ("age_band", "gender", "region", "city_tier", "income_band")
-UNKNOWN = "unknown"
+_FEATURES = (mark("age_band"), mark("gender"), mark("region"), mark("city_tier"), mark("income_band"))
+_BANDS = (18, 26, 36, 46, 56)
+_ENDS = {18: mark("under 18"), 56: mark("56 and over")}  # of the bands above, so that they are in the catalogue
+UNKNOWN = mark("unknown")
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,23 @@ class Profile(Result):
         """The groups that differ most, in words."""
         if "buyer_index" not in self.table:
             top = self.table.sort_values("buyers", ascending=False, kind="stable").iloc[0]
-            return f"{top['group']} is the largest group of buyers, {top['buyer_share']:.0%} of them"
+            return tr(
+                "{group} is the largest group of buyers, {share:.0%} of them",
+                group=tr(top["group"]),
+                share=top["buyer_share"],
+            )
         apart = self.table[self.table["p_value"].lt(1 - self.level) & self.table["group"].ne(UNKNOWN)]
         if apart.empty:
-            return "no group buys more, or less, than its share of the viewers by more than chance explains"
+            return tr("No group buys more, or less, than its share of the viewers by more than chance explains")
         order = apart["buyer_index"].div(100).map(np.log).abs().sort_values(ascending=False, kind="stable").index
-        named = [f"{apart.loc[k, 'group']} ({apart.loc[k, 'buyer_index']:.0f})" for k in order[:3]]
-        return f"buyers differ from viewers most in {', '.join(named)}; 100 is their share among viewers"
+        named = [
+            tr("{group} ({index:.0f})", group=tr(str(apart.loc[k, "group"])), index=apart.loc[k, "buyer_index"])
+            for k in order[:3]
+        ]
+        return tr(
+            "Buyers differ from viewers most in {groups}; 100 is their share among viewers",
+            groups=tr(", ").join(named),
+        )
 
 
 def profile(
@@ -85,7 +98,7 @@ def profile(
     period: tuple[Any, Any],
     *,
     features: Sequence[str] = (),
-    bands: Sequence[int] = (18, 26, 36, 46, 56),
+    bands: Sequence[int] = _BANDS,
     viewing: Sequence[str] = (),
     level: float = 0.95,
 ) -> Profile:
@@ -147,9 +160,11 @@ def profile(
     names = ("viewers", "buyers", "both", "found", "n", "people")
     totals = {name: float(counts[name].iloc[0]) for name in names}
     if not totals["n"]:
-        raise EmptyDataError(f"nobody watched or bought from {span[0]} to {span[1] - dt.timedelta(days=1)}")
+        raise EmptyDataError(
+            tr("nobody watched or bought from {first} to {last}", first=span[0], last=span[1] - dt.timedelta(days=1))
+        )
     if totals["n"] > totals["people"]:
-        raise DataError("customers: some customer_id stands in several rows; keep one row per customer")
+        raise DataError(tr("customers: some customer_id stands in several rows; keep one row per customer"))
     rows = pd.concat([_groups(counts, f"f{i}", f, edges) for i, f in enumerate(chosen)], ignore_index=True)
     table = _shares(rows, totals, level, watched=events is not None)
     viewers, buyers, both = (int(totals[name]) for name in ("viewers", "buyers", "both"))
@@ -165,7 +180,11 @@ def _features(customers: Table, features: Sequence[str]) -> list[str]:
     if missing or not chosen:
         wanted = ", ".join(missing) or ", ".join(_FEATURES)
         raise MissingColumnError(
-            f"customers: there is no {wanted} to describe people by; the table has {', '.join(customers.columns)}"
+            tr(
+                "customers: there is no {wanted} to describe people by; the table has {columns}",
+                wanted=wanted,
+                columns=", ".join(customers.columns),
+            )
         )
     return chosen
 
@@ -184,7 +203,9 @@ def _band_names(edges: list[int]) -> list[str]:
     ['under 18', '18–25', '26–35', '36 and over']
     """
     inner = [f"{low}–{high - 1}" for low, high in pairwise(edges)]
-    return [f"under {edges[0]}", *inner, f"{edges[-1]} and over"]
+    first, last = edges[0], edges[-1]
+    lowest = _ENDS[18] if first == 18 else f"under {first}"
+    return [lowest, *inner, _ENDS[56] if last == 56 else f"{last} and over"]
 
 
 def _band_sql(edges: list[int], year: int) -> str:

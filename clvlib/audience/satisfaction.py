@@ -13,10 +13,13 @@ from clvlib.data.together import together
 from clvlib.errors import EmptyDataError
 from clvlib.result import Result
 from clvlib.stats.means import Moments, mean_interval
+from clvlib.words import mark, tr
 
 __all__ = ["Satisfaction", "satisfaction"]
 
 _LEAST, _MOST = 1.0, 5.0
+_ALL, _CUSTOMERS, _TOPIC = mark("all"), mark("customers"), mark("topic")
+_NEW, _RETURNING, _NO_CUSTOMER, _NO_TOPIC = mark("new"), mark("returning"), mark("no customer yet"), mark("none")
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,25 @@ class Satisfaction(Result):
     @property
     def sentence(self) -> str:
         """The rating in words."""
-        text = (
-            f"{self.people:,} people rated {self.rating:.2f} of 5 on average "
-            f"({self.level:.0%} interval {self.lower:.2f} to {self.upper:.2f})"
+        told = {
+            "people": self.people,
+            "rating": self.rating,
+            "level": self.level,
+            "lower": self.lower,
+            "upper": self.upper,
+        }
+        if not self.out_of_range:
+            return tr(
+                "{people:,} people rated {rating:.2f} of 5 on average ({level:.0%} interval {lower:.2f} to "
+                "{upper:.2f}).",
+                **told,
+            )
+        return tr(
+            "{people:,} people rated {rating:.2f} of 5 on average ({level:.0%} interval {lower:.2f} to {upper:.2f}); "
+            "{ignored:,} ratings outside 1 to 5 do not count.",
+            **told,
+            ignored=self.out_of_range,
         )
-        return text + (f"; {self.out_of_range:,} ratings outside 1 to 5 do not count" if self.out_of_range else "")
 
 
 def satisfaction(
@@ -90,11 +107,11 @@ def satisfaction(
     >>> said = pd.DataFrame({"customer_id": list("aabc"), "rating": [5, 3, 2, 4],
     ...                      "created_at": pd.Timestamp("2026-11-10")})
     >>> satisfaction(said, Week("2026-W46")).sentence
-    '3 people rated 3.33 of 5 on average (95% interval 1.00 to 5.00)'
+    '3 people rated 3.33 of 5 on average (95% interval 1.00 to 5.00).'
     """
     tables = together(feedback=feedback, orders=orders)
     said = tables["feedback"].require("customer_id", "created_at", "rating")
-    topic = "COALESCE(topic, 'none')" if "topic" in said.columns else "'none'"
+    topic = f"COALESCE(topic, '{_NO_TOPIC}')" if "topic" in said.columns else f"'{_NO_TOPIC}'"
     rows = said.query(
         f"SELECT customer_id, {topic} AS topic, CAST(rating AS DOUBLE) AS rating FROM {{t}} AS t WHERE rating IS NOT "
         f"NULL AND CAST(created_at AS DATE) >= {literal(week.start)} AND CAST(created_at AS DATE) < {literal(week.end)}"
@@ -102,13 +119,13 @@ def satisfaction(
     wrong = ~rows["rating"].between(_LEAST, _MOST)
     rows = rows[~wrong]
     if rows.empty:
-        raise EmptyDataError(f"nobody rated in week {week.label}")
-    groups = {("all", "all"): rows}
+        raise EmptyDataError(tr("nobody rated in week {week}", week=week.label))
+    groups = {(_ALL, _ALL): rows}
     if "orders" in tables:
-        kind = _kinds(tables["orders"], week).reindex(rows["customer_id"]).fillna("no customer yet").to_numpy()
-        groups |= {("customers", str(name)): rows[kind == name] for name in np.unique(kind)}
+        kind = _kinds(tables["orders"], week).reindex(rows["customer_id"]).fillna(_NO_CUSTOMER).to_numpy()
+        groups |= {(_CUSTOMERS, str(name)): rows[kind == name] for name in np.unique(kind)}
     if "topic" in said.columns:
-        groups |= {("topic", str(name)): part for name, part in rows.groupby("topic")}
+        groups |= {(_TOPIC, str(name)): part for name, part in rows.groupby("topic")}
     index = pd.MultiIndex.from_tuples(groups, names=["by", "group"])
     table = pd.DataFrame([_rated(part, level) for part in groups.values()], index=index)
     whole = table.iloc[0]
@@ -131,8 +148,8 @@ def _kinds(orders: Table, week: Week) -> pd.Series:
     orders.require("customer_id", "ordered_at")
     bought = " AND is_purchase" if "is_purchase" in orders.columns else ""
     found = orders.query(
-        f"SELECT customer_id, CASE WHEN MIN(CAST(ordered_at AS DATE)) >= {literal(week.start)} THEN 'new' ELSE "
-        f"'returning' END AS kind FROM {{t}} AS t WHERE CAST(ordered_at AS DATE) < {literal(week.end)}{bought} "
+        f"SELECT customer_id, CASE WHEN MIN(CAST(ordered_at AS DATE)) >= {literal(week.start)} THEN '{_NEW}' ELSE "
+        f"'{_RETURNING}' END AS kind FROM {{t}} AS t WHERE CAST(ordered_at AS DATE) < {literal(week.end)}{bought} "
         "GROUP BY customer_id"
     )
     kinds: pd.Series = found.set_index("customer_id")["kind"]

@@ -17,11 +17,35 @@ from clvlib.errors import EmptyDataError, MissingTableError, ParameterError
 from clvlib.result import Result
 from clvlib.stats.effect import Effect
 from clvlib.stats.means import mean_interval, ratio_moments
+from clvlib.words import mark, tr
 
 __all__ = ["Slots", "lift", "lifts", "slots"]
 
 Measure = Literal["views", "viewers", "orders"]
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+DAYS = (
+    mark("Monday"),
+    mark("Tuesday"),
+    mark("Wednesday"),
+    mark("Thursday"),
+    mark("Friday"),
+    mark("Saturday"),
+    mark("Sunday"),
+)
+SHORT_DAYS = (mark("Mon"), mark("Tue"), mark("Wed"), mark("Thu"), mark("Fri"), mark("Sat"), mark("Sun"))
+_PEAK = {
+    "views": mark(
+        "Views peak at {hour}:00, with {hour_share:.0%} of them in that hour; {day} is the busiest day "
+        "({day_share:.0%})"
+    ),
+    "viewers": mark(
+        "Viewers peak at {hour}:00, with {hour_share:.0%} of them in that hour; {day} is the busiest day "
+        "({day_share:.0%})"
+    ),
+    "orders": mark(
+        "Orders peak at {hour}:00, with {hour_share:.0%} of them in that hour; {day} is the busiest day "
+        "({day_share:.0%})"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -57,9 +81,12 @@ class Slots(Result):
         """When most of one measure happens, in words."""
         hours, weekdays = (self.table.groupby(by)[name].sum() for by in ("hour", "weekday"))
         hour, weekday = int(hours.to_numpy().argmax()), int(weekdays.to_numpy().argmax())
-        return (
-            f"{name} peak at {hour}:00, with {hours.max() / hours.sum():.0%} of them in that hour; "
-            f"{DAYS[weekday]} is the busiest day ({weekdays.max() / weekdays.sum():.0%})"
+        return tr(
+            _PEAK[name],
+            hour=hour,
+            hour_share=hours.max() / hours.sum(),
+            day=tr(DAYS[weekday]),
+            day_share=weekdays.max() / weekdays.sum(),
         )
 
 
@@ -109,13 +136,15 @@ def slots(
         raise ParameterError(f"period: {span[0]} to {span[1]} is {length} days; take whole weeks")
     tables = together(events=events, orders=orders)
     if not tables:
-        raise MissingTableError("slots: neither events nor orders are given")
+        raise MissingTableError(tr("slots: neither events nor orders are given"))
     parts = [_counted(name, table, span, viewing) for name, table in tables.items()]
     if all(part.empty for part in parts):
-        raise EmptyDataError(f"nobody watched or ordered from {span[0]} to {span[1] - dt.timedelta(days=1)}")
+        raise EmptyDataError(
+            tr("nobody watched or ordered from {first} to {last}", first=span[0], last=span[1] - dt.timedelta(days=1))
+        )
     timed = [part.drop(columns="timed") for part in parts if part.empty or part["timed"].any()]
     if all(part.empty for part in timed):
-        raise EmptyDataError("all times are dates without a time of day, so there are no hours to compare")
+        raise EmptyDataError(tr("all times are dates without a time of day, so there are no hours to compare"))
     weekly = pd.concat(timed, axis=1).reindex(_grid(length // 7)).fillna(0).astype(np.int64)
     table = weekly.groupby(level=["weekday", "hour"]).sum().reset_index()
     return Slots(weeks=length // 7, first=str(span[0]), measures=tuple(weekly.columns), weekly=weekly, table=table)
@@ -198,7 +227,9 @@ def lift(
     if len(rest) < 2:
         raise ParameterError("a lift needs at least two weeks, as its interval comes from how weeks differ")
     if not rest.any():
-        raise EmptyDataError(f"{measure}: all are in these slots, so there is no rest to compare them with")
+        raise EmptyDataError(
+            tr("{measure}: all are in these slots, so there is no rest to compare them with", measure=tr(measure))
+        )
     return _over_weeks(busy, rest, level)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from dataclasses import dataclass, field
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +13,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from clvlib.audience.period import purchases
+from clvlib.audience.slots import SHORT_DAYS
 from clvlib.data.calendar import Week
 from clvlib.data.engine import Table, as_table, literal
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
+from clvlib.words import language, mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +29,12 @@ Array = NDArray[np.float64]
 
 _LEARN = 6  # weeks that a forecast needs before it
 _GRADE = 4  # weeks whose forecasts must have been graded
+_USUAL, _HIGH, _LOW = mark("usual"), mark("high"), mark("low")
+_TOLD = {
+    "high": mark("{day} was high ({orders:,} orders, {expected:,.0f} expected)"),
+    "low": mark("{day} was low ({orders:,} orders, {expected:,.0f} expected)"),
+}
+_RULES = {"high": mark("unusually high day"), "low": mark("unusually low day")}
 
 
 @dataclass(frozen=True)
@@ -56,25 +63,41 @@ class UnusualDays(Result):
         """Which days stand out, in words."""
         out = self.table[self.table["verdict"] != "usual"]
         if out.empty:
-            return "No day was unusual: all seven lie within what the weeks before led to expect"
+            return tr("No day was unusual: all seven lie within what the weeks before led to expect")
         told = [
-            f"{row['weekday']} {row['day']:%d %b} was {row['verdict']} ({row['orders']:,} orders, "
-            f"{row['expected']:,.0f} expected)"
+            tr(
+                _TOLD[row["verdict"]],
+                day=_written(row["day"], tr("EEE dd MMM")),
+                orders=row["orders"],
+                expected=row["expected"],
+            )
             for row in out.to_dict("records")
         ]
-        return "; ".join(told)
+        return tr("; ").join(told)
 
     def alerts(self) -> list[dict[str, str]]:
         """Return an alert per unusual day, as ``Chapter.alert`` takes it; a lack weighs more than a rush."""
         return [
             {
-                "rule": f"unusually {row['verdict']} day",
-                "text": f"{row['orders']:,} orders; {row['lower']:,.0f} to {row['upper']:,.0f} were to be expected",
-                "segment": f"{row['day']:%A %d %B}",
+                "rule": tr(_RULES[row["verdict"]]),
+                "text": tr(
+                    "{orders:,} orders; {lower:,.0f} to {upper:,.0f} were to be expected",
+                    orders=row["orders"],
+                    lower=row["lower"],
+                    upper=row["upper"],
+                ),
+                "segment": _written(row["day"], tr("EEEE dd MMMM")),
                 "severity": "medium" if row["verdict"] == "low" else "low",
             }
             for row in self.table[self.table["verdict"] != "usual"].to_dict("records")
         ]
+
+
+def _written(day: dt.date, pattern: str) -> str:
+    """Write a day by a pattern of Unicode's, with the names of days and months in the language spoken now."""
+    from babel.dates import format_date
+
+    return str(format_date(day, pattern, locale=language()))
 
 
 def unusual_days(orders: Table | pd.DataFrame, week: Week, weeks: int = 26, level: float = 0.95) -> UnusualDays:
@@ -116,7 +139,12 @@ def unusual_days(orders: Table | pd.DataFrame, week: Week, weeks: int = 26, leve
     past, now = counts[:-7], counts[-7:]
     if len(past) < 7 * least:
         raise EmptyDataError(
-            f"the orders reach {len(past) // 7} whole weeks before {week}; {least} are needed to say what is usual"
+            tr(
+                "the orders reach {n} whole weeks before {week}; {least} are needed to say what is usual",
+                n=len(past) // 7,
+                week=week,
+                least=least,
+            )
         )
     scale = np.sqrt(past.to_numpy(float))
     origins = range(7 * _LEARN, len(past), 7)
@@ -126,12 +154,12 @@ def unusual_days(orders: Table | pd.DataFrame, week: Week, weeks: int = 26, leve
     reach = float(stats.t.ppf((1 + level ** (1 / 7)) / 2, len(errors) - 1)) * spread
     centre = _forecast(scale)
     expected, lower, upper = _count(centre), _count(centre - reach), _count(centre + reach)
-    verdict = np.select([now > upper, now < lower], ["high", "low"], "usual")
+    verdict = np.select([now > upper, now < lower], [_HIGH, _LOW], _USUAL)
     days = pd.DatetimeIndex(now.index)
     table = pd.DataFrame(
         {
             "day": days.date,
-            "weekday": days.strftime("%a"),
+            "weekday": [SHORT_DAYS[day] for day in days.day_of_week],
             "orders": now.to_numpy(),
             "expected": expected,
             "lower": np.ceil(lower),
@@ -157,7 +185,7 @@ def _counts(orders: Table, week: Week, weeks: int) -> pd.Series:
     )
     first = orders.query(f"SELECT CAST(MIN({day}) AS VARCHAR) AS day FROM {{t}}")["day"].iloc[0]
     if not isinstance(first, str):
-        raise EmptyDataError("orders: there is no purchase")
+        raise EmptyDataError(tr("orders: there is no purchase"))
     begin = max(start, Week.containing(dt.date.fromisoformat(first) + dt.timedelta(days=6)).start)
     index = pd.date_range(min(begin, week.start), week.as_of, freq="D")
     return found.set_index(pd.to_datetime(found["day"]))["n"].reindex(index, fill_value=0).astype("int64")
@@ -177,20 +205,22 @@ def _forecast(scale: Array) -> Array:
 
 def plot_unusual_days(days: UnusualDays, ax: Axes | None = None) -> Axes:
     """Draw the week over the weeks before it, with its limits; the twin is the result's ``table`` and ``history``."""
-    from clvlib.plotting import ACCENT, MUTED, WARN, count_axis, new_axes, styled
+    from clvlib.plotting import ACCENT, MUTED, WARN, count_axis, new_axes, styled, wrapped
 
     with styled():
         ax = new_axes(7.2, 3.2) if ax is None else ax
         past, now = days.history.tail(42), days.table
-        ax.plot(pd.to_datetime(past["day"]), past["orders"], color=MUTED, linewidth=1.2, label="weeks before")
+        ax.plot(pd.to_datetime(past["day"]), past["orders"], color=MUTED, linewidth=1.2, label=tr("weeks before"))
         when = pd.to_datetime(now["day"])
-        ax.fill_between(when, now["lower"], now["upper"], color=ACCENT, alpha=0.15, linewidth=0, label="to be expected")
-        ax.plot(when, now["orders"], color=ACCENT, marker="o", label="this week")
+        ax.fill_between(
+            when, now["lower"], now["upper"], color=ACCENT, alpha=0.15, linewidth=0, label=tr("to be expected")
+        )
+        ax.plot(when, now["orders"], color=ACCENT, marker="o", label=tr("this week"))
         out = now[now["verdict"] != "usual"]
-        ax.plot(pd.to_datetime(out["day"]), out["orders"], linestyle="", marker="o", color=WARN, label="unusual")
+        ax.plot(pd.to_datetime(out["day"]), out["orders"], linestyle="", marker="o", color=WARN, label=tr("unusual"))
         ax.set_ylim(bottom=0)
-        ax.set_ylabel("orders a day")
+        ax.set_ylabel(tr("orders a day"))
         ax.tick_params(axis="x", rotation=30)
         ax.legend(loc="upper left", ncols=2)
-        ax.set_title(fill(days.sentence, 62))
+        ax.set_title(wrapped(days.sentence, 62))
         return count_axis(ax)

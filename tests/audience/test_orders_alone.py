@@ -219,4 +219,4 @@ def test_sentences():
     assert weeks_sentence(new_returning_weeks(sold(rows), Week("2026-W46"))) == (
         "40 people bought in W46, 25% of them for the first time; a mean of 15 in the 2 weeks before"
     )
-    assert spending_grades(sold(rows), "2026-11-15").sentence.startswith("the 5% of customers in grade top bring")
+    assert spending_grades(sold(rows), "2026-11-15").sentence.startswith("The 5% of customers in grade top bring")

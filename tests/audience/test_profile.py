@@ -213,7 +213,7 @@ def test_sentence():
     buyers = people[:80] + people[200:210]
     customers, events, orders = shop(people, people, buyers, gender=["f"] * 200 + ["m"] * 200)
     found = profile(customers, events, orders, WEEK)
-    assert found.sentence == "buyers differ from viewers most in m (22), f (178); 100 is their share among viewers"
+    assert found.sentence == "Buyers differ from viewers most in m (22), f (178); 100 is their share among viewers"
     same = profile(customers, events, orders.iloc[[0, -1]], WEEK)
-    assert same.sentence.startswith("no group buys more")
+    assert same.sentence.startswith("No group buys more")
     assert profile(customers, None, orders, WEEK).sentence == "f is the largest group of buyers, 89% of them"

@@ -132,4 +132,4 @@ def test_dates_without_a_time_of_day_have_no_hours():
 
 def test_sentence():
     found = weeks_of([20, 30], [50, 70])
-    assert found.sentence == "views peak at 10:00, with 71% of them in that hour; Tuesday is the busiest day (71%)"
+    assert found.sentence == "Views peak at 10:00, with 71% of them in that hour; Tuesday is the busiest day (71%)"
