@@ -67,6 +67,7 @@ def _report(args: argparse.Namespace) -> int:
         timeout=args.timeout,
         resume=args.resume,
         pdf=args.pdf,
+        languages=list(dict.fromkeys(code for code in args.lang.split(",") if code)),
         tell=lambda line: print(line, file=sys.stderr, flush=True),
     )
     for report in reports:
@@ -225,6 +226,10 @@ def _report_options(report: argparse.ArgumentParser) -> None:
     span.add_argument("--week", default="", help="ISO week such as 2026-W46; default: the last complete one")
     span.add_argument("--weeks", default="", metavar="FIRST..LAST", help="several, such as 2026-W20..2026-W46")
     report.add_argument("--out", default="reports", help="folder of the reports (default: %(default)s)")
+    report.add_argument(
+        "--lang", default="", metavar="en|zh|en,zh",
+        help="language of the report, or several: the first at the top, others in a folder; default: the shop's own",
+    )  # fmt: skip
     report.add_argument("--notebooks", action="append", default=[], metavar="01,03", help="only these")
     report.add_argument("--jobs", type=int, default=2, help="notebooks that run at a time (default: %(default)s)")
     report.add_argument("--timeout", type=float, default=1800, metavar="S", help="seconds per notebook")

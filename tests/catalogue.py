@@ -67,7 +67,9 @@ def _of_python(source: str, *, notebook: bool = False) -> Iterator[Message]:
 
 def _of_template(source: str) -> Iterator[Message]:
     for _, name, found in extract_from_ast(jinja2.Environment(autoescape=True).parse(source), tuple(_CALLS)):
-        yield (found[0], found[1]) if name == "trn" else (found if isinstance(found, str) else found[0])
+        texts = [found] if isinstance(found, str) else [text for text in found or () if text]
+        if texts:
+            yield (texts[0], texts[1]) if name == "trn" else texts[0]
 
 
 def messages() -> Iterator[Message]:

@@ -7,6 +7,7 @@ the contract, ``refunds``, and the records ``_quarantine``, ``_reasons``, ``_qua
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,6 +21,7 @@ from clvlib.data.parse import EARLIEST, MACROS, SQL_TYPES, Parsed, parsed
 from clvlib.data.reader import RawPart
 from clvlib.data.refunds import net_orders
 from clvlib.errors import ConfigError, DataError, EmptyDataError, EngineError, MissingColumnError
+from clvlib.words import mark
 
 __all__ = ["prepare"]
 
@@ -31,7 +33,7 @@ _RECORDS = (
     'CREATE TABLE _quality ("table" VARCHAR, files BIGINT, rows_read BIGINT, rows_kept BIGINT, '
     "rows_quarantined BIGINT, rows_left_out BIGINT, amount_read DECIMAL(38,4), amount_kept DECIMAL(38,4), "
     "amount_quarantined DECIMAL(38,4), first TIMESTAMP, last TIMESTAMP)",
-    'CREATE TABLE _notes ("table" VARCHAR, note VARCHAR)',
+    'CREATE TABLE _notes ("table" VARCHAR, message VARCHAR, fields VARCHAR)',
 )
 
 _NOT_A = {
@@ -100,9 +102,12 @@ def prepare(connection: duckdb.DuckDBPyConnection, config: Config, parts: Parts,
             'orders/, or files = "…" under [tables.orders] of clvlib.toml'
         )
     if "orders" not in seen:
-        connection.execute(
-            "INSERT INTO _notes VALUES ('orders', 'there is no order table, which the contract asks for')"
-        )
+        _tell(connection, "orders", mark("there is no order table, which the contract asks for"))
+
+
+def _tell(connection: duckdb.DuckDBPyConnection, table: str, message: str, **fields: str) -> None:
+    """Keep a note on a table: a message of the catalogue, and what its fields hold."""
+    connection.execute("INSERT INTO _notes VALUES (?, ?, ?)", [table, message, json.dumps(fields)])
 
 
 @dataclass(frozen=True)
@@ -265,11 +270,11 @@ def _stage(job: _Job, number: int) -> int:
 def _note(job: _Job, number: int) -> None:
     part, source = job.parts[number][1], job.sources[number]
     lacking = [column.name for column in job.present if column.name not in source]
-    notes = list(part.notes)
+    for message, fields in part.notes:
+        _tell(job.connection, job.table.name, message, **fields)
     if lacking:
-        notes.append(f"{part.name}: lacks {', '.join(lacking)}, which other files of the table have; left empty there")
-    for note in notes:
-        job.connection.execute("INSERT INTO _notes VALUES (?, ?)", [job.table.name, note])
+        message = mark("{file}: lacks {columns}, which other files of the table have; left empty there")
+        _tell(job.connection, job.table.name, message, file=part.name, columns=", ".join(lacking))
 
 
 def _rejects(job: _Job) -> int:
@@ -417,6 +422,9 @@ def _empty(job: _Job) -> None:
             f"orders: none of the {read:,} rows passes the contract: {told}. If the values are well but of another "
             "form, say which under [tables.orders.formats] of clvlib.toml"
         )
-    note = "has no row" if not read else f"has no row that passes, of {read:,}"
-    job.connection.execute("INSERT INTO _notes VALUES (?, ?)", [name, f"{note}; it is left out"])
+    if read:
+        message = mark("has no row that passes, of {rows}; it is left out")
+        _tell(job.connection, name, message, rows=f"{read:,}")
+    else:
+        _tell(job.connection, name, mark("has no row; it is left out"))
     job.run(f"DROP TABLE {name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from clvlib.data.engine import Engine
 from clvlib.errors import DataError
 from clvlib.result import Result
+from clvlib.words import tr
 
 __all__ = ["Quality", "read_quality"]
 
@@ -68,7 +70,8 @@ def read_quality(engine: Engine, until: dt.date) -> Quality:
     table = engine.query('SELECT * FROM _quality ORDER BY "table" <> \'orders\', "table"')
     table["days_behind"] = (pd.Timestamp(until) - table["last"].dt.normalize()).dt.days.astype("Int64")
     reasons = engine.query('SELECT * FROM _reasons ORDER BY "table", what, "rows" DESC, reason')
-    notes = engine.query("SELECT \"table\" || ': ' || note AS note FROM _notes ORDER BY 1")["note"]
+    kept = engine.query('SELECT "table", message, fields FROM _notes').itertuples(index=False)
+    notes = sorted(f"{table}: {tr(message, **json.loads(fields))}" for table, message, fields in kept)
     wrong = engine.query(
         'SELECT "table" FROM _quality WHERE rows_read <> rows_kept + rows_quarantined OR coalesce(amount_read, 0) <> '
         "coalesce(amount_kept, 0) + coalesce(amount_quarantined, 0)"

@@ -16,6 +16,7 @@ import duckdb
 from clvlib.data.config import TableConfig
 from clvlib.data.engine import literal
 from clvlib.errors import ConfigError, DataError
+from clvlib.words import mark
 
 __all__ = ["RawPart", "find_files", "raw_part"]
 
@@ -37,8 +38,8 @@ class RawPart:
         Source name to source type, in the file's order.
     rejects : str
         Temporary table in which DuckDB puts lines that are not rows once the relation is read, or "".
-    notes : tuple of str
-        What a reader of the quality report should know about the file.
+    notes : tuple of (str, dict)
+        What a reader of the quality report should know about the file: a message of the catalogue, and its fields.
     header_lines : int
         How many lines come before the first data row.
     """
@@ -48,7 +49,7 @@ class RawPart:
     columns: dict[str, str]
     rejects: str = ""
     header_lines: int = 0
-    notes: tuple[str, ...] = ()
+    notes: tuple[tuple[str, dict[str, str]], ...] = ()
 
 
 def find_files(folder: Path, table: str, config: TableConfig) -> list[Path]:
@@ -151,8 +152,8 @@ def _transcoded(path: Path, encoding: str, scratch: Path, number: int) -> Path:
 
 
 def _delimiter(line: str) -> str:
-    counts = {mark: line.count(mark) for mark in (",", ";", "\t", "|")}
-    best = max(counts, key=lambda mark: counts[mark])
+    counts = {sign: line.count(sign) for sign in (",", ";", "\t", "|")}
+    best = max(counts, key=lambda sign: counts[sign])
     return best if counts[best] else ","
 
 
@@ -194,7 +195,7 @@ def _text(path: Path, config: TableConfig, scratch: Path, number: int) -> RawPar
     )
 
 
-def _last_line(path: Path, head: bytes, *, whole: bool) -> tuple[str, ...]:
+def _last_line(path: Path, head: bytes, *, whole: bool) -> tuple[tuple[str, dict[str, str]], ...]:
     if whole:
         last = head[-1:]
     elif path.suffix == ".gz":
@@ -205,4 +206,5 @@ def _last_line(path: Path, head: bytes, *, whole: bool) -> tuple[str, ...]:
             last = stream.read(1)
     if last in {b"\n", b"\r"}:
         return ()
-    return (f"{path.name}: the last line has no line end; if the file was cut off, its last value may be cut too",)
+    text = mark("{file}: the last line has no line end; if the file was cut off, its last value may be cut too")
+    return ((text, {"file": path.name}),)

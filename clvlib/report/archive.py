@@ -9,10 +9,11 @@ from typing import Any
 
 from clvlib.data.calendar import Week
 from clvlib.errors import ReportError
-from clvlib.report.page import days
+from clvlib.report.locale import days
 from clvlib.report.publish import locked
 from clvlib.report.tables import written_whole
 from clvlib.report.template import fill, linked
+from clvlib.words import LANGUAGES
 
 __all__ = ["refresh"]
 
@@ -35,8 +36,11 @@ def refresh(out: Path, tell: Callable[[str], None]) -> None:
     try:
         with locked(out, "archive", "the page over all weeks", _WAIT):
             weeks = _weeks(out)
-            for week in weeks:
-                _link(out, week["label"], [other["label"] for other in weeks])
+            labels = [week["label"] for week in weeks]
+            for label in labels:
+                for place in ("", *LANGUAGES):
+                    if (out / label / place / "index.html").is_file():
+                        _link(out, label, labels, place)
             _write(out / "index.html", weeks)
     except (ReportError, OSError) as error:
         tell(f"the page over all weeks is not up to date: {error}. The next run mends it")
@@ -56,16 +60,21 @@ def _weeks(out: Path) -> list[dict[str, Any]]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no report of ours, or a broken one
             continue
         more = {"label": week.label, "span": days(week.start, week.as_of), "chapters": len(chapters), "failed": failed}
+        there = [code for code in LANGUAGES if (out / week.label / code / "index.html").is_file()]
+        more["editions"] = [(code, LANGUAGES[code], f"{week.label}/{code}/index.html") for code in there]
         found.append(said | more | {"alerts": alerts})
     return found
 
 
-def _link(out: Path, label: str, labels: list[str]) -> None:
-    file = out / label / "index.html"
+def _link(out: Path, label: str, labels: list[str], place: str) -> None:
+    """Link a week's page, or its edition in another language, to those of other weeks: in that language where it is."""
+    file = out / label / place / "index.html"
+    own = {other: Path(other) / place / "index.html" for other in labels}
+    pages = {other: page if (out / page).is_file() else Path(other) / "index.html" for other, page in own.items()}
     try:
         with locked(out, label):
             before = file.read_text(encoding="utf-8")
-            after = linked(before, label, labels)
+            after = linked(before, label, {other: page.as_posix() for other, page in pages.items()}, place)
             if after != before:
                 written_whole(file, lambda part: part.write_text(after, encoding="utf-8"))
     except (ReportError, OSError, UnicodeDecodeError):  # its own run links it, or the next one

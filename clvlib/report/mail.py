@@ -7,6 +7,7 @@ from typing import Any
 
 from clvlib.report.form import text_table
 from clvlib.report.template import fill
+from clvlib.words import mark, tr
 
 __all__ = ["LIMIT", "mail_html", "mail_text"]
 
@@ -23,17 +24,19 @@ def mail_html(content: Mapping[str, Any]) -> str:
 def mail_text(content: Mapping[str, Any]) -> str:
     """Write ``email.txt``, for those who read no HTML."""
     short, facts, week = _shortened(content), content["facts"], content["week"]
-    parts = [f"{facts.name}, week {week.label} ({content['span']})\nData as of {content['as_of']}"]
-    parts += ["Sample data: this shop is made up."] if facts.sample else []
+    head = tr("{shop}, week {week} ({span})", shop=facts.name, week=week.label, span=content["span"])
+    parts = [f"{head}\n{tr('Data as of {day}', day=content['as_of'])}"]
+    parts += [tr("Sample data: this shop is made up.")] if facts.sample else []
     parts += [*content["notices"], "\n".join([content["sentence"], *(f"- {bullet}" for bullet in content["bullets"])])]
     fields = ["label", "text", *(["last", "change", "verdict"] if content["compared"] else [])]
     rows = [[row[field] for field in fields] for group in short["groups"] for row in group["rows"]]
-    heads = ["figure", "this week", "last week", "change", "verdict"][: len(fields)]
+    heads = [mark("figure"), mark("this week"), mark("last week"), mark("change"), mark("verdict")][: len(fields)]
     parts += [text_table(heads, rows, [False, True, True, True, False][: len(fields)])] if rows else []
     for alert in short["alerts"]:
         where = f" [{alert['segment']}]" if alert["segment"] else ""
-        parts.append(f"{alert['severity'].upper()}: {alert['rule']}{where}\n  {alert['text']}")
-    return "\n\n".join([*parts, f"The whole report: {week.label}/index.html in the folder of the reports."]) + "\n"
+        parts.append(f"{tr(alert['severity']).upper()}{tr(': ')}{alert['rule']}{where}\n  {alert['text']}")
+    last = tr("The whole report: {page} in the folder of the reports.", page=content["address"])
+    return "\n\n".join([*parts, last]) + "\n"
 
 
 def _shortened(content: Mapping[str, Any]) -> dict[str, Any]:

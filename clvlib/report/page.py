@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,45 +18,24 @@ from clvlib.report.form import frame_cells, html_table, is_absent, show
 from clvlib.report.grade import grades
 from clvlib.report.harvest import Harvest
 from clvlib.report.ledger import Ledger
+from clvlib.report.locale import day, days
 from clvlib.report.summary import alerts, movements, summary
 from clvlib.report.template import fill, week_links
 from clvlib.report.trend import FEWEST, SHOWN, trends
+from clvlib.words import LANGUAGES, mark, tr
 
-__all__ = ["LIMIT", "compose", "days", "render"]
+__all__ = ["LIMIT", "compose", "render"]
 
 LIMIT = 2_000_000  # bytes, so that the page travels by mail
 _SHRUNK = 0.9  # a table only ever grows; with fewer of its rows than this something is wrong
-_MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
-
-
-def _day(day: dt.date) -> str:
-    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
-
-
-def days(first: dt.date, last: dt.date) -> str:
-    """Write a span of days, saying month and year once where they are the same.
-
-    >>> days(dt.date(2026, 11, 9), dt.date(2026, 11, 15)), days(dt.date(2026, 12, 28), dt.date(2027, 1, 3))
-    ('9 to 15 November 2026', '28 December 2026 to 3 January 2027')
-    """
-    if (first.year, first.month) == (last.year, last.month):
-        return f"{first.day} to {_day(last)}"
-    if first.year == last.year:
-        return f"{first.day} {_MONTHS[first.month - 1]} to {_day(last)}"
-    return f"{_day(first)} to {_day(last)}"
+# why a row or a value was set aside, where the reason names a limit: the word before it, and the message
+_LIMITS = {
+    "before": mark("before {limit}"),
+    "below": mark("below {limit}"),
+    "above": mark("above {limit}"),
+    "not in": mark("not in {limit}"),
+    "occurs before,": mark("occurs before, {limit}"),
+}
 
 
 def _left_out(harvests: Mapping[str, Harvest]) -> list[tuple[str, str]]:
@@ -65,9 +43,9 @@ def _left_out(harvests: Mapping[str, Harvest]) -> list[tuple[str, str]]:
     by_reason: dict[str, list[str]] = {}
     for found in harvests.values():
         for item in found.missing:
-            sections = by_reason.setdefault(str(item["reason"]).rstrip(".") or "No reason was given", [])
+            sections = by_reason.setdefault(str(item["reason"]).rstrip(".。") or tr("No reason was given"), [])
             sections.append(item["section"] or item["chapter"])
-    return [(reason, ", ".join(dict.fromkeys(sections))) for reason, sections in by_reason.items()]
+    return [(reason, tr(", ").join(dict.fromkeys(sections))) for reason, sections in by_reason.items()]
 
 
 def _frame(frame: pd.DataFrame, caption: str, currency: str, formats: Mapping[str, str] | None = None) -> Markup:
@@ -81,19 +59,30 @@ def _quality(facts: Facts) -> dict[str, Any]:
     read, kept, aside, out = (int(table[c].sum()) if c in table else 0 for c in counts)
     money = {c: ",.2f" for c in table.columns if str(c).startswith("amount")}
     shown = [c for c in reasons.columns if c != "example"]  # an example may hold what identifies a person
-    summary = f"{read:,} rows were read: {kept:,} kept, {aside:,} set aside because they break the data contract"
-    summary += f" ({show(aside / read, 'share')})." if read and aside else "."
+    summary = tr(
+        "{read:,} rows were read: {kept:,} kept, {aside:,} set aside because they break the data contract{share}.",
+        read=read,
+        kept=kept,
+        aside=aside,
+        share=f" ({show(aside / read, 'share')})" if read and aside else "",
+    )
     if out:
-        summary += f" {out:,} more were left out, as the shop's configuration asks."
+        summary += tr(" {n:,} more were left out, as the shop's configuration asks.", n=out)
     main = table.drop(columns=["files", "first", "last", *([] if out else ["rows_left_out"])], errors="ignore")
-    caption = "Each row that was read is either kept or set aside (quarantined)"
-    return {
-        "summary": summary,
-        "tables": _frame(main, caption, facts.currency, money),
-        "reasons": _frame(reasons[shown], "What was set aside, and why", facts.currency, {"share": "share"})
-        if len(reasons)
-        else "",
-    }
+    caption = tr("Each row that was read is either kept or set aside (quarantined)")
+    why = reasons[shown].assign(reason=reasons["reason"].map(_reason)) if len(reasons) else reasons
+    told = _frame(why, tr("What was set aside, and why"), facts.currency, {"share": "share"}) if len(why) else ""
+    return {"summary": summary, "tables": _frame(main, caption, facts.currency, money), "reasons": told}
+
+
+def _reason(text: str) -> str:
+    """Return why something was set aside, ``column: what is wrong with it``, in the language spoken now."""
+    column, _, word = text.rpartition(": ")
+    for start, message in _LIMITS.items():
+        if word.startswith(f"{start} "):
+            word = tr(message, limit=word.removeprefix(start).strip())
+            break
+    return f"{column}{tr(': ')}{tr(word)}" if column else tr(word)
 
 
 def _provenance(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,11 +93,11 @@ def _provenance(manifest: Mapping[str, Any]) -> dict[str, Any]:
     columns = list(dict.fromkeys(itertools.chain.from_iterable(tables)))
     rows = [["" if is_absent(t.get(c)) else str(t.get(c)) for c in columns] for t in tables]
     books = [[name, book["sha256"][:16], _listed(book["parameters"])] for name, book in manifest["notebooks"].items()]
-    caption = "Tables as they were read"
+    caption = tr("Tables as they were read")
     return {
         "tables": Markup(html_table(columns, rows, [False] * len(columns), caption)),  # noqa: S704 - escaped there
         "books": Markup(  # noqa: S704 - escaped there
-            html_table(["notebook", "hash", "parameters"], books, [False] * 3, "Notebooks")
+            html_table([mark("notebook"), mark("hash"), mark("parameters")], books, [False] * 3, tr("Notebooks"))
         ),
         "versions": ", ".join(f"{name.replace('_', ' ')} {version}" for name, version in manifest["versions"].items()),
     }
@@ -126,11 +115,19 @@ def _notices(facts: Facts, week: Week, made: Mapping[str, Mapping[str, Any]]) ->
         rows = facts.fingerprint.get(name, {}).get("rows", 0)
         if rows < _SHRUNK * table["rows"]:
             notices.append(
-                f"The data have shrunk: {rows:,} rows of {name} where the report of {last} had {table['rows']:,}. "
-                "Trust no figure on this page before the cause is known."
+                tr(
+                    "The data have shrunk: {rows:,} rows of {table} where the report of {week} had {before:,}. "
+                    "Trust no figure on this page before the cause is known.",
+                    rows=rows,
+                    table=name,
+                    week=last,
+                    before=table["rows"],
+                )
             )
     if facts.until < week.as_of:
-        notices.append(f"The data end on {_day(facts.until)}, before this week does: its figures may still grow.")
+        notices.append(
+            tr("The data end on {day}, before this week does: its figures may still grow.", day=day(facts.until))
+        )
     return notices
 
 
@@ -141,6 +138,9 @@ def compose(
     harvests: Mapping[str, Harvest],
     manifest: Mapping[str, Any],
     past: Ledger,
+    *,
+    place: str = "",
+    editions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Gather what the page, the e-mail and the archive say of a week.
 
@@ -158,6 +158,10 @@ def compose(
         Provenance, as published beside the page.
     past : Ledger
         What earlier reports said.
+    place : str
+        Folder inside that of the week, where this is not its first edition.
+    editions : mapping, optional
+        Where the page is in other languages, by their codes.
 
     Returns
     -------
@@ -178,16 +182,19 @@ def compose(
     return {
         "facts": facts,
         "week": week,
-        "weeks": week_links(week.label, made),
+        "weeks": week_links(week.label, {label: f"{label}/index.html" for label in made}, place),
+        "editions": [(code, LANGUAGES[code], href) for code, href in (editions or {}).items()],
+        "address": "/".join(filter(None, (week.label, place, "index.html"))),
+        "tables": "../tables" if place else "tables",
         "span": days(week.start, week.as_of),
-        "as_of": _day(min(facts.until, week.as_of)),
+        "as_of": day(min(facts.until, week.as_of)),
         "notices": _notices(facts, week, made),
         "sentence": sentence,
         "bullets": bullets,
         "chapters": chapters,
         "failed": failed,
         "groups": groups,
-        "interval_head": "95% interval" if intervals <= {""} else "interval (95% unless marked)",
+        "interval_head": tr("95% interval") if intervals <= {""} else tr("interval (95% unless marked)"),
         "compared": any(label < week.label for label in made),
         "changes": changes(groups),
         "rule": {"fewest": FEWEST, "shown": SHOWN},

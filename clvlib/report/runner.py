@@ -29,6 +29,7 @@ from clvlib.report.facts import Facts, digest, facts_of, versions
 from clvlib.report.harvest import Harvest, harvest
 from clvlib.report.kernel import Kernel, warm_kernels
 from clvlib.report.ledger import Ledger, current
+from clvlib.report.locale import translated
 from clvlib.report.mail import mail_html, mail_text
 from clvlib.report.page import compose, render
 from clvlib.report.parameters import Notebook, checked, literal, read_notebook
@@ -37,11 +38,12 @@ from clvlib.report.publish import locked, publish, staging
 from clvlib.report.resume import take_over
 from clvlib.report.summary import SEVERITIES
 from clvlib.result import Result
+from clvlib.words import LANGUAGES, language, speaking
 
 __all__ = ["NOTEBOOKS", "Report", "run", "run_weeks", "select"]
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-_OURS = ("source", "week", "output")  # parameters that the runner itself sets
+_OURS = ("source", "week", "output", "lang")  # parameters that the runner itself sets
 
 
 def _quiet(_: str) -> None:
@@ -50,7 +52,7 @@ def _quiet(_: str) -> None:
 
 @dataclass(frozen=True)
 class Report(Result):
-    """What a run came to; ``table`` has a row per chapter: chapter, status, error, seconds, kpis, alerts.
+    """What a run came to; ``table`` has a row per chapter: chapter, status, error, seconds, kpis, alerts, language.
 
     Attributes
     ----------
@@ -148,6 +150,7 @@ def run_weeks(
     jobs: int = 2,
     timeout: float = 1800,
     resume: bool = False,
+    languages: Sequence[str] = (),
     folder: Path = NOTEBOOKS,
     pdf: bool | str = False,
     tell: Callable[[str], None] = _quiet,
@@ -173,6 +176,9 @@ def run_weeks(
     resume : bool
         Take over what the published report of a week has, where notebook, parameters, data and all versions are the
         same; what failed or has changed runs.
+    languages : sequence of str
+        Codes of :data:`clvlib.words.LANGUAGES`: the first is the language of the report, each further one has an
+        edition in a folder of its name inside; none: the language that the shop's configuration names.
     folder : pathlib.Path
         Where the source notebooks lie.
     pdf : bool or str
@@ -193,6 +199,9 @@ def run_weeks(
     """
     _refuse(jobs, timeout, parameters or {})
     program = browser(pdf if isinstance(pdf, str) else "") if pdf else ""
+    unknown = [code for code in languages if code not in LANGUAGES]
+    if unknown:
+        raise ParameterError(f"language {unknown[0]!r} is none of {', '.join(LANGUAGES)}")
     chosen = select(notebooks, folder)
     given = checked(chosen, parameters or {})
     for label in filter(None, weeks):
@@ -200,13 +209,14 @@ def run_weeks(
     with (
         keyed(Path(out)),
         warm_kernels() as kernel,
-        _prepared(source, mapping, weeks, tell) as (facts, store, which),
+        _prepared(source, mapping, weeks, languages, tell) as (facts, store, which),
     ):
         where = (str(source), str(mapping or ""), Path(out).resolve())
         plan = _Plan(*where, chosen, given, jobs, timeout, tell, resume, kernel, program)
         for week in which:
             report = _report(plan, facts, store, week)
-            refresh(plan.out, tell)
+            with speaking(next(iter(facts))):
+                refresh(plan.out, tell)
             yield report
 
 
@@ -215,13 +225,17 @@ def _refuse(jobs: int, timeout: float, parameters: Mapping[str, Any]) -> None:
         raise ParameterError(f"jobs is {jobs} and timeout {timeout:g}; both must be positive")
     for name in _OURS:
         if name in parameters:
-            raise ParameterError(f"parameter {name!r} is set by the report itself (--source, --week, --out)")
+            raise ParameterError(f"parameter {name!r} is set by the report itself (--source, --week, --out, --lang)")
 
 
 @contextmanager
 def _prepared(
-    source: str | Path, mapping: str | Path | None, labels: Sequence[str], tell: Callable[[str], None]
-) -> Iterator[tuple[Facts, Path, list[Week]]]:
+    source: str | Path,
+    mapping: str | Path | None,
+    labels: Sequence[str],
+    languages: Sequence[str],
+    tell: Callable[[str], None],
+) -> Iterator[tuple[dict[str, Facts], Path, list[Week]]]:
     """Read and check the tables once, into a file from which each kernel starts at once."""
     with tempfile.TemporaryDirectory(prefix="clvlib-") as scratch:
         started = time.monotonic()
@@ -229,11 +243,16 @@ def _prepared(
         shop = connect(store)
         try:
             weeks = [shop.week(label) for label in labels]
-            facts = facts_of(shop)
+            facts = {code: _told(shop, code) for code in languages or [shop.config.language]}
+            tell(f"tables of {shop.name} checked ({_seconds(time.monotonic() - started)})")
         finally:
             shop.close()
-        tell(f"tables of {facts.name} checked ({_seconds(time.monotonic() - started)})")
         yield facts, store, weeks
+
+
+def _told(shop: Any, code: str) -> Facts:
+    with speaking(code):
+        return facts_of(shop)
 
 
 def _store(source: str | Path, mapping: str | Path | None, file: Path) -> Path:
@@ -248,33 +267,50 @@ def _store(source: str | Path, mapping: str | Path | None, file: Path) -> Path:
     return file
 
 
-def _report(plan: _Plan, facts: Facts, store: Path, week: Week) -> Report:
+def _report(plan: _Plan, facts: Mapping[str, Facts], store: Path, week: Week) -> Report:
     with locked(plan.out, week.label), staging(plan.out, week.label) as staged:
-        started, clock = dt.datetime.now(dt.UTC), time.monotonic()
         past = current(plan.out, plan.tell)
         plan.tell(f"week {week.label} ({week.start} to {week.as_of})")
-        values = {book.name: _values(plan, book, store, week, staged) for book in plan.notebooks}
-        target = plan.out / week.label
-        kept = take_over(target, staged, facts, _wanted(plan, week, target)) if plan.resume else {}
-        runs = _execute_all(plan, values, kept)
-        harvests = {run.name: harvest(run.node) for run in runs}
-        failed = sum(bool(run.error) for run in runs)
-        code = 0 if not failed else 1 if failed < len(runs) else 2
-        target = target if code < 2 else plan.out / f"{week.label}.failed"
-        table = _table(runs, harvests)
-        times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
-        try:
-            said = _write(plan, facts, week, staged, runs, harvests, target, past)
-            printed = _print(plan, staged) if code < 2 else {}
-            code = max(code, int(printed.get("status") == "failed"))
-            status = {"week": week.label, "status": ("ok", "partial", "failed")[code], "exit_code": code, **times}
-            status |= {"shop": facts.name, "sentence": said["sentence"], "alerts": _counted(said["alerts"])}
-            status |= {"pdf": printed} if printed else {}
-            _dump(staged / "status.json", status | {"chapters": table.to_dict("records")})
-        except OSError as error:
-            raise ReportError(f"cannot write the report of {week.label}: {error.strerror or error}") from error
+        made: list[Report] = []
+        for code in facts:
+            with speaking(code):
+                made.append(_edition(plan, facts, store, week, staged, past))
+            if made[0].exit_code == 2:
+                break
+        target, worst = made[0].folder, max(report.exit_code for report in made)
         publish(staged, target)
         _remember(plan)
+    table = pd.concat([report.table for report in made], ignore_index=True)
+    return Report(table=table, week=week.label, folder=target, exit_code=2 if made[0].exit_code == 2 else min(worst, 1))
+
+
+def _edition(plan: _Plan, facts: Mapping[str, Facts], store: Path, week: Week, staged: Path, past: Ledger) -> Report:
+    """Make the report in the language spoken now: the first in the staging folder, others in folders of their own."""
+    started, clock = dt.datetime.now(dt.UTC), time.monotonic()
+    own, (first, *_) = language(), facts
+    place = Path() if own == first else Path(own)
+    (staged / place).mkdir(exist_ok=True)
+    target = plan.out / week.label / place
+    values = {book.name: _values(plan, book, store, week, staged) for book in plan.notebooks}
+    wanted = _wanted(plan, week, target, place)
+    kept = take_over(target, staged / place, facts[own], wanted) if plan.resume else {}
+    runs = _execute_all(plan, values, kept)
+    harvests = {run.name: harvest(run.node) for run in runs}
+    failed = sum(bool(run.error) for run in runs)
+    code = 0 if not failed else 1 if failed < len(runs) else 2
+    target = target if code < 2 or place.name else plan.out / f"{week.label}.failed"
+    table = _table(runs, harvests).assign(language=own)
+    times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
+    try:
+        said = _write(plan, facts, week, staged / place, runs, harvests, target, past)
+        printed = _print(plan, staged / place) if code < 2 else {}
+        code = max(code, int(printed.get("status") == "failed"))
+        status = {"week": week.label, "status": ("ok", "partial", "failed")[code], "exit_code": code, **times}
+        status |= {"shop": facts[own].name, "language": own, "sentence": said["sentence"]}
+        status |= {"alerts": _counted(said["alerts"])} | ({"pdf": printed} if printed else {})
+        _dump(staged / place / "status.json", status | {"chapters": table.to_dict("records")})
+    except OSError as error:
+        raise ReportError(f"cannot write the report of {week.label}: {error.strerror or error}") from error
     return Report(table=table, week=week.label, folder=target, exit_code=code)
 
 
@@ -298,13 +334,13 @@ def _remember(plan: _Plan) -> None:
 
 
 def _values(plan: _Plan, book: Notebook, store: Path, week: Week, staged: Path) -> dict[str, Any]:
-    ours = {"source": str(store), "week": week.label, "output": str(staged / "tables")}
+    ours = {"source": str(store), "week": week.label, "output": str(staged / "tables"), "lang": language()}
     return {k: v for k, v in ours.items() if k in book.parameters} | plan.parameters[book.name]
 
 
-def _wanted(plan: _Plan, week: Week, target: Path) -> dict[str, dict[str, Any]]:
+def _wanted(plan: _Plan, week: Week, target: Path, place: Path) -> dict[str, dict[str, Any]]:
     return {
-        book.name: {"sha256": digest(book.path), "parameters": _published_values(plan, book, week, target)}
+        book.name: {"sha256": digest(book.path), "parameters": _published_values(plan, book, week, target, place)}
         for book in plan.notebooks
     }
 
@@ -361,7 +397,7 @@ def _dump(path: Path, content: Mapping[str, Any]) -> None:
 
 def _write(
     plan: _Plan,
-    facts: Facts,
+    facts: Mapping[str, Facts],
     week: Week,
     staged: Path,
     runs: list[Execution],
@@ -370,9 +406,11 @@ def _write(
     past: Ledger,
 ) -> dict[str, Any]:
     """Write all files but the status, and return what the page says."""
+    own, (first, *_) = language(), facts
+    place = Path() if own == first else Path(own)
     books: dict[str, dict[str, Any]] = {}
     for run, book in zip(runs, plan.notebooks, strict=True):
-        used = _as_published(plan, run.node, book, week, target)
+        used = _as_published(plan, run.node, book, week, target, place)
         text = nbformat.writes(run.node)
         published = staged / f"{run.name}.ipynb"
         published.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
@@ -387,33 +425,40 @@ def _write(
         "week": week.label,
         "source": plan.source,
         "mapping": plan.mapping,
-        "shop": facts.name,
-        "sample": facts.sample,
-        "tables": facts.fingerprint,
+        "shop": facts[own].name,
+        "sample": facts[own].sample,
+        "language": own,
+        "tables": facts[own].fingerprint,
         "notebooks": books,
         "versions": versions(),
     }
     _dump(staged / "manifest.json", manifest)
-    said = compose(facts, week, runs, harvests, manifest, past)
+    up = "../" if place.name else ""
+    editions = {code: f"{up}{'' if code == first else f'{code}/'}index.html" for code in facts if code != own}
+    said = compose(facts[own], week, runs, harvests, manifest, past, place=place.name, editions=editions)
     pages = {"index.html": render(said), "email.html": mail_html(said), "email.txt": mail_text(said)}
     for name, text in pages.items():
         (staged / name).write_text(text, encoding="utf-8")
     return said
 
 
-def _published_values(plan: _Plan, book: Notebook, week: Week, target: Path) -> dict[str, Any]:
+def _published_values(plan: _Plan, book: Notebook, week: Week, target: Path, place: Path) -> dict[str, Any]:
     origin = Path(plan.source)
     source = Path(os.path.relpath(origin.resolve(), target)).as_posix() if origin.exists() else plan.source
-    ours = {"source": source, "week": week.label, "output": "tables"}
+    tables = "../tables" if place.name else "tables"
+    ours = {"source": source, "week": week.label, "output": tables, "lang": language()}
     return {name: ours.get(name, p.default) for name, p in book.parameters.items()} | plan.parameters[book.name]
 
 
-def _as_published(plan: _Plan, node: Any, book: Notebook, week: Week, target: Path) -> dict[str, Any]:
-    """Rewrite the injected cell so that the notebook can be run again from where it is published.
+def _as_published(plan: _Plan, node: Any, book: Notebook, week: Week, target: Path, place: Path) -> dict[str, Any]:
+    """Rewrite the injected cell so that the notebook can be run again from where it is published; translate its text.
 
     While it ran it read the prepared tables and wrote into the staging folder; neither outlives the run.
     """
-    values = _published_values(plan, book, week, target)
+    for cell in node.cells:
+        if cell.cell_type == "markdown":
+            cell.source = translated(cell.source)
+    values = _published_values(plan, book, week, target, place)
     cell = next(c for c in node.cells if "injected-parameters" in c.metadata.get("tags", []))
     lines = [f"{k}: {book.parameters[k].annotation} = {literal(v)}" for k, v in values.items()]
     head = f"# Parameters; the source was read with mapping={plan.mapping!r}" if plan.mapping else "# Parameters"

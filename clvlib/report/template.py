@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from clvlib.words import language, tr, trn
+from clvlib.words import language, speaking, tr, trn
 
 __all__ = ["fill", "linked", "week_links"]
 
@@ -30,21 +30,25 @@ def fill(name: str, content: Mapping[str, Any]) -> str:
     return _PAGES.get_template(name).render({**content, **words, "safe": Markup})
 
 
-def week_links(label: str, labels: Iterable[str]) -> Markup:
+def week_links(label: str, pages: Mapping[str, str], place: str = "") -> Markup:
     """Return the links of a week's page to the one before, the one after and all weeks, among those that are there.
 
-    >>> print(week_links("2026-W46", ["2026-W44", "2026-W46"]))
+    ``pages`` has the address of each week's page in the folder of the reports; ``place`` is the folder of the page
+    inside that of its week.
+
+    >>> print(week_links("2026-W46", {"2026-W44": "2026-W44/index.html"}))
     <nav class="weeks" aria-label="Weeks"><a href="../2026-W44/index.html" rel="prev">← 2026-W44</a>
     <a href="../index.html">All weeks</a></nav>
     """
-    known = sorted(labels)
+    known, up = sorted(pages), "../../" if place else "../"
     before, after = [n for n in known if n < label][-1:], [n for n in known if n > label][:1]
-    links = [f'<a href="../{other}/index.html" rel="prev">← {other}</a>' for other in before]
-    links += ['<a href="../index.html">All weeks</a>']
-    links += [f'<a href="../{other}/index.html" rel="next">{other} →</a>' for other in after]
-    return Markup('<nav class="weeks" aria-label="Weeks">' + "\n".join(links) + "</nav>")  # noqa: S704 - week labels
+    links = [f'<a href="{up}{pages[other]}" rel="prev">← {other}</a>' for other in before]
+    links += [f'<a href="{up}index.html">{tr("All weeks")}</a>']
+    links += [f'<a href="{up}{pages[other]}" rel="next">{other} →</a>' for other in after]
+    return Markup(f'<nav class="weeks" aria-label="{tr("Weeks")}">' + "\n".join(links) + "</nav>")  # noqa: S704 - ours
 
 
-def linked(page: str, label: str, labels: Iterable[str]) -> str:
-    """Return a page with its links to other weeks as they are now."""
-    return _BLOCK.sub(lambda _: str(week_links(label, labels)), page, count=1)
+def linked(page: str, label: str, pages: Mapping[str, str], place: str = "") -> str:
+    """Return a page with its links to other weeks as they are now, in its own language."""
+    with speaking("zh" if '<html lang="zh' in page[:200] else "en"):
+        return _BLOCK.sub(lambda _: str(week_links(label, pages, place)), page, count=1)

@@ -57,7 +57,7 @@ def test_the_page_over_all_weeks(tmp_path: Path):
     assert re.findall(r"<h2 [^>]*>(\d+)</h2>", text) == ["2026", "2025"]
     assert "A &lt;script&gt; fell." in text
     assert "Shop &lt;i&gt;" in text
-    assert "2 to 8 November 2026" in text
+    assert "2–8 Nov 2026" in text
     assert "1 of 2 chapters failed." in text
     assert "1 high" in text
     assert not re.search(r"<(script|link|img)|https?://", text)

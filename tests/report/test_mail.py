@@ -59,7 +59,7 @@ def test_it_says_what_the_page_says(said: dict[str, object]):
     for told in (said["sentence"], *said["bullets"]):  # type: ignore[misc]
         assert told in text
     assert "fell by 60.4% to 40, beyond normal variation" in text  # 101 → 40
-    for told in ("fell by 60.4% to 40", "for the worse", "30 to 130", "This shop is made up", "9 to 15 November 2026"):
+    for told in ("fell by 60.4% to 40", "for the worse", "30 to 130", "This shop is made up", "9–15 Nov 2026"):
         assert told in html
         assert told in page
     assert re.search(r"K <b> x+ +40 +101 +−61 \(−60.4%\) +changed, for the worse", text)

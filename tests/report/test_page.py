@@ -21,7 +21,8 @@ from clvlib.report.chapter import ALERT, FORECAST, KPI, MISSING
 from clvlib.report.execute import Execution
 from clvlib.report.facts import Facts
 from clvlib.report.harvest import harvest
-from clvlib.report.page import LIMIT, compose, days, render
+from clvlib.report.locale import days
+from clvlib.report.page import LIMIT, compose, render
 
 from . import books
 
@@ -239,9 +240,9 @@ def test_interval_levels_are_said():
 @pytest.mark.parametrize(
     ("first", "last", "text"),
     [
-        ((2026, 11, 9), (2026, 11, 15), "9 to 15 November 2026"),
-        ((2026, 9, 28), (2026, 10, 4), "28 September to 4 October 2026"),
-        ((2020, 12, 28), (2021, 1, 3), "28 December 2020 to 3 January 2021"),
+        ((2026, 11, 9), (2026, 11, 15), "9–15 Nov 2026"),
+        ((2026, 9, 28), (2026, 10, 4), "28 Sept – 4 Oct 2026"),
+        ((2020, 12, 28), (2021, 1, 3), "28 Dec 2020 – 3 Jan 2021"),
     ],
 )
 def test_days(first: tuple[int, int, int], last: tuple[int, int, int], text: str):
