@@ -536,7 +536,8 @@ def _png(figure: Any) -> tuple[str, int, int]:
     from PIL import Image
 
     raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=160, bbox_inches="tight", facecolor="white", metadata={"Software": None})
+    fast = {"compress_level": 0}  # it is read again at once
+    figure.savefig(raw, format="png", dpi=160, bbox_inches="tight", facecolor="white", pil_kwargs=fast)
     plt.close(figure)
     picture = Image.open(raw).convert("RGB")
     small = io.BytesIO()

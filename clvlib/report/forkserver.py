@@ -53,7 +53,9 @@ def _import(name: str) -> None:
 
 def serve(channel: socket.socket) -> None:
     """Answer requests until the other end is closed."""
+    gc.disable()  # imports leave next to no garbage, and looking for it takes a tenth of their time
     _preload()
+    gc.enable()
     gc.collect()
     gc.freeze()  # what lives now is not looked at by later collections, which would copy its memory
     while request := channel.recv(LONGEST):
