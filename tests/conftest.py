@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# how long one example takes says more about who else uses the machine than about the code
+hypothesis.settings.register_profile("clvlib", deadline=None)
+hypothesis.settings.load_profile("clvlib")
 
 ROOT = Path(__file__).parents[1]
 

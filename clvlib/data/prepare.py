@@ -37,16 +37,17 @@ _RECORDS = (
 )
 
 _NOT_A = {
-    "id": "not an id", "text": "not text", "time": "not a time", "date": "not a day", "money": "not a number",
-    "number": "not a number", "integer": "not a whole number", "flag": "neither true nor false",
+    "id": mark("not an id"), "text": mark("not text"), "time": mark("not a time"), "date": mark("not a day"),
+    "money": mark("not a number"), "number": mark("not a number"), "integer": mark("not a whole number"),
+    "flag": mark("neither true nor false"),
 }  # fmt: skip
 
 _REJECTED = {
-    "MISSING COLUMNS": "row: too few columns",
-    "TOO MANY COLUMNS": "row: too many columns",
-    "UNQUOTED VALUE": "row: a quote is not closed",
-    "LINE SIZE OVER MAXIMUM": "row: longer than a row can be",
-    "INVALID ENCODING": "row: not UTF-8",
+    "MISSING COLUMNS": f"row: {mark('too few columns')}",
+    "TOO MANY COLUMNS": f"row: {mark('too many columns')}",
+    "UNQUOTED VALUE": f"row: {mark('a quote is not closed')}",
+    "LINE SIZE OVER MAXIMUM": f"row: {mark('longer than a row can be')}",
+    "INVALID ENCODING": f"row: {mark('not UTF-8')}",
 }
 
 # Tables that others refer to come first.
@@ -204,12 +205,12 @@ def _checks(item: Parsed, source: str, *, is_time: bool, end: dt.date) -> list[_
     example = "NULL" if column.kind == "id" else f"left(CAST({source} AS VARCHAR), 40)"
     conditions: list[tuple[str, str]] = []
     if column.required:
-        conditions.append((f"{given} IS NULL", "missing"))
+        conditions.append((f"{given} IS NULL", mark("missing")))
     conditions.append((f"{given} IS NOT NULL AND {value} IS NULL", _NOT_A[column.kind]))
     if column.kind in {"time", "date"}:
         conditions.append((f"{value} < DATE {literal(EARLIEST)}", f"before {EARLIEST[:4]}"))
     if is_time:
-        conditions.append((f"{value} >= DATE {literal(end.isoformat())}", "in the future"))
+        conditions.append((f"{value} >= DATE {literal(end.isoformat())}", mark("in the future")))
     if column.minimum is not None:
         conditions.append((f"{value} < {column.minimum:g}", f"below {column.minimum:g}"))
     if column.maximum is not None:
@@ -321,7 +322,7 @@ def _duplicates(job: _Job) -> None:
     keyed = " AND ".join(f"{name} IS NOT NULL" for name in job.table.key)
     # Most rows are ruled out by the hash alone; the key beside it keeps two rows of equal hash apart.
     job.run(
-        "UPDATE _stage SET _reason = 'row: an exact copy of another' FROM ("
+        f"UPDATE _stage SET _reason = 'row: {mark('an exact copy of another')}' FROM ("
         "  SELECT _file AS f, _row AS r FROM ("
         f"    SELECT _file, _row, row_number() OVER (PARTITION BY _hash, {key} ORDER BY _file, _row) AS i FROM _stage"
         f"    WHERE _reason IS NULL AND {keyed} AND _hash IN ("
@@ -361,7 +362,7 @@ def _negative(job: _Job, names: set[str]) -> None:
         refund.append(f"coalesce(order_id IN ({paid}), FALSE)")
     try:
         job.run(
-            "UPDATE _stage SET _reason = 'amount: negative, and no refund', _example = CAST(amount AS VARCHAR) "
+            f"UPDATE _stage SET _reason = 'amount: {mark('negative, and no refund')}', _example = CAST(amount AS VARCHAR) "
             f"WHERE _reason IS NULL AND amount < 0 AND NOT ({' OR '.join(refund) or 'FALSE'})"
         )
     except duckdb.Error as error:

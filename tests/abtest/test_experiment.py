@@ -335,7 +335,7 @@ def test_fewer_people_than_asked_for() -> None:
 counts = st.tuples(st.integers(1, 3000), st.floats(0, 1)).map(lambda t: (t[0], round(t[0] * t[1])))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(counts, min_size=2, max_size=5),
     st.sampled_from([0.8, 0.95, 0.99]),
@@ -456,7 +456,7 @@ def test_the_best_arm_whose_guardrails_hold_is_shipped() -> None:
     assert (result.verdict, result.arm) == ("ship", "C")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(counts, counts, st.floats(0.001, 0.5), st.sampled_from(["once", "weekly", "any"]))
 @pytest.mark.filterwarnings("ignore::clvlib.errors.ThinDataWarning")
 def test_guardrail_interval_and_p_value_agree(a: tuple, b: tuple, margin: float, looks: str) -> None:

@@ -27,7 +27,7 @@ def events_of(rows) -> pd.DataFrame:
     return frame
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(SEEN, min_size=1, max_size=40), st.integers(2, 12))
 def test_figures_are_those_of_counting(rows, weeks):
     frame = events_of(rows)

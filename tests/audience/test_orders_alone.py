@@ -32,7 +32,7 @@ def sold(rows):
 
 
 @given(ROWS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @pytest.mark.filterwarnings("ignore::clvlib.errors.ThinDataWarning")
 def test_new_and_returning_equal_pandas(rows):
     orders = sold(rows)
@@ -87,7 +87,7 @@ def test_difference_of_baskets():
 
 
 @given(ROWS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_weeks_equal_pandas(rows):
     orders = sold(rows)
     table = new_returning_weeks(orders, Week("2026-W47"), 6)
@@ -110,7 +110,7 @@ def test_a_checked_table_decides_what_a_purchase_is():
 
 
 @given(ROWS, st.integers(1, 6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_grades_equal_pandas(rows, weeks):
     orders = sold(rows)
     last = pd.Timestamp("2026-11-15")

@@ -34,7 +34,7 @@ PEOPLE = st.lists(
 
 
 @given(PEOPLE)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_equals_pandas(people):
     frame = pd.DataFrame(people, columns=["gender", "region", "birth_year", "known", "views", "buys"]).astype(
         {"gender": object, "region": object, "birth_year": "Int64"}

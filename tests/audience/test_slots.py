@@ -22,7 +22,7 @@ def log(rows):
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 14 * 1440 - 1)), min_size=1, max_size=60))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_equals_pandas(rows):
     rows = [*rows, ("a", 90)]  # not all at midnight, or else they are dates
     events = log(rows)

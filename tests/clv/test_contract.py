@@ -381,7 +381,7 @@ HISTORY = st.tuples(
 DECADES = st.floats(-9, 9)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=40, derandomize=True, phases=[Phase.explicit, Phase.generate])
 @given(histories=st.lists(HISTORY, min_size=1, max_size=5), logs=st.lists(DECADES, min_size=6, max_size=6))
 @pytest.mark.parametrize("cls", PURCHASE_MODELS)
 def test_predictions_are_never_nan(cls, histories, logs):

@@ -42,7 +42,7 @@ def stage_of(who: str, day: pd.Timestamp, orders, events, contacts, customers) -
     return "awareness" if len(joined) or (seen["event"] != "exposure").any() else "contact"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(ORDER, min_size=1, max_size=8),
     st.lists(EVENT, max_size=8),

@@ -37,7 +37,7 @@ ORDER = st.tuples(st.sampled_from("abcd"), st.integers(0, 70), st.integers(1, 50
 EVENT = st.tuples(st.sampled_from("abcde"), st.integers(-2, 70), st.integers(0, 23))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(ORDER, min_size=1, max_size=12), st.lists(EVENT, max_size=12), st.integers(1, 60), st.integers(1, 60))
 def test_the_score_is_what_the_definition_says(orders, events, window, activity_window):
     sold = pd.DataFrame(orders, columns=["customer_id", "ago", "net_amount"]).astype({"net_amount": float})

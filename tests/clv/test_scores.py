@@ -32,7 +32,7 @@ def model_tail(model, cells, horizon):
 
 
 @given(st.floats(0.01, 60), st.integers(0, 80))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_poisson_scores_are_those_of_a_brute_sum(mean, y):
     scores = count_scores(poisson_tail([mean]), [y])
     n = np.arange(2000)
@@ -78,7 +78,7 @@ def test_negative_binomial_scores_against_mpmath():
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 60)), min_size=1, max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_crps_of_a_point_mass_is_its_absolute_error(pairs):
     point, y = np.array(pairs, dtype=float).T
     scores = count_scores(lambda where, n: (n <= point[where]).astype(float), y)
@@ -172,7 +172,7 @@ def test_groups_too_few_to_test_give_no_figure():
 
 
 @given(st.integers(0, 10_000), st.integers(1, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_parts_of_a_brier_score_add_up(seed, size):
     rng = np.random.default_rng(seed)
     p, hit, bins = rng.random(size), rng.integers(2, size=size), rng.integers(4, size=size)
@@ -203,7 +203,7 @@ def test_gains_by_hand():
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ranking_does_not_depend_on_rows_or_scale(seed):
     rng = np.random.default_rng(seed)
     forecast, actual = rng.integers(4, size=30).astype(float), rng.gamma(1, 1, 30)

@@ -34,7 +34,7 @@ def tier_of(own: pd.DataFrame, day: pd.Timestamp, weeks: int, need: str) -> str 
     return "ordinary"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(ORDER, min_size=1, max_size=30),
     st.integers(1, 20),

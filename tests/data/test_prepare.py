@@ -163,7 +163,7 @@ MONEY = st.sampled_from(["10", "-10", "-3.5", "x", "", "0", "2.25", "1,5"])
 DAY = st.sampled_from(["2026-01-05", "2026-01-09 10:00", "2026-05-01", "?", ""])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(CELL, DAY, MONEY, st.sampled_from(["1", "2", ""]), MONEY), max_size=14), st.booleans())
 def test_rows_and_sums_always_reconcile(rows: list[tuple[str, ...]], linked: bool) -> None:
     names = ["customer_id", "ordered_at", "amount", "order_id", "refunded_amount"]
@@ -190,7 +190,7 @@ def test_rows_and_sums_always_reconcile(rows: list[tuple[str, ...]], linked: boo
     shop.close()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(random) -> None:
     rows = [("a", f"2026-01-{d:02d}", str(10 * d), "") for d in range(1, 9)]

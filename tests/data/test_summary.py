@@ -149,7 +149,7 @@ def frame_of(orders: list[tuple[str, int, int]]) -> pd.DataFrame:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ORDERS, st.sampled_from([("D", "D"), ("W", "D"), ("W", "W"), ("M", "M"), ("Y", "D")]), st.integers(0, 150))
 def test_the_summary_is_what_pandas_says(orders, kind, after) -> None:
     unit, collapse = kind
@@ -184,7 +184,7 @@ def test_the_summary_is_what_pandas_says(orders, kind, after) -> None:
     shop.close()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(ORDERS, st.integers(1, 60), st.integers(1, 60))
 def test_calibration_and_holdout_add_up_to_the_whole(orders, split, more) -> None:
     frame = frame_of([("z", 0, 500), *orders])

@@ -26,7 +26,7 @@ def log(people):
 
 
 @given(PEOPLE)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @pytest.mark.filterwarnings("ignore::clvlib.errors.ThinDataWarning")
 def test_cells_by_hand_and_blanks(people):
     found = triangle(log(people), ["view", "order"], LAST, cohorts=5, within=4)

@@ -34,7 +34,7 @@ def events_of(people, cut):
 
 
 @given(people=PEOPLE, cut=st.integers(61, 120))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_equals_the_product_limit_by_hand_and_is_self_consistent(people, cut):
     """Efron 1967: n F(W) is what has converted plus what each open unit is expected to add."""
     window = 24

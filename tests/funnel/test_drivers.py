@@ -57,7 +57,7 @@ def test_one_feature_is_the_cross_product_and_woolfs_interval():
     assert row["p_value"] == pytest.approx(2 * stats.norm.sf(np.log(140 / 60) / error), rel=1e-5)
     assert (found.people, found.went_on, found.left_out) == (380, 150, 0)
     assert (
-        found.sentence == "the odds of order after view are 2.33 (1.53 to 3.55) times as high at place y as elsewhere"
+        found.sentence == "The odds of order after view are 2.33 (1.53 to 3.55) times as high at place y as elsewhere."
     )
 
 
@@ -169,4 +169,4 @@ def test_figure():
     assert len(drivers_data(found, 1)) == 1
     assert ax.get_title(loc="left").replace("\n", " ").startswith("The odds of order after view are 2.3")
     none = drivers(log({"x": (200, 60), "y": (180, 55)}), ["view", "order"], "order", "place")
-    assert none.sentence == "nothing among place goes with leaving before order by more than chance explains"
+    assert none.sentence == "Nothing among place goes with leaving before order by more than chance explains."

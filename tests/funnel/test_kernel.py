@@ -88,7 +88,7 @@ def asked(rules, unit):
     high=st.one_of(st.none(), st.integers(7, 13)),
     shorter=st.sampled_from(["0s", "1ms", "1us"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_equals_brute_force_on_random_streams(rows, rules, so_far, cut, low, high, shorter):
     unit = pd.Timedelta(hours=1) - pd.Timedelta(shorter)  # with fractions of a second, a finer clock
     events = log(rows, unit)
@@ -112,7 +112,7 @@ def test_equals_brute_force_on_random_streams(rows, rules, so_far, cut, low, hig
 @given(
     rows=ROWS, window=st.integers(1, 8), parts=st.integers(2, 5), by=st.sampled_from([(), ("event", "segment")])
 )  # fmt: skip
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_parts_of_the_units_add_up(rows, window, parts, by):
     events = as_table(log(rows, segment=[r[0] for r in rows]), "events")
     query = Query(("a", "b", "c"), window * 3_600_000_000, by=by)
@@ -129,7 +129,7 @@ def test_parts_of_the_units_add_up(rows, window, parts, by):
 
 
 @given(rows=ROWS, window=st.integers(1, 8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_chain_is_a_chain(rows, window):
     """Its events exist, in order, within the window."""
     found = chains(as_table(log(rows), "events"), Query(("a", "b", "c"), window * 3_600_000_000))
@@ -150,7 +150,7 @@ def test_a_chain_is_a_chain(rows, window):
     window=st.integers(1, 6),
     cut=st.one_of(st.none(), st.integers(1, 12)),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_segments(rows, window, cut):
     """First and last touch split the people; "each" walks in every segment for itself."""
     plain = [r[:3] for r in rows]
@@ -190,7 +190,7 @@ def test_segments(rows, window, cut):
 
 
 @given(st.sets(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1), max_size=50))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_rank_is_a_search(units, others):
     """Also for values that cluster, as no hash does."""
     ordered = np.array(sorted(units), np.uint64)
@@ -355,7 +355,7 @@ def test_where_a_step_was_made_does_not_depend_on_what_came_of_it():
 @given(
     rows=st.lists(st.tuples(EVENT, st.sampled_from("xy")), min_size=1, max_size=40), window=st.integers(1, 8)
 )  # fmt: skip
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_segments_of_each_step_add_up(rows, window):
     events = log([r[0] for r in rows], place=[r[1] for r in rows])
     if not set(events["event"]) & {"a", "b"}:
@@ -382,7 +382,7 @@ def test_robots_are_kept_apart_named_and_counted():
 
 
 @given(st.lists(st.integers(0, 8), max_size=60), st.integers(1, 12))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_robot_has_more_events_of_one_step_than_the_limit(people_of_events, limit):
     counts = pd.Series(people_of_events).value_counts()
     events = log([("z", 0, "a"), *((str(p), i, "a") for i, p in enumerate(people_of_events))])

@@ -48,7 +48,7 @@ def _runs(walk):
 
 
 @given(PATHS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_credit_adds_up(paths):
     frame = table([(path, *counts) for path, counts in paths.items()])
     if not frame["conversions"].sum():
@@ -129,7 +129,7 @@ ROWS = st.lists(
 
 
 @given(ROWS, st.integers(1, 10))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_journeys_equal_a_walk_through_the_log(rows, window):
     cut = 45
     counts: dict[str, list[int]] = {}

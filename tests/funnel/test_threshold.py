@@ -131,7 +131,7 @@ CELLS = st.dictionaries(
 
 
 @given(then=CELLS, now=CELLS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_split_is_exact(then, now):
     found = change_from_counts(now, then)
     total = sum(x for _, x in now.values()) / sum(n for n, _ in now.values())

@@ -184,6 +184,7 @@ def test_customers_are_shown_under_pseudonyms_and_saved_for_their_owner(chapter,
     first = Pseudonyms(SAMPLE_KEY).of(["c001"])[0]
     assert first in bundle["text/plain"]
     assert bundle[TABLE] | {"people": True, "recipients": 0, "rows": 2, "saved": True} == bundle[TABLE]
+    assert bundle[TABLE]["cells"][0] == [first, "¥5.00"]  # as shown: exact amounts are in the owner's file alone
     file = tmp_path / "tables" / "03_clv" / "best.csv"
     assert file.stat().st_mode & 0o777 == 0o600
     saved = pd.read_csv(file)
@@ -215,6 +216,7 @@ def test_small_groups_are_withheld(chapter, shown, tmp_path: Path):
     rows = [line.split() for line in shown[0][0]["text/plain"].splitlines()[1:]]
     assert rows[1][1:] == rows[3][1:] == ["—", "—"]
     assert rows[0][1:] == ["120", "1"]
+    assert [row[1] for row in shown[0][0][TABLE]["cells"]] == [120, None, 45, None, 0]
     assert "2 groups withheld: fewer than 10 people" in shown[0][0]["text/plain"]
     saved = pd.read_parquet(tmp_path / "tables" / "03_clv" / "groups.parquet")
     assert saved["people"].isna().tolist() == [False, True, False, True, False]

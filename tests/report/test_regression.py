@@ -139,8 +139,8 @@ def test_the_cells_of_a_table():
     assert len(cells_shown(doubled, *frame_cells(doubled, {}, "")[1:])[0]) == 6
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=100, max_size=300), st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-1e3, 1e3), min_size=100, max_size=300), st.integers(0, 99))
+@settings(max_examples=30)
 def test_a_sketch_tells_a_number_that_moves(values: list[float], place: int):
     moved = values.copy()
     moved[place] += 1 + abs(moved[place])
@@ -265,7 +265,7 @@ SAID = st.lists(RECORDS, max_size=5)
 
 
 @given(SAID, SAID, st.randoms())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_comparing_is_fair(one: list[Any], other: list[Any], random: Any):
     assert not compare("a", book(one), book(copy.deepcopy(one)))
     assert bool(compare("a", book(one), book(other))) == bool(compare("a", book(other), book(one)))
@@ -278,7 +278,7 @@ def test_comparing_is_fair(one: list[Any], other: list[Any], random: Any):
 
 
 @given(st.lists(st.tuples(st.sampled_from("xyz"), st.floats(-1e9, 1e9)).map(list), min_size=1, max_size=6), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_moves_within_the_tolerance_is_not_told(rows: list[list[Any]], data: Any):
     shifts = [data.draw(st.floats(-9e-7, 9e-7)) for _ in rows]
     near = [[name, value * (1 + shift)] for (name, value), shift in zip(rows, shifts, strict=True)]

@@ -83,7 +83,7 @@ counts = st.tuples(st.integers(1, 400), st.integers(1, 400), st.floats(0, 1), st
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(counts, st.floats(-0.99, 0.99))
 def test_constrained_estimate_is_the_likelihoods_maximum(c: tuple[int, ...], delta: float) -> None:
     x1, n1, x2, n2 = c
@@ -109,7 +109,7 @@ def test_constrained_estimate_at_rates_of_one_in_a_million(c: tuple[int, ...], d
     assert _constrained_p2(arrays, np.array([delta]))[0] == pytest.approx(float(truth), rel=1e-6, abs=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(counts, st.sampled_from(METHODS), st.sampled_from([0.8, 0.95, 0.999]), st.floats(-0.9, 0.9))
 def test_interval_and_p_value_are_one_test(c: tuple[int, ...], method: str, level: float, null: float) -> None:
     effect = proportion_difference(*c, level=level, method=method, null=null)
@@ -122,7 +122,7 @@ def test_interval_and_p_value_are_one_test(c: tuple[int, ...], method: str, leve
             assert at.p_value == pytest.approx(1 - level, rel=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(counts, st.sampled_from(METHODS[:2]), st.sampled_from([0.8, 0.95, 0.999]))
 def test_ratio_and_difference_give_one_verdict(c: tuple[int, ...], method: str, level: float) -> None:
     assume(c[0] + c[2] > 0)
@@ -134,7 +134,7 @@ def test_ratio_and_difference_give_one_verdict(c: tuple[int, ...], method: str, 
     assert (ratio.lower > 1 or ratio.upper < 1) == difference.significant
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(counts, st.sampled_from(METHODS))
 def test_symmetries(c: tuple[int, ...], method: str) -> None:
     x1, n1, x2, n2 = c

@@ -82,7 +82,7 @@ fractions = st.lists(st.integers(1, 50), min_size=1, max_size=8, unique=True).ma
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(fractions, st.sampled_from([0.01, 0.05, 0.2]), st.sampled_from(["obrien-fleming", "pocock"]))
 def test_all_looks_together_spend_what_the_function_allows(t: np.ndarray, alpha: float, spending: str) -> None:
     spent = exit_probabilities(boundaries(t, alpha, spending), t).sum()
@@ -93,7 +93,7 @@ def test_all_looks_together_spend_what_the_function_allows(t: np.ndarray, alpha:
     assert spent == pytest.approx(allowed, rel=1e-6, abs=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(fractions, st.sampled_from([0.01, 0.05, 0.2]))
 def test_the_planned_p_value_is_alpha_on_the_boundary(t: np.ndarray, alpha: float) -> None:
     critical = boundaries(t, alpha)[-1]

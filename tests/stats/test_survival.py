@@ -25,7 +25,7 @@ def test_freireich() -> None:
 rows = st.lists(st.tuples(st.integers(1, 12), st.booleans(), st.integers(1, 4)), min_size=2, max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows)
 def test_against_statsmodels_and_weights_as_repetition(data: list[tuple[int, bool, int]]) -> None:
     t, event, w = (np.array(column) for column in zip(*data, strict=True))
