@@ -51,6 +51,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from clvlib.data.contract import CONTRACT
 from clvlib.errors import ConfigError
+from clvlib.words import mark
 
 __all__ = ["Config", "TableConfig", "mapping_names", "parse_config", "read_config"]
 
@@ -122,7 +123,9 @@ class Config:
     annual_rate: float = 0.15
     thresholds: Mapping[str, float] = field(default_factory=lambda: {"click_to_cart": 0.12})
     targets: Mapping[str, float] = field(default_factory=dict)
-    funnel_steps: tuple[str, ...] = ("exposure", "click", "cart", "order", "paid")
+    funnel_steps: tuple[str, ...] = (
+        mark("exposure"), mark("click"), mark("cart"), mark("order"), mark("paid"),
+    )  # fmt: skip
     smallest_group: int = 10
     recipients: tuple[str, ...] = ()
     tables: Mapping[str, tuple[TableConfig, ...]] = field(default_factory=dict)

@@ -11,8 +11,12 @@ from clvlib.data.engine import Table, as_table, identifier, literal
 from clvlib.errors import EmptyDataError
 from clvlib.funnel.kernel import funnel, question
 from clvlib.stats.proportions import proportion_interval
+from clvlib.words import mark, tr
 
 __all__ = ["definitions"]
+
+_BEST, _FIRST, _OPEN = mark("best start"), mark("first start"), mark("open as lost")
+_SESSION, _TOTALS = mark("same session"), mark("event totals")
 
 
 def definitions(
@@ -52,22 +56,24 @@ def definitions(
     table = as_table(events, "events")
     options: dict[str, Any] = {"as_of": as_of, "starts": starts, "level": level}
     found = {
-        "best start": funnel(table, steps, window, **options),
-        "first start": funnel(table, steps, window, reentry=False, **options),
-        "open as lost": funnel(table, steps, window, open_windows="so far", **options),
+        _BEST: funnel(table, steps, window, **options),
+        _FIRST: funnel(table, steps, window, reentry=False, **options),
+        _OPEN: funnel(table, steps, window, open_windows="so far", **options),
     }
     if "session_id" in table.columns:
-        found["same session"] = funnel(table, steps, window, unit="session", **options)
+        found[_SESSION] = funnel(table, steps, window, unit="session", **options)
     rows = {name: (r.total["people"].iloc[0], r.total["people"].iloc[-1]) for name, r in found.items()}
-    if not rows["best start"][0]:
-        raise EmptyDataError(f"nobody made the first step {steps[0]!r} in the period with a window that is over")
-    rows["event totals"] = _totals(table, steps, as_of, starts)
+    if not rows[_BEST][0]:
+        raise EmptyDataError(
+            tr("nobody made the first step '{step}' in the period with a window that is over", step=tr(steps[0]))
+        )
+    rows[_TOTALS] = _totals(table, steps, as_of, starts)
     counts = pd.DataFrame.from_dict(rows, orient="index", columns=["base", "converted"]).rename_axis("definition")
-    people = counts.drop(index="event totals").query("base > 0")
+    people = counts.drop(index=_TOTALS).query("base > 0")
     limits = proportion_interval(people["converted"], people["base"], level)
     counts["rate"] = counts["converted"] / counts["base"].where(counts["base"] > 0)
     counts = counts.join(limits[["lower", "upper"]])
-    return counts.assign(against_best=counts["rate"] - counts["rate"].loc["best start"])
+    return counts.assign(against_best=counts["rate"] - counts["rate"].loc[_BEST])
 
 
 def _totals(table: Table, steps: Sequence[str], as_of: Any, starts: tuple[Any, Any] | None) -> tuple[int, int]:

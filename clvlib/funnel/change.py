@@ -15,8 +15,17 @@ from clvlib.funnel.threshold import step_counts
 from clvlib.result import Result
 from clvlib.stats.multiplicity import adjust
 from clvlib.stats.proportions import proportion_difference, proportion_effects
+from clvlib.words import mark, tr
 
 __all__ = ["Change", "change"]
+
+# whether the rate fell, and whether that may be chance
+_MOVED = {
+    (True, False): mark("{step} fell by {points:.1f} points to {rate:.1%}"),
+    (False, False): mark("{step} rose by {points:.1f} points to {rate:.1%}"),
+    (True, True): mark("{step} fell by {points:.1f} points to {rate:.1%}, which may be chance"),
+    (False, True): mark("{step} rose by {points:.1f} points to {rate:.1%}, which may be chance"),
+}
 
 
 @dataclass(frozen=True)
@@ -58,17 +67,20 @@ class Change(Result):
     @property
     def sentence(self) -> str:
         """What moved and why, in words."""
-        way = "fell" if self.difference < 0 else "rose"
-        moved = f"{self.step} {way} by {100 * abs(self.difference):.1f} points to {self.rate_now:.1%}"
-        if self.lower <= 0 <= self.upper:
-            moved += ", which may be chance"
+        fell, chance = self.difference < 0, self.lower <= 0 <= self.upper
+        told = tr(_MOVED[fell, chance], step=tr(self.step), points=100 * abs(self.difference), rate=self.rate_now)
         if not self.segment:
-            return f"{moved}; no segment moved unlike the others"
+            return tr("{moved}; no segment moved unlike the others", moved=told)
         row = self.table.iloc[0]
         effect = 100 * (row["rate_effect"] + row["mix_effect"])
-        return (
-            f"{moved}; {self.segment} stands out ({row['rate_then']:.1%} to {row['rate_now']:.1%}) and makes up "
-            f"{effect:+.1f} of the {100 * self.difference:+.1f} points".replace("-", "−")
+        return tr(
+            "{moved}; {segment} stands out ({then:.1%} to {now:.1%}) and makes up {effect} of the {whole} points",
+            moved=told,
+            segment=tr(self.segment),
+            then=row["rate_then"],
+            now=row["rate_now"],
+            effect=f"{effect:+.1f}".replace("-", "−"),
+            whole=f"{100 * self.difference:+.1f}".replace("-", "−"),
         )
 
 
@@ -111,7 +123,9 @@ def change(
         raise ParameterError("change: both periods need funnels by the same columns, at least one; give them with by=")
     whole = _joined(step_counts(later[0], step, total=True), step_counts(earlier[0], step, total=True))
     if not (whole["before_then"].iloc[0] and whole["before_now"].iloc[0]):
-        raise EmptyDataError(f"in one of the periods nobody made the step before {step!r}: there is no change to split")
+        raise EmptyDataError(
+            tr("in one of the periods nobody made the step before '{step}': there is no change to split", step=tr(step))
+        )
     level = later[0].level
     pairs = zip(later, earlier, strict=True)
     table = pd.concat([_split(_joined(step_counts(a, step), step_counts(b, step)), level) for a, b in pairs])

@@ -17,6 +17,7 @@ from clvlib.funnel.kernel import question
 from clvlib.funnel.query import moment
 from clvlib.result import Result
 from clvlib.stats.proportions import proportion_interval
+from clvlib.words import tr
 
 __all__ = ["Triangle", "triangle"]
 
@@ -109,7 +110,12 @@ def triangle(
     new = found.times[:, 0] >= opening
     if not new.any():
         raise EmptyDataError(
-            f"nobody made the first step {query.steps[0]!r} for the first time from {weeks[0].start} to {week.as_of}"
+            tr(
+                "nobody made the first step '{step}' for the first time from {first} to {last}",
+                step=tr(query.steps[0]),
+                first=weeks[0].start,
+                last=week.as_of,
+            )
         )
     times, depth = found.times[new], found.depth[new]
     start = times[:, 0]

@@ -17,6 +17,7 @@ from clvlib.funnel.kernel import question, readable
 from clvlib.funnel.query import moment
 from clvlib.result import Result
 from clvlib.stats.survival import kaplan_meier, survival_at
+from clvlib.words import tr
 
 __all__ = ["ConversionCurve", "conversion_curve"]
 
@@ -67,12 +68,24 @@ class ConversionCurve(Result):
     @property
     def sentence(self) -> str:
         """What it comes to, in words."""
-        text = f"{self.so_far:.1%} of those at {self.start} have reached {self.goal} so far"
+        told = {"so_far": self.so_far, "start": tr(self.start), "goal": tr(self.goal)}
         if np.isnan(self.final):
-            return f"{text}; nobody has been watched for {self.window} yet"
+            return tr(
+                "{so_far:.1%} of those at {start} have reached {goal} so far; nobody has been watched for {window} yet",
+                **told,
+                window=self.window,
+            )
         if not self.open_units:
-            return text
-        return f"{text}; {self.final:.1%} ({self.lower:.1%} to {self.upper:.1%}) will within {self.window}"
+            return tr("{so_far:.1%} of those at {start} have reached {goal} so far", **told)
+        return tr(
+            "{so_far:.1%} of those at {start} have reached {goal} so far; {final:.1%} ({lower:.1%} to {upper:.1%}) "
+            "will within {window}",
+            **told,
+            final=self.final,
+            lower=self.lower,
+            upper=self.upper,
+            window=self.window,
+        )
 
 
 def conversion_curve(
@@ -131,7 +144,7 @@ def conversion_curve(
     query, span = question(steps, window, unit=unit, as_of=as_of, starts=starts, open_windows="so far", reentry=False)
     found = chains(as_table(events, "events"), query)
     if not len(found.depth):
-        raise EmptyDataError(f"nobody made the first step {query.steps[0]!r} in the period")
+        raise EmptyDataError(tr("nobody made the first step '{step}' in the period", step=tr(query.steps[0])))
     hours = span / pd.Timedelta(hours=1)
     if reference is not None and (reference.start, reference.goal, reference.hours) != (
         query.steps[0], query.steps[-1], hours,

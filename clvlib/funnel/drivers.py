@@ -17,12 +17,14 @@ from clvlib.funnel.chains import Chains, chains
 from clvlib.funnel.kernel import question
 from clvlib.result import Result
 from clvlib.stats.multiplicity import adjust, agreeing_alpha
+from clvlib.words import mark, tr
 
 __all__ = ["Drivers", "drivers"]
 
 _HOUR = 3_600_000_000
-_DAYPARTS = np.array(["00 to 06 h", "06 to 12 h", "12 to 18 h", "18 to 24 h"], object)
-_DAYS = np.array(["weekday", "weekend"], object)
+_DAYPARTS = np.array([mark("00 to 06 h"), mark("06 to 12 h"), mark("12 to 18 h"), mark("18 to 24 h")], object)
+_DAYS = np.array([mark("weekday"), mark("weekend")], object)
+_OTHER, _PART, _DAY = mark("other"), mark("part of day"), mark("day")
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,24 @@ class Drivers(Result):
     @property
     def sentence(self) -> str:
         """What goes most clearly with leaving or going on, in words."""
-        features = ", ".join(dict.fromkeys(self.table["feature"].sort_values()))
         if self.found.empty:
-            return f"nothing among {features} goes with leaving before {self.step} by more than chance explains"
+            features = tr(", ").join(map(tr, dict.fromkeys(self.table["feature"].sort_values())))
+            return tr(
+                "Nothing among {features} goes with leaving before {step} by more than chance explains.",
+                features=features,
+                step=tr(self.step),
+            )
         row = self.found.iloc[0]
-        return (
-            f"the odds of {self.step} after {self.before} are {row['odds_ratio']:.2f} ({row['lower']:.2f} to "
-            f"{row['upper']:.2f}) times as high at {row['feature']} {row['level']} as elsewhere"
+        return tr(
+            "The odds of {step} after {before} are {odds:.2f} ({lower:.2f} to {upper:.2f}) times as high at {feature} "
+            "{level} as elsewhere.",
+            step=tr(self.step),
+            before=tr(self.before),
+            odds=row["odds_ratio"],
+            lower=row["lower"],
+            upper=row["upper"],
+            feature=tr(row["feature"]),
+            level=tr(row["level"]),
         )
 
 
@@ -143,7 +156,7 @@ def drivers(
     found = chains(as_table(events, "events"), query)
     counts, people = _counts(found, query.before[at], at)
     if counts.empty:
-        raise EmptyDataError(f"nobody made the step before {step!r} with a window that is over")
+        raise EmptyDataError(tr("nobody made the step before '{step}' with a window that is over", step=tr(step)))
     features = [str(c) for c in counts.columns.drop(["people", "went_on"])]
     counts = _pooled(counts, features, least)
     table = _table(counts, features, level)
@@ -154,7 +167,7 @@ def drivers(
 
 
 def _check(by: tuple[str, ...], level: float, least: int) -> None:
-    if not by or len(set(by)) < len(by) or {"part of day", "day", "people", "went_on"} & set(by):
+    if not by or len(set(by)) < len(by) or {_PART, _DAY, "people", "went_on"} & set(by):
         raise ParameterError(f"by: columns are needed, each once, and none called like what is added; found {by}")
     if not 0 < level < 1:
         raise ParameterError(f"level: {level} is no share between 0 and 1, such as 0.95")
@@ -171,7 +184,7 @@ def _counts(found: Chains, before: int, at: int) -> tuple[pd.DataFrame, int]:
     kinds, group = np.unique(code, return_inverse=True)
     frame = found.segments.iloc[kinds // 8].reset_index(drop=True).astype(object)
     went_on = np.bincount(group, weights=found.times[rows, at] >= 0, minlength=len(kinds)).astype(np.int64)
-    frame = frame.assign(**{"part of day": _DAYPARTS[kinds // 2 % 4], "day": _DAYS[kinds % 2]})
+    frame = frame.assign(**{_PART: _DAYPARTS[kinds // 2 % 4], _DAY: _DAYS[kinds % 2]})
     return frame.assign(people=np.bincount(group, minlength=len(kinds)), went_on=went_on), int(rows.sum())
 
 
@@ -180,7 +193,7 @@ def _pooled(counts: pd.DataFrame, features: list[str], least: int) -> pd.DataFra
     while True:
         kept = np.ones(len(counts), bool)
         for feature in features:
-            counts = counts.assign(**{feature: counts[feature].mask(_rare(counts, feature, least), "other")})
+            counts = counts.assign(**{feature: counts[feature].mask(_rare(counts, feature, least), _OTHER)})
             kept &= ~_rare(counts, feature, least)
         if kept.all():
             return counts
@@ -200,7 +213,7 @@ def _table(counts: pd.DataFrame, features: list[str], level: float) -> pd.DataFr
             continue
         wider = np.column_stack([design, *(counts[feature].eq(name) for name in sums.index[:-1])])
         if np.linalg.matrix_rank(wider) < wider.shape[1]:
-            text = f"{feature!r} says the same as the features before it and is left out"
+            text = tr("'{feature}' says the same as the features before it and is left out", feature=tr(feature))
             warnings.warn(text, ThinDataWarning, stacklevel=3)
             continue
         shown = 1 if len(sums) == 2 else len(sums)  # of two levels, one says what the other does
@@ -208,7 +221,7 @@ def _table(counts: pd.DataFrame, features: list[str], level: float) -> pd.DataFr
         contrasts.append(_against_others(sums["people"].to_numpy(), design.shape[1])[:shown])
         design = wider
     if not rows:
-        raise EmptyDataError("no feature has two levels with enough people who went on and enough who did not")
+        raise EmptyDataError(tr("no feature has two levels with enough people who went on and enough who did not"))
     table = pd.concat(rows, ignore_index=True)
     contrast = np.zeros((len(table), design.shape[1]))
     for k, part in enumerate(row for block in contrasts for row in block):
@@ -250,6 +263,8 @@ def _fit(
     estimate = contrast @ np.asarray(fit.params)
     error = np.sqrt(np.einsum("ij,jk,ik->i", contrast, np.asarray(fit.cov_params()), contrast))
     if not (fit.converged and np.isfinite(error).all() and (error < 10).all()):
-        text = "some features together foretell the step for sure, so their odds ratios have no end; use fewer of them"
+        text = tr(
+            "some features together foretell the step for sure, so their odds ratios have no end; use fewer of them"
+        )
         warnings.warn(text, ConvergenceWarning, stacklevel=4)
     return estimate, error

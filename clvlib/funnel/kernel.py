@@ -17,10 +17,12 @@ from clvlib.funnel.chains import Chains, chains
 from clvlib.funnel.query import Attribution, Order, Query, moment
 from clvlib.result import Result
 from clvlib.stats.proportions import proportion_interval
+from clvlib.words import mark, tr, trn
 
 __all__ = ["FunnelResult", "funnel", "question", "readable"]
 
 _UNITS = {"person": ("person_id",), "session": ("person_id", "session_id")}
+_MADE = {"person": mark("{people:,} persons made {step}"), "session": mark("{people:,} sessions made {step}")}
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,19 @@ class FunnelResult(Result):
         table = self.total[~self.total["step"].isin(self.optional)].reset_index(drop=True)
         steps = table["step"]
         if len(table) < 2 or not table["people"].iloc[0]:
-            return f"{table['people'].iloc[0]:,} {self.unit}s made {self.steps[0]}"
+            return tr(_MADE[self.unit], people=table["people"].iloc[0], step=tr(self.steps[0]))
         lost = (-table["people"].diff()).iloc[1:].to_numpy()
         at = int(lost.argmax()) + 1
         rate, whole = table["from_previous"].iloc[at], table["from_first"].iloc[-1]
-        return (
-            f"{whole:.1%} go all the way from {steps[0]} to {steps.iloc[-1]}; "
-            f"most are lost between {steps[at - 1]} and {steps[at]}, where {rate:.1%} go on"
+        return tr(
+            "{whole:.1%} go all the way from {first} to {last}; most are lost between {before} and {after}, where "
+            "{rate:.1%} go on",
+            whole=whole,
+            first=tr(steps[0]),
+            last=tr(steps.iloc[-1]),
+            before=tr(steps[at - 1]),
+            after=tr(steps[at]),
+            rate=rate,
         )
 
     def step_before(self, step: str) -> str:
@@ -367,7 +375,7 @@ def readable(span: pd.Timedelta) -> str:
     >>> readable(pd.Timedelta("7D")), readable(pd.Timedelta("90min"))
     ('7 days', '0 days 01:30:00')
     """
-    return f"{span.days} day{'s' if span.days != 1 else ''}" if span == pd.Timedelta(days=span.days) else str(span)
+    return trn("{n} day", "{n} days", span.days) if span == pd.Timedelta(days=span.days) else str(span)
 
 
 def _check_names(log: pd.DataFrame, query: Query) -> None:
@@ -452,12 +460,20 @@ def _medians(found: Chains, segment: Any, groups: int) -> Any:
 
 def _warn_undefined(total: pd.DataFrame, query: Query) -> None:
     if total["people"].iloc[0] == 0:
-        waiting = f"; {total['still_open'].iloc[0]} have an open window" if total["still_open"].iloc[0] else ""
-        text = f"nobody made the first step {query.steps[0]!r} with a window that is over{waiting}: rates are missing"
+        told = {"step": tr(query.steps[0]), "waiting": total["still_open"].iloc[0]}
+        text = (
+            tr(
+                "nobody made the first step '{step}' with a window that is over; {waiting} have an open window: rates "
+                "are missing",
+                **told,
+            )
+            if told["waiting"]
+            else tr("nobody made the first step '{step}' with a window that is over: rates are missing", **told)
+        )
         warnings.warn(text, ThinDataWarning, stacklevel=3)
         return
     leading = [query.before[k] for k in range(1, len(query.steps))]
     empty = total.loc[total["people"].eq(0) & total.index.isin(leading), "step"]
     if len(empty):
-        text = f"nobody reached {empty.iloc[0]!r}, so the step rate after it is missing (0 of 0)"
+        text = tr("nobody reached '{step}', so the step rate after it is missing (0 of 0)", step=tr(empty.iloc[0]))
         warnings.warn(text, ThinDataWarning, stacklevel=3)

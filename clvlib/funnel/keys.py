@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from clvlib.data.engine import DuckDBEngine, Table, identifier, literal
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.funnel.query import EPOCH, Ints, Query
+from clvlib.words import mark, tr
 
 __all__ = ["BLOCK", "Frame", "Piece", "blocks", "frame_of", "pieces", "read_log", "read_names", "read_segments"]
 
 _LIMIT = 2**62  # keys stay below it, and so does every sum of a key and a window
 _ROWS = 60_000_000  # events that are worked on at a time, some 2.2 GB
 BLOCK = 2**16
+UNKNOWN = mark("unknown")
 _MICROS = "epoch_us(CAST(occurred_at AS TIMESTAMP))"
 
 
@@ -192,7 +194,7 @@ def read_log(events: Table, query: Query) -> pd.DataFrame:
             FROM (SELECT event, {usable} AS us FROM {{t}}) AS e GROUP BY 1 ORDER BY n DESC, 1"""
     )
     if log.empty:
-        raise EmptyDataError(f"{events.name}: the table has no row, so there is no funnel to show")
+        raise EmptyDataError(tr("{table}: the table has no row, so there is no funnel to show", table=events.name))
     return log.set_index("event")
 
 
@@ -250,7 +252,7 @@ def _timestamp(microseconds: int) -> str:
 
 
 def _labels(query: Query) -> list[str]:
-    return [f"COALESCE(CAST({identifier(c)} AS VARCHAR), 'unknown')" for c in query.by]
+    return [f"COALESCE(CAST({identifier(c)} AS VARCHAR), '{UNKNOWN}')" for c in query.by]
 
 
 def _named_labels(query: Query) -> str:

@@ -15,6 +15,7 @@ from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.funnel.kernel import question
 from clvlib.result import Result
 from clvlib.stats.resample import interval_of_draws
+from clvlib.words import tr
 
 __all__ = ["Credit", "credit", "journeys"]
 
@@ -52,9 +53,18 @@ class Credit(Result):
         """Who deserves most, in words."""
         top = self.table.iloc[0]
         last = self.table["last"].sort_values(ascending=False, kind="stable").index[0]
-        share = top["markov"] / self.conversions
-        text = f"{self.table.index[0]} is credited with {share:.0%} of {self.conversions:,.0f} orders"
-        return text if last == self.table.index[0] else f"{text}, though {last} comes last most often"
+        told = {
+            "touch": tr(str(self.table.index[0])),
+            "share": top["markov"] / self.conversions,
+            "orders": self.conversions,
+        }
+        if last == self.table.index[0]:
+            return tr("{touch} is credited with {share:.0%} of {orders:,.0f} orders", **told)
+        return tr(
+            "{touch} is credited with {share:.0%} of {orders:,.0f} orders, though {last} comes last most often",
+            **told,
+            last=tr(str(last)),
+        )
 
 
 def journeys(
@@ -115,10 +125,16 @@ def journeys(
     query, _ = question([goal], window, as_of=as_of, starts=starts)
     table = as_table(events, "events").require("person_id", "occurred_at", "event")
     if touch not in table.columns:
-        raise MissingColumnError(f"events: there is no column {touch!r}; the table has {', '.join(table.columns)}")
+        raise MissingColumnError(
+            tr(
+                "events: there is no column '{column}'; the table has {columns}",
+                column=touch,
+                columns=", ".join(table.columns),
+            )
+        )
     frame = table.query(_journey_sql(query.window, query.starts, query.cut or 0, goal, touch, touches))
     if frame.empty:
-        raise EmptyDataError("there is no journey in the period that is over")
+        raise EmptyDataError(tr("there is no journey in the period that is over"))
     return frame.astype({"journeys": np.int64, "conversions": np.int64})
 
 
@@ -201,7 +217,7 @@ def credit(paths: pd.DataFrame, level: float = 0.95, draws: int = 200, seed: int
     if (lost < 0).any() or (won < 0).any() or draws < 1 or not 0 < level < 1:
         raise ParameterError("credit: each path needs 0 <= conversions <= journeys; draws >= 1 and 0 < level < 1")
     if not won.sum():
-        raise EmptyDataError("no journey ends in a conversion, so there is nothing to share out")
+        raise EmptyDataError(tr("no journey ends in a conversion, so there is nothing to share out"))
     walks = [str(path).split(ARROW) for path in paths["path"]]
     names = sorted({touch for walk in walks for touch in walk})
     place = {name: k for k, name in enumerate(names)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from clvlib.funnel.kernel import FunnelResult
 from clvlib.funnel.paths import Credit
 from clvlib.funnel.threshold import Threshold
 from clvlib.funnel.weekly import trend_sentence
-from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, new_axes, percent_axis, styled
+from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, new_axes, percent_axis, styled, wrapped
+from clvlib.words import mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +40,19 @@ __all__ = [
 ]
 
 
+_SHARE = {
+    "person": mark("share of {step}, persons, within {window}"),
+    "session": mark("share of {step}, sessions, within {window}"),
+}
+
+
 def _titled(ax: Axes, title: str, otherwise: str, width: int = 64) -> None:
-    ax.set_title(fill(title or otherwise[:1].upper() + otherwise[1:], width))
+    ax.set_title(wrapped(title or otherwise.rstrip(".。"), width))
+
+
+def _words(segment: str) -> str:
+    """Write a segment, whose parts may be words of ours."""
+    return " × ".join(map(tr, segment.split(" × ")))
 
 
 def funnel_data(result: FunnelResult) -> pd.DataFrame:
@@ -77,13 +88,19 @@ def plot_funnel(result: FunnelResult, ax: Axes | None = None, title: str = "") -
             text = f"{row['people']:,}"
             if k and not np.isnan(row["from_previous"]):
                 previous = result.step_before(row["step"])
-                text += f"   {row['from_previous']:.1%} of {previous} ({row['lower']:.1%} to {row['upper']:.1%})"
+                text += "   " + tr(
+                    "{rate:.1%} of {step} ({lower:.1%} to {upper:.1%})",
+                    rate=row["from_previous"],
+                    step=tr(previous),
+                    lower=row["lower"],
+                    upper=row["upper"],
+                )
             at, color = (0.01, "white") if row["first_upper"] > 0.55 else (row["first_upper"] + 0.012, INK)
             ax.text(at, k, text, va="center", color=color, fontsize=9.5)
-        ax.set_yticks(y, data["step"])
+        ax.set_yticks(y, [tr(step) for step in data["step"]])
         ax.invert_yaxis()
         ax.set_xlim(0, 1)
-        ax.set_xlabel(f"share of {data['step'].iloc[0]}, {result.unit}s, within {result.window}")
+        ax.set_xlabel(tr(_SHARE[result.unit], step=tr(data["step"].iloc[0]), window=result.window))
         ax.grid(axis="y", visible=False)
         _titled(ax, title, result.sentence)
     return percent_axis(ax, "x")
@@ -125,35 +142,41 @@ def plot_trend(rates: pd.DataFrame, minimum: float, ax: Axes | None = None, titl
         ax.axhline(minimum, color=WARN, lw=1.3, ls="--")
         above = not data["rate"].iloc[0] < minimum
         ax.annotate(
-            f"threshold {minimum:.0%}", (0, minimum), xytext=(0, -4 if above else 4), textcoords="offset points",
+            tr("threshold {minimum:.0%}", minimum=minimum), (0, minimum),
+            xytext=(0, -4 if above else 4), textcoords="offset points",
             va="top" if above else "bottom", color=WARN, fontsize=9.5,
         )  # fmt: skip
         ax.set_xticks(x, [str(w)[-3:] if "W" in str(w) else str(w) for w in data.index])
         ax.set_ylim(0, max(minimum, data["upper"].max() if data["upper"].notna().any() else 0) * 1.2)
         ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         ax.set_ylabel(label)
-        _titled(ax, title, trend_sentence(rates, label or "the rate"))
+        _titled(ax, title, trend_sentence(rates, label or tr("The rate")))
     return percent_axis(ax)
 
 
 def segments_data(verdict: Threshold, rows: int = 10) -> pd.DataFrame:
     """Return what :func:`plot_segments` draws: the segments that lose most people, worst first."""
     if verdict.table.empty:
-        raise EmptyDataError("there are no segments: the events have no column to break the funnel down by")
+        raise EmptyDataError(tr("there are no segments: the events have no column to break the funnel down by"))
     return verdict.table.head(rows)
 
 
 def _worst(verdict: Threshold) -> str:
     if verdict.failing.empty:
-        return f"no segment is surely below {verdict.minimum:.0%}"
+        return tr("No segment is surely below {minimum:.0%}", minimum=verdict.minimum)
     row = verdict.failing.iloc[0]
-    return f"{row['segment']} loses most: {row['people_lost']:,.0f} people to reach {verdict.minimum:.0%}"
+    return tr(
+        "{segment} loses most: {lost:,.0f} people to reach {minimum:.0%}",
+        segment=_words(row["segment"]),
+        lost=row["people_lost"],
+        minimum=verdict.minimum,
+    )
 
 
 def _named(row: dict[Hashable, Any]) -> str:
     """Name a segment so that a platform and a channel of one name can be told apart."""
-    what = "" if "×" in row["dimension"] else f"{row['dimension'].removesuffix('_id')}: "
-    return f"{what}{row['segment']} ({row['before']:,})"
+    what = "" if "×" in row["dimension"] else tr(row["dimension"]).removesuffix("_id") + tr(": ")
+    return f"{what}{_words(row['segment'])} ({row['before']:,})"
 
 
 def plot_segments(verdict: Threshold, ax: Axes | None = None, title: str = "", rows: int = 10) -> Axes:
@@ -183,7 +206,13 @@ def plot_segments(verdict: Threshold, ax: Axes | None = None, title: str = "", r
         ax.set_yticks(np.arange(len(data)), [_named(row) for row in data.to_dict("records")])
         ax.invert_yaxis()
         ax.set_xlim(left=0)
-        ax.set_xlabel(f"rate of {verdict.step}; red fails {verdict.minimum:.0%}, grey is undecided, green passes")
+        ax.set_xlabel(
+            tr(
+                "rate of {step}; red fails {minimum:.0%}, grey is undecided, green passes",
+                step=tr(verdict.step),
+                minimum=verdict.minimum,
+            )
+        )
         ax.grid(axis="y", visible=False)
         _titled(ax, title, _worst(verdict), 56)
     return percent_axis(ax, "x")
@@ -219,14 +248,14 @@ def plot_change(result: Change, ax: Axes | None = None, title: str = "", dimensi
     with styled():
         ax = ax or new_axes(height=1.4 + 0.36 * len(data))
         y = np.arange(len(data))
-        ax.barh(y - 0.19, 100 * data["rate_effect"], height=0.36, color=ACCENT, label="rate within the segment")
-        ax.barh(y + 0.19, 100 * data["mix_effect"], height=0.36, color=PALETTE[1], label="mix of traffic")
+        ax.barh(y - 0.19, 100 * data["rate_effect"], height=0.36, color=ACCENT, label=tr("rate within the segment"))
+        ax.barh(y + 0.19, 100 * data["mix_effect"], height=0.36, color=PALETTE[1], label=tr("mix of traffic"))
         ax.axvline(0, color=MUTED, lw=1)
-        ax.set_yticks(y, data["segment"])
-        for label in ax.get_yticklabels():
-            label.set_color(WARN if label.get_text() == result.segment else INK)
+        ax.set_yticks(y, [_words(segment) for segment in data["segment"]])
+        for label, segment in zip(ax.get_yticklabels(), data["segment"], strict=True):
+            label.set_color(WARN if segment == result.segment else INK)
         ax.invert_yaxis()
-        ax.set_xlabel(f"contribution to the change of {result.step}, percentage points")
+        ax.set_xlabel(tr("contribution to the change of {step}, percentage points", step=tr(result.step)))
         ax.grid(axis="y", visible=False)
         ax.legend(loc="best")
         _titled(ax, title, result.sentence, 54)
@@ -261,7 +290,10 @@ def plot_curve(
     data = curve_data(now, reference)
     with styled():
         ax = ax or new_axes(height=3.4)
-        for period, color, label in (("reference", MUTED, "the period before"), ("now", ACCENT, "this period")):
+        for period, color, label in (
+            ("reference", MUTED, tr("the period before")),
+            ("now", ACCENT, tr("this period")),
+        ):
             part = data[data["period"] == period]
             if len(part):
                 days = np.concatenate([[0.0], part["hours"] / 24])
@@ -270,8 +302,8 @@ def plot_curve(
                 ax.step(days, lines["share"], where="post", color=color, label=label)
         ax.set_xlim(0, now.hours / 24)
         ax.set_ylim(bottom=0)
-        ax.set_xlabel(f"days since {now.start}")
-        ax.set_ylabel(f"share that reached {now.goal}")
+        ax.set_xlabel(tr("days since {step}", step=tr(now.start)))
+        ax.set_ylabel(tr("share that reached {step}", step=tr(now.goal)))
         ax.legend(loc="lower right")
         _titled(ax, title, now.sentence)
     return percent_axis(ax, decimals=1)
@@ -300,14 +332,14 @@ def plot_credit(result: Credit, ax: Axes | None = None, title: str = "") -> Axes
     y = np.arange(len(data))
     with styled():
         ax = ax or new_axes(height=1.3 + 0.32 * len(data))
-        ax.barh(y, data["markov"], color=ACCENT, height=0.6, label="removal effect (Markov)")
+        ax.barh(y, data["markov"], color=ACCENT, height=0.6, label=tr("removal effect (Markov)"))
         errors = [data["markov"] - data["lower"], data["upper"] - data["markov"]]
         ax.errorbar(data["markov"], y, xerr=np.clip(errors, 0, None), fmt="none", ecolor=INK, capsize=2, lw=1)
-        ax.plot(data["last"], y, marker="D", linestyle="none", color=PALETTE[1], label="last touch")
-        ax.set_yticks(y, list(data.index))
+        ax.plot(data["last"], y, marker="D", linestyle="none", color=PALETTE[1], label=tr("last touch"))
+        ax.set_yticks(y, [tr(touch) for touch in data.index])
         ax.invert_yaxis()
         ax.set_xlim(left=0)
-        ax.set_xlabel("orders credited")
+        ax.set_xlabel(tr("orders credited"))
         ax.grid(axis="y", visible=False)
         ax.legend(loc="lower right")
         _titled(ax, title, result.sentence, 56)
@@ -345,14 +377,17 @@ def plot_drivers(result: Drivers, ax: Axes | None = None, title: str = "", rows:
             ax.plot([row["lower"], row["upper"]], [k, k], color=color, lw=2)
             ax.plot([row["odds_ratio"]], [k], color=color, marker="o")
         ax.axvline(1, color=MUTED, lw=1)
-        names = [f"{r['feature'].removesuffix('_id')}: {r['level']} ({r['people']:,})" for r in data.to_dict("records")]
+        names = [
+            f"{tr(row['feature']).removesuffix('_id')}{tr(': ')}{tr(row['level'])} ({row['people']:,})"
+            for row in data.to_dict("records")
+        ]
         ax.set_yticks(np.arange(len(data)), names)
         ax.invert_yaxis()
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.set_xlabel(f"odds of {result.step} against elsewhere; red leave more, grey is undecided")
+        ax.set_xlabel(tr("odds of {step} against elsewhere; red leave more, grey is undecided", step=tr(result.step)))
         ax.grid(axis="y", visible=False)
         _titled(ax, title, result.sentence, 44)
     return ax

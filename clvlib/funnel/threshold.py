@@ -13,8 +13,22 @@ from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.funnel.kernel import FunnelResult
 from clvlib.result import Result
 from clvlib.stats.proportions import proportion_interval
+from clvlib.words import mark, tr
 
 __all__ = ["Threshold", "step_counts", "threshold"]
+
+_PASS, _FAIL, _UNDECIDED, _ALL = mark("pass"), mark("fail"), mark("undecided"), mark("all")
+_TOLD = {
+    "pass": mark("{step} is at {rate:.1%} ({lower:.1%} to {upper:.1%}): at or above the threshold of {minimum:.0%}"),
+    "fail": mark(
+        "{step} is at {rate:.1%} ({lower:.1%} to {upper:.1%}): below the threshold of {minimum:.0%}, {lost:,.0f} "
+        "people short of it"
+    ),
+    "undecided": mark(
+        "{step} is at {rate:.1%} ({lower:.1%} to {upper:.1%}): whether it reaches the threshold of {minimum:.0%} is "
+        "undecided"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -55,12 +69,15 @@ class Threshold(Result):
     @property
     def sentence(self) -> str:
         """The verdict in words."""
-        figure = f"{self.step} is at {self.rate:.1%} ({self.lower:.1%} to {self.upper:.1%})"
-        if self.verdict == "pass":
-            return f"{figure}: at or above the threshold of {self.minimum:.0%}"
-        if self.verdict == "fail":
-            return f"{figure}: below the threshold of {self.minimum:.0%}, {self.people_lost:,.0f} people short of it"
-        return f"{figure}: whether it reaches the threshold of {self.minimum:.0%} is undecided"
+        return tr(
+            _TOLD[self.verdict],
+            step=tr(self.step),
+            rate=self.rate,
+            lower=self.lower,
+            upper=self.upper,
+            minimum=self.minimum,
+            lost=self.people_lost,
+        )
 
     @property
     def failing(self) -> pd.DataFrame:
@@ -108,7 +125,7 @@ def threshold(
         raise ParameterError(f"minimum: {minimum} is no share between 0 and 1, such as 0.12 for 12%")
     whole = step_counts(result, step, total=True)
     if not whole["before"].iloc[0]:
-        raise EmptyDataError(f"nobody made the step before {step!r}, so there is no rate to judge")
+        raise EmptyDataError(tr("nobody made the step before '{step}', so there is no rate to judge", step=tr(step)))
     overall = _judge(whole, minimum, result.level).iloc[0]
     parts = [step_counts(part, step) for part in ([result, *segments] if result.by else segments)]
     table = pd.concat(parts, ignore_index=True) if parts else whole.iloc[:0]
@@ -136,8 +153,8 @@ def step_counts(result: FunnelResult, step: str, *, total: bool = False) -> pd.D
     at = table["step"].eq(step).to_numpy()
     names = () if total else result.by
     return pd.DataFrame({
-        "dimension": " × ".join(names) or "all",
-        "segment": [" × ".join(row) for row in table.loc[at, list(names)].to_numpy()] if names else "all",
+        "dimension": " × ".join(names) or _ALL,
+        "segment": [" × ".join(row) for row in table.loc[at, list(names)].to_numpy()] if names else _ALL,
         "before": table.loc[before, "people"].to_numpy(),
         "people": table.loc[at, "people"].to_numpy(),
     })  # fmt: skip
@@ -147,7 +164,7 @@ def _judge(counts: pd.DataFrame, minimum: float, level: float) -> pd.DataFrame:
     if counts.empty:
         return counts.assign(rate=0.0, lower=0.0, upper=0.0, verdict="", people_lost=0.0)
     limits = proportion_interval(counts["people"], counts["before"], level)
-    verdict = np.select([limits["lower"] >= minimum, limits["upper"] < minimum], ["pass", "fail"], "undecided")
+    verdict = np.select([limits["lower"] >= minimum, limits["upper"] < minimum], [_PASS, _FAIL], _UNDECIDED)
     return counts.assign(
         rate=limits["estimate"],
         lower=limits["lower"],

@@ -24,10 +24,18 @@ from clvlib.funnel.kernel import FunnelResult, funnel
 from clvlib.funnel.paths import Credit, credit, journeys
 from clvlib.funnel.threshold import Threshold, threshold
 from clvlib.funnel.weekly import trend, week_funnels
+from clvlib.words import mark, tr
 
 __all__ = ["WeekFunnel"]
 
-_BY = ("platform", "category", "channel", "host_id", "script", ("platform", "category"))
+_BY = (
+    mark("platform"),
+    mark("category"),
+    mark("channel"),
+    mark("host_id"),
+    mark("script"),
+    ("platform", "category"),
+)
 
 
 class WeekFunnel:
@@ -115,7 +123,9 @@ class WeekFunnel:
             found = funnel(self.events, self.steps, self.window, level=self.level, **self._settled, **options)
         if not found.total["people"].iloc[0]:
             first, last = self.settled
-            raise EmptyDataError(f"nobody made {self.steps[0]!r} from {first} to {last}")
+            raise EmptyDataError(
+                tr("nobody made '{step}' from {first} to {last}", step=tr(self.steps[0]), first=first, last=last)
+            )
         return found
 
     @property
@@ -170,7 +180,11 @@ class WeekFunnel:
     def _of(self, week: Week, by: Sequence[Sequence[str]] = ()) -> list[FunnelResult]:
         if self.step not in self.steps[1:]:
             raise EmptyDataError(
-                f"the shop's funnel has no step {self.step!r} after its first: {', '.join(self.steps)}"
+                tr(
+                    "the shop's funnel has no step '{step}' after its first: {steps}",
+                    step=self.step,
+                    steps=", ".join(self.steps),
+                )
             )
         return week_funnels(self.events, self.steps, week, by, self.window, level=self.level)
 
@@ -193,7 +207,7 @@ class WeekFunnel:
     def moved(self) -> Change:
         """The change of the step's rate since the week before, split over the segments."""
         if not self.columns:
-            raise EmptyDataError("the events have no column to break the change down by")
+            raise EmptyDataError(tr("the events have no column to break the change down by"))
         return change(self.segments, self._of(self.week.previous, self.columns), self.step)
 
     @cached_property
@@ -205,7 +219,7 @@ class WeekFunnel:
         """
         by = tuple(dict.fromkeys(name for columns in self.columns for name in columns))
         if not by:
-            raise EmptyDataError("the events have no column that could go with leaving")
+            raise EmptyDataError(tr("the events have no column that could go with leaving"))
         self._of(self.week)
         options: dict[str, Any] = {"starts": (self.week.start, self.week.end), "as_of": self.week.as_of}
         with warnings.catch_warnings():
@@ -223,20 +237,38 @@ class WeekFunnel:
     @property
     def rate_name(self) -> str:
         """What the rate is called: ``click to cart``."""
-        return f"{self.steps[self.steps.index(self.step) - 1]} to {self.step}"
+        return tr("{before} to {step}", before=tr(self._before), step=tr(self.step))
+
+    @property
+    def rate_title(self) -> str:
+        """The same as it stands at the beginning of a line: ``Click to cart``."""
+        before = tr(self._before)
+        return tr("{before} to {step}", before=before[:1].upper() + before[1:], step=tr(self.step))
+
+    @property
+    def _before(self) -> str:
+        return self.steps[self.steps.index(self.step) - 1]
 
     def alerts(self) -> list[dict[str, str]]:
         """Return what to raise, for ``chapter.alert``: a rate below its threshold, a segment that fell."""
         found = []
-        rule = f"{self.rate_name} below {self.minimum:.0%}"
+        rule = tr("{rate} below {minimum:.0%}", rate=self.rate_name, minimum=self.minimum)
         verdict = self.verdict
         worst = "" if verdict.failing.empty else str(verdict.failing["segment"].iloc[0])
         if verdict.verdict == "fail":
             found.append({"rule": rule, "text": verdict.sentence, "segment": worst, "severity": "high"})
         elif worst:
-            text = f"{worst} is surely below the threshold, though {verdict.sentence}"
+            text = tr(
+                "{segment} is surely below the threshold, though {verdict}",
+                segment=tr(worst),
+                verdict=verdict.sentence,
+            )
             found.append({"rule": rule, "text": text, "segment": worst, "severity": "medium"})
         if self.columns and self.moved.segment and self.moved.table["z"].iloc[0] < 0:
-            fell = {"rule": f"{self.rate_name} fell", "text": self.moved.sentence, "segment": self.moved.segment}
+            fell = {
+                "rule": tr("{rate} fell", rate=self.rate_name),
+                "text": self.moved.sentence,
+                "segment": self.moved.segment,
+            }
             found.append({**fell, "severity": "high" if self.moved.difference < 0 else "medium"})
         return found

@@ -15,6 +15,7 @@ from clvlib.errors import ThinDataWarning
 from clvlib.funnel.kernel import FunnelResult, funnel
 from clvlib.funnel.threshold import step_counts
 from clvlib.stats.proportions import proportion_interval
+from clvlib.words import tr
 
 __all__ = ["trend", "trend_sentence", "week_funnels"]
 
@@ -95,7 +96,12 @@ def trend(
     counts.index = pd.Index([str(each) for each in labels], name="week")
     empty = counts["before"].eq(0)
     if empty.any():
-        text = f"in {empty.sum()} of {weeks} weeks nobody made the step before {step!r}; their rates are missing"
+        text = tr(
+            "in {n} of {weeks} weeks nobody made the step before '{step}'; their rates are missing",
+            n=empty.sum(),
+            weeks=weeks,
+            step=tr(step),
+        )
         warnings.warn(text, ThinDataWarning, stacklevel=2)
     rates = pd.DataFrame(np.nan, counts.index, ["rate", "lower", "upper"])
     level = found[0].level
@@ -113,11 +119,16 @@ def trend_sentence(rates: pd.DataFrame, step: str) -> str:
     """
     last, before = rates["rate"].iloc[-1], rates["rate"].iloc[:-1].dropna()
     label = str(rates.index[-1])[-3:]
+    told = {"step": tr(step), "week": label}
     if np.isnan(last):
-        return f"{step} has no rate in {label}, as nobody made the step before it"
+        return tr("{step} has no rate in {week}, as nobody made the step before it", **told)
     if before.empty:
-        return f"{step} was at {last:.1%} in {label}"
-    return (
-        f"{step} was at {last:.1%} in {label}; in the {len(before)} weeks before it was between "
-        f"{before.min():.1%} and {before.max():.1%}"
+        return tr("{step} was at {rate:.1%} in {week}", **told, rate=last)
+    return tr(
+        "{step} was at {rate:.1%} in {week}; in the {n} weeks before it was between {low:.1%} and {high:.1%}",
+        **told,
+        rate=last,
+        n=len(before),
+        low=before.min(),
+        high=before.max(),
     )
