@@ -258,7 +258,7 @@ def churn_risk(
     now = records.at(last)
     size = _size(list_size, len(now.frame))
     tried = rounds(past, horizon)
-    scores = score_table(tried, size, interval, draws, seed)
+    scores = score_table(tried, list_size, interval, draws, seed)
     learnt = train(past, last, horizon)
     method, verdict = _choice(learnt, scores, interval)
     risk = learnt.forecast(now)[method]
@@ -295,7 +295,7 @@ def churn_risk(
         causes=causes,
         evidence=evidence,
         parts=parts.loc[order.index],
-        earlier=_earlier(tried, method, horizon, size, interval),
+        earlier=_earlier(tried, method, horizon, list_size, interval),
         table=order,
     )
 
