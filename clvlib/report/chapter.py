@@ -26,13 +26,14 @@ from clvlib.data.calendar import Week
 from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms, find_key, withheld
 from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDataWarning
 from clvlib.plotting import style
-from clvlib.report.form import UNITS, frame_cells, html_table, show, text_table
+from clvlib.report.form import UNITS, frame_cells, html_table, show, text_table, worth
 from clvlib.report.record import cells_shown, drawn, exact
 from clvlib.report.tables import save_list, save_table
 from clvlib.words import language, mark, speak, tr, trn
 
-__all__ = ["ALERT", "FIGURE", "FORECAST", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
+__all__ = ["ACTION", "ALERT", "FIGURE", "FORECAST", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
 
+ACTION: Final = "application/vnd.clvlib.action+json"
 KPI: Final = "application/vnd.clvlib.kpi+json"
 ALERT: Final = "application/vnd.clvlib.alert+json"
 FORECAST: Final = "application/vnd.clvlib.forecast+json"
@@ -518,6 +519,59 @@ class Chapter:
             text=text,
         )
         _display(line, f'<p class="clv-alert clv-{severity}">{escape(line)}</p>', data={ALERT: payload})
+
+    def action(
+        self,
+        name: str,
+        text: str,
+        gain: float | None = None,
+        lower: float | None = None,
+        upper: float | None = None,
+        *,
+        people: int | None = None,
+        cost: float | None = None,
+        basis: str = "",
+        table: str = "",
+        level: float = 0.95,
+    ) -> None:
+        """Propose something to do, with what it is expected to bring, which the report shows beside the alerts.
+
+        Parameters
+        ----------
+        name : str
+            Stable across weeks, such as ``thank_you``.
+        text : str
+            What to do, and by when.
+        gain, lower, upper : float, optional
+            Margin that it is expected to bring beyond what comes without it, less its cost, and its interval.
+        people : int, optional
+            How many customers it is about.
+        cost : float, optional
+            What it costs.
+        basis : str
+            What the gain rests on: measured on so many, or assumed.
+        table : str
+            Name of the list to work on, as given to :meth:`people`.
+        level : float
+            Of the interval.
+
+        Raises
+        ------
+        ParameterError
+            The name is none, or the interval is the wrong way round.
+        """
+        figures = {"value": exact(gain), "lower": exact(lower), "upper": exact(upper)}
+        record = self._figure("action", name, text, figures, "money")
+        text, basis = tr(text), tr(basis)
+        payload = record | {"people": people, "cost": exact(cost), "basis": basis, "list": table, "level": level}
+        payload |= {"label": text}
+        shown = [
+            tr("expected gain {gain}", gain=worth(payload, self._currency)),
+            trn("{n:,} customer", "{n:,} customers", people) if people is not None else "",
+            basis,
+        ]
+        line = tr("To do: {text} ({details})", text=text, details=tr("; ").join(filter(None, shown)))
+        _display(line, f'<p class="clv-action">{escape(line)}</p>', data={ACTION: payload})
 
 
 def _figure_of(drawn: Any, name: str) -> Any:

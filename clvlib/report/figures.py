@@ -7,14 +7,14 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
-from clvlib.report.form import ABSENT, html_table, is_absent, show, show_change
+from clvlib.report.form import ABSENT, html_table, is_absent, show, show_change, worth
 from clvlib.report.grade import Grades
 from clvlib.report.harvest import Harvest
 from clvlib.report.spark import sparkline
 from clvlib.report.trend import CHANGED, NORMAL, Trend
 from clvlib.words import mark, tr, trn
 
-__all__ = ["changes", "figure_groups", "forecast_tables", "span"]
+__all__ = ["action_table", "changes", "figure_groups", "forecast_tables", "span"]
 
 Row: TypeAlias = Mapping[Any, Any]
 
@@ -106,6 +106,23 @@ def _target(value: float | None, target: float | None, kpi: Mapping[str, Any]) -
     if reached:
         return tr("target {target}, reached", target=aim)
     return tr("target {target}, now at {progress} of it", target=aim, progress=show(value / target, "share"))
+
+
+def action_table(harvests: Mapping[str, Harvest]) -> Markup:
+    """Return what the chapters propose to do, what is expected to bring most first."""
+    made = [(name, action) for name, said in harvests.items() for action in said.actions]
+    made.sort(key=lambda item: -(item[1]["value"] or 0.0))
+    rows = [
+        [
+            tr(action["label"]), show(action["people"], "count"), show(action["cost"], "money", action["currency"]),
+            worth(action, action["currency"]), action["basis"] or ABSENT,
+            f"{name}/{action['list']}" if action["list"] else ABSENT,
+        ]
+        for name, action in made
+    ]  # fmt: skip
+    heads = [mark("what to do"), mark("customers"), mark("cost"), mark("expected gain"), mark("rests on"), mark("list")]
+    numeric = [False, True, True, True, False, False]
+    return Markup(html_table(heads, rows, numeric, tr("Actions, by expected gain")) if rows else "")  # noqa: S704
 
 
 def forecast_tables(graded: Grades) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
 from html import escape
 from math import isfinite
@@ -26,6 +27,7 @@ __all__ = [
     "show",
     "show_change",
     "text_table",
+    "worth",
 ]
 
 ABSENT: Final = "—"  # what stands where there is no number: never NaN
@@ -142,6 +144,18 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
             except ValueError:
                 raise ParameterError(f"unit {unit!r} is none of {', '.join(UNITS)}, nor a format like '.2f'") from None
     return text.replace("-", "−")
+
+
+def worth(figure: Mapping[str, Any], currency: str = "") -> str:
+    """Write an amount of money with its interval, where it has one.
+
+    >>> worth({"value": 120.0, "lower": 80.0, "upper": 160.0}, "CNY"), worth({"value": 5, "lower": None, "upper": None})
+    ('¥120.00 (¥80.00 to ¥160.00)', '5.00')
+    """
+    value, lower, upper = (show(figure[end], "money", currency, short=True) for end in ("value", "lower", "upper"))
+    if figure["lower"] is None or figure["upper"] is None:
+        return value
+    return tr("{value} ({lower} to {upper})", value=value, lower=lower, upper=upper)
 
 
 def show_change(value: Any, unit: str = "number", currency: str = "", *, short: bool = False) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from clvlib.report.chapter import ALERT, FORECAST, KPI, MISSING, TABLE
+from clvlib.report.chapter import ACTION, ALERT, FORECAST, KPI, MISSING, TABLE
 
 __all__ = ["Harvest", "harvest"]
 
@@ -17,7 +17,7 @@ class Harvest:
 
     Attributes
     ----------
-    kpis, alerts, missing, tables, forecasts : list of dict
+    kpis, alerts, missing, tables, forecasts, actions : list of dict
         By kind.
     """
 
@@ -26,6 +26,7 @@ class Harvest:
     missing: list[dict[str, Any]] = field(default_factory=list)
     tables: list[dict[str, Any]] = field(default_factory=list)
     forecasts: list[dict[str, Any]] = field(default_factory=list)
+    actions: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _payloads(node: Any, kind: str) -> Iterator[dict[str, Any]]:
@@ -47,4 +48,5 @@ def harvest(node: Any) -> Harvest:
         list(_payloads(node, MISSING)),
         list(last_table.values()),
         list(last_forecast.values()),
+        list({made["name"]: made for made in _payloads(node, ACTION)}.values()),
     )

@@ -58,9 +58,10 @@ CREATE VIEW reports AS SELECT * FROM runs
 _FIELDS: Final = {
     "kpi": ("name", "label", "value", "lower", "upper", "level", "unit", "better", "currency", "why"),
     "alert": ("rule", "text", "segment", "severity"),
+    "action": ("name", "label", "value", "lower", "upper", "level", "people", "cost", "basis", "list", "currency"),
     "forecast": ("name", "label", "weeks", "mean", "lower", "upper", "level", "actual", "unit", "currency", "why"),
 }
-_NUMBERS: Final = {"value", "lower", "upper", "level", "weeks", "mean", "actual"}
+_NUMBERS: Final = {"value", "lower", "upper", "level", "weeks", "mean", "actual", "people", "cost"}
 # a forecast is held to what it said when its time came, as later revisions knew better; what happened is the last word
 _STOOD: Final = """(
   WITH made AS (
@@ -93,7 +94,8 @@ class Ledger:
     Attributes
     ----------
     connection : duckdb.DuckDBPyConnection
-        With the tables ``runs`` and ``entries`` and the views ``reports``, ``kpis``, ``alerts`` and ``forecasts``.
+        With the tables ``runs`` and ``entries`` and the views ``reports``, ``kpis``, ``alerts``, ``actions`` and
+        ``forecasts``.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -172,6 +174,7 @@ def _said(found: Harvest) -> dict[tuple[str, str], str]:
     """Return each thing that a chapter says by kind and name, its content in one way of writing."""
     named = [("kpi", kpi["name"], kpi) for kpi in found.kpis]
     named += [("forecast", f"{made['name']} {made['weeks']}w", made) for made in found.forecasts]
+    named += [("action", made["name"], made) for made in found.actions]
     for alert in found.alerts:
         about = " · ".join(filter(None, [alert["rule"], alert["segment"]]))
         names = (about if i == 1 else f"{about} ({i})" for i in count(1))

@@ -13,7 +13,7 @@ from clvlib.data.calendar import Week
 from clvlib.report.cells import chapter_page, within
 from clvlib.report.execute import Execution
 from clvlib.report.facts import Facts
-from clvlib.report.figures import changes, figure_groups, forecast_tables
+from clvlib.report.figures import action_table, changes, figure_groups, forecast_tables
 from clvlib.report.form import frame_cells, html_table, is_absent, show
 from clvlib.report.grade import grades
 from clvlib.report.harvest import Harvest
@@ -200,6 +200,7 @@ def compose(
         "rule": {"fewest": FEWEST, "shown": SHOWN},
         "forecasts": forecast_tables(graded),
         "alerts": raised,
+        "actions": action_table(harvests),
         "missing": _left_out(harvests),
         "quality": _quality(facts),
         "provenance": _provenance(manifest),
