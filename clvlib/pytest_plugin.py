@@ -61,31 +61,35 @@ class StoredOutputs(pytest.Item):
     def runtest(self) -> None:
         """Execute and compare, or store."""
         from clvlib.errors import ClvError
+
+        try:
+            told = self._told()
+        except ClvError as error:
+            told = str(error)
+        if told:
+            pytest.fail(told, pytrace=False)
+
+    def _told(self) -> str:
+        """Return what is to be said of the notebook; nothing where all is well."""
         from clvlib.report import regression
         from clvlib.report.parameters import read_notebook
 
         option = self.config.option
-        try:
-            known = regression.tolerances(self.config.getini("clv_tolerance"))
-            stored = read_notebook(self.path).node
-            if not option.clv_accept and not regression.is_stored(stored):
-                pytest.fail("nothing is stored: run all cells and save, or store it with --clv-accept", pytrace=False)
-            outputs = self._run_by_nbval(stored)
-            if outputs is None:
-                node = regression.fresh(self.path, option.clv_timeout)
-            else:
-                node = regression.with_outputs(stored, outputs)
-            if option.clv_accept:
-                regression.accept(self.path, node)
-                return
-            found = regression.compare(self.path.stem, stored, node, known, self._clean())
-        except ClvError as error:
-            pytest.fail(str(error), pytrace=False)
-        if found:
-            many = f"{len(found):,} difference{'s' if len(found) > 1 else ''}"
-            advice = "where this is meant, store it with --clv-accept"
-            told = f"{many} between what is stored and what it says today; {advice}\n{regression.story(found)}"
-            pytest.fail(told, pytrace=False)
+        known = regression.tolerances(self.config.getini("clv_tolerance"))
+        stored = read_notebook(self.path).node
+        if not option.clv_accept and not regression.is_stored(stored):
+            return "nothing is stored: run all cells and save, or store it with --clv-accept"
+        outputs = self._run_by_nbval(stored)
+        if outputs is None:
+            node = regression.fresh(self.path, option.clv_timeout)
+        else:
+            node = regression.with_outputs(stored, outputs)
+        if option.clv_accept:
+            regression.accept(self.path, node)
+            return ""
+        found = regression.compare(self.path.stem, stored, node, known, self._clean())
+        many = f"{len(found):,} difference{'s' if len(found) > 1 else ''} between what is stored and what it says today"
+        return f"{many}; where this is meant, store it with --clv-accept\n{regression.story(found)}" if found else ""
 
     def _run_by_nbval(self, node: Any) -> list[Any] | None:
         """Return the outputs of each code cell where nbval has just executed all of them."""
