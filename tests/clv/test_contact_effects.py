@@ -75,8 +75,8 @@ def test_weeks_without_a_hold_out_are_not_compared():
 def test_intervals_cover_and_nothing_is_found_where_nothing_is(effect):
     """Customers who differ, contacted up to four times in weeks that differ, hold-out shares that differ."""
     rng = np.random.default_rng(5)
-    inside, found, null = [], [], []
-    for _ in range(40):
+    inside, found, null, near = [], [], [], []
+    for _ in range(25):
         base = rng.beta(1, 5, 250)
         who = np.repeat(np.arange(250), 4)[rng.random(1000) < 0.8]
         week = rng.integers(0, 6, len(who))
@@ -98,10 +98,11 @@ def test_intervals_cover_and_nothing_is_found_where_nothing_is(effect):
         found.append(table.loc["yes", "found"])
         null.append(table.loc["no", "found"])
         planned = abs(table["expected"] - [0, effect]) / table["expected_error"]
-        assert (planned < 6).all()
+        near += (planned < 2).tolist()
     assert np.mean(inside) > 0.9
     assert np.mean(null) < 0.1
-    assert np.mean(found) < 0.1 if effect == 0 else np.mean(found) > 0.6
+    assert np.mean(near) > 0.7  # shrunk for the sake of all actions, so less than 95% where one is far off
+    assert np.mean(found) < 0.1 if effect == 0 else np.mean(found) > 0.4
 
 
 def test_the_sample_shop(sample):
@@ -123,8 +124,8 @@ def test_the_sample_shop(sample):
 def test_shrinking():
     """One action: the posterior over (effect, spread) on a fine grid."""
     effect, error, assumed = 0.05, 0.02, 0.01
-    spread, value = np.linspace(2e-4, 0.18, 900)[:, None], np.linspace(-0.3, 0.4, 2801)
-    log = -0.5 * (spread / 0.03) ** 2 - np.log(spread) - 0.5 * ((value - assumed) / spread) ** 2
+    spread, value = np.linspace(2e-4, 0.2, 1000)[:, None], np.linspace(-0.9, 0.9, 3601)
+    log = -np.log(1 + (spread / 0.03) ** 2) - np.log(spread) - 0.5 * ((value - assumed) / spread) ** 2
     density = np.exp(log - 0.5 * ((value - effect) / error) ** 2)
     weight = density.sum(axis=0) / density.sum()
     mean, deviation = shrunk(np.array([effect]), np.array([error]), np.array([assumed]))
