@@ -18,7 +18,7 @@ from clvlib.errors import ReportError
 from clvlib.report import ledger, pdf
 from clvlib.report.chapter import KPI
 from clvlib.report.form import html_table
-from clvlib.report.runner import Report, run, run_weeks
+from clvlib.report.runner import Report, run
 from tests.conftest import ROOT
 
 from . import books
@@ -100,16 +100,17 @@ def sheets(printed: bytes) -> int:
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Path:
-    """Two weeks of reports on the sample shop; the last one has alerts, forecasts that were due, and all chapters."""
+    """Two weeks of reports on the sample shop; the last has alerts, forecasts that were due, and a Chinese edition."""
     out = tmp_path_factory.mktemp("reports")
-    for report in run_weeks(ROOT / "data" / "sample", ["2026-W45", "2026-W46"], out):
-        assert report.exit_code == 0
+    for week, languages in (("2026-W45", ["en"]), ("2026-W46", ["en", "zh"])):
+        assert run(ROOT / "data" / "sample", week, out, languages=languages).exit_code == 0
     return out
 
 
 @pytest.mark.slow
-def test_the_report(chromium: Browser, reports: Path):
-    examine(chromium, reports / "2026-W46" / "index.html")
+@pytest.mark.parametrize("place", ["2026-W46", "2026-W46/zh"])
+def test_the_report(chromium: Browser, reports: Path, place: str):
+    examine(chromium, reports / place / "index.html")
 
 
 @pytest.mark.slow
@@ -149,8 +150,9 @@ def test_by_keyboard(chromium: Browser, reports: Path):
 
 
 @pytest.mark.slow
-def test_on_paper(chromium: Browser, reports: Path):
-    assert 10 < examine_print(chromium, reports / "2026-W46" / "index.html") < 50
+@pytest.mark.parametrize("place", ["2026-W46", "2026-W46/zh"])
+def test_on_paper(chromium: Browser, reports: Path, place: str):
+    assert 10 < examine_print(chromium, reports / place / "index.html") < 50
 
 
 # ---- pages that are not like the sample's
@@ -223,23 +225,26 @@ def program(folder: Path, script: str) -> str:
     return str(file)
 
 
-def reported(folder: Path, browser: bool | str) -> tuple[Report, dict[str, Any]]:
+def reported(folder: Path, *languages: str) -> tuple[Report, dict[str, Any]]:
     books.notebook(folder / "books", "01_a", [books.OPEN, books.FIGURES])
-    report = run(books.shop_folder(folder / "shop"), out=folder / "out", folder=folder / "books", pdf=browser)
+    report = run(
+        books.shop_folder(folder / "shop"), out=folder / "out", folder=folder / "books", pdf=True, languages=languages
+    )
     return report, json.loads((report.folder / "status.json").read_text(encoding="utf-8"))
 
 
 def test_a_report_is_printed(chromium: Browser, tmp_path: Path):
-    report, status = reported(tmp_path, True)
+    report, status = reported(tmp_path, "en", "zh")
     assert (report.exit_code, status["pdf"]) == (0, {"status": "ok", "error": ""})
-    printed = (report.folder / "index.pdf").read_bytes()
-    assert 1 <= sheets(printed) <= 4
-    assert b"file:" not in printed, "it says nothing of where it was made"
+    for edition in (report.folder, report.folder / "zh"):
+        printed = (edition / "index.pdf").read_bytes()
+        assert 1 <= sheets(printed) <= 4
+        assert b"file:" not in printed, "it says nothing of where it was made"
 
 
 def test_a_browser_that_fails_spares_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(pdf.VARIABLE, program(tmp_path, "echo starting >&2; echo no sandbox >&2; exit 1"))
-    report, status = reported(tmp_path, True)
+    report, status = reported(tmp_path)
     assert (report.exit_code, status["exit_code"], status["status"]) == (1, 1, "partial")
     assert status["pdf"]["status"] == "failed"
     assert status["pdf"]["error"].endswith("some-browser wrote no PDF: no sandbox")
