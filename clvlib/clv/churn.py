@@ -372,6 +372,8 @@ def _table(
     if value is None:
         return table
     worth = value["value"] if isinstance(value, pd.DataFrame) else value
+    if not worth.index.is_unique:
+        raise ParameterError("value: a customer is named twice; a value per customer_id is asked for")
     worth = worth.reindex(table.index).astype(float)
     if not np.isfinite(worth).all():
         raise ParameterError(

@@ -83,16 +83,8 @@ def days_of(records: Records) -> list[dt.date]:
 
 
 def train(past: Sequence[Known], day: dt.date, horizon: int) -> Forecaster:
-    """Learn from the days whose outcome was known by a day: calibrate on the last, learn the hazard before it.
-
-    Raises
-    ------
-    EmptyDataError
-        No outcome was known by then.
-    """
+    """Learn from the days whose outcome was known by a day, one at least: calibrate on the last, learn before it."""
     ripe = _ripe(past, day, horizon)
-    if not ripe:
-        raise EmptyDataError(f"by {day} the outcome of no earlier day was known")
     later = ripe[-1]
     lapsed = _lapsed([later])
     purchase = straightened(logit(later.facts["no_purchase"]), lapsed)

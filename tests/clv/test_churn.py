@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -189,14 +190,19 @@ def test_figures_draw_what_the_result_holds(result):
 
 
 def test_alerts_have_reasons(result):
-    for alert in result.alerts():
-        assert set(alert) == {"rule", "text", "segment", "severity"}
-    rules = [alert["rule"] for alert in result.alerts()]
-    assert ("earlier risks were off" in rules) == (
-        not result.earlier.lower <= result.earlier.predicted <= result.earlier.upper
-    )
-    shown = result.causes.drop(index=UNKNOWN)
-    assert rules.count("a cause of leaving") == (shown["lower"] >= 0.1).sum()
+    assert f"{result.high} of {result.customers} active customers are at high risk" in result.sentence
+    assert "At risk is" in result.sentence
+    calm = replace(result.earlier, predicted=0.6, observed=0.6, lower=0.5, upper=0.7)
+    causes = result.causes.assign(lower=[0.2, 0.05, 0.05, np.nan])
+    quiet = replace(result, earlier=calm, causes=causes, expected_lapses=0.6 * result.customers)
+    only = quiet.alerts()
+    assert [(alert["rule"], alert["segment"]) for alert in only] == [("a cause of leaving", causes["words"].iloc[0])]
+    assert set(only[0]) == {"rule", "text", "segment", "severity"}
+    more = replace(quiet, expected_lapses=0.8 * result.customers).alerts()[0]
+    assert more["severity"] == "high"
+    assert "80% of the active customers are expected to buy nothing" in more["text"]
+    off = replace(quiet, earlier=replace(calm, predicted=0.9)).alerts()[-1]
+    assert off["rule"] == "earlier risks were off"
 
 
 def cohorts(gaps: list[int], weeks: int = 40, each: int = 20) -> pd.DataFrame:
@@ -252,9 +258,18 @@ def test_thin_shops_fall_back_and_say_so():
     pd.testing.assert_frame_equal(shuffled.table, few.table)
     with pytest.raises(ParameterError, match="no finite value"):
         churn_risk(orders, LAST, list_size=20, value=pd.Series(np.nan, index=few.table.index))
+    with pytest.raises(ParameterError, match="named twice"):
+        churn_risk(orders, LAST, list_size=20, value=pd.Series(1.0, index=few.table.index.repeat(2)))
     with pytest.raises(ParameterError, match="graded on a later day"):
         grade_risks(few.table, orders, LAST, LAST, 8)
     with pytest.raises(ParameterError, match="between 0 and 1"):
         grade_risks(few.table.assign(risk=2.0), orders, "2026-10-01", LAST, 8)
+    with pytest.raises(EmptyDataError, match="too few to learn"):
+        churn_risk(simulated(np.random.default_rng(3), 12, weeks=34), LAST)
+    young = churn_risk(simulated(np.random.default_rng(4), 400, weeks=25), LAST)
+    assert young.method == "purchase model"
+    assert young.earlier.made == str(LAST - dt.timedelta(weeks=8))
+    plain = orders.rename(columns={"amount": "net_amount"}).assign(is_purchase=True)
+    assert churn_risk(plain, LAST, list_size=20).table["risk"].equals(few.table["risk"])
     with pytest.raises(EmptyDataError):
         grade_risks(few.table.iloc[:0], orders, "2026-10-01", LAST, 8)
