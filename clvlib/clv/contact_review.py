@@ -105,16 +105,16 @@ def _after(rows: pd.DataFrame, data: Table | pd.DataFrame, last: dt.date, when: 
     """Return for each customer whether there is a purchase (a contact by the action) after the earliest moment."""
     table = as_table(data, name, "customer_id", when)
     real = " AND is_purchase" if "is_purchase" in table.columns else ""
-    action = "action" if name == "contacts" else "NULL AS action"
-    start = rows["earliest"].min() if name == "orders" else rows["earliest"].min().normalize()
+    action = "action AS done" if name == "contacts" else "NULL AS done"
     if rows.empty:
         return pd.Series(dtype=bool, index=rows.index)
+    start = rows["earliest"].min() if name == "orders" else rows["earliest"].min().normalize()
     events = table.query(
         f"SELECT customer_id, {when} AS moment, {action} FROM {{t}} AS t WHERE {when} >= "
         f"{literal(start.to_pydatetime())} AND CAST({when} AS DATE) <= {literal(last)}{real}"
     )
-    joined = rows[["action", "earliest"]].join(events.set_index("customer_id"), rsuffix="_done", how="inner")
-    hit = joined["moment"] >= joined["earliest"] if name == "orders" else joined["action"] == joined["action_done"]
+    joined = rows[["action", "earliest"]].join(events.set_index("customer_id"), how="inner")
+    hit = joined["moment"] >= joined["earliest"] if name == "orders" else joined["action"] == joined["done"]
     return pd.Series(rows.index.isin(joined.index[hit]), index=rows.index)
 
 
