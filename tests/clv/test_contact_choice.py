@@ -37,7 +37,7 @@ def allowed(action, costs, budget, capacity) -> bool:
     return within and all(by_channel(action)[name] <= most for name, most in capacity.items())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PROBLEM)
 def test_nothing_within_the_limits_gains_more(problem):
     gains, costs, budget, capacity = np.array(problem[0]), np.array(problem[1]), problem[2], problem[3]
@@ -53,7 +53,7 @@ def test_nothing_within_the_limits_gains_more(problem):
     assert found.gap < 1e-6
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.floats(0, 60), st.floats(0, 60))
 def test_more_budget_or_capacity_never_lowers_the_gain(seed, first, second):
     rng = np.random.default_rng(seed)
