@@ -331,7 +331,7 @@ def _duplicates(job: _Job) -> None:
     )
     if job.table.unique:
         job.run(
-            f"UPDATE _stage SET _reason = '{job.table.key[0]}: occurs before, with other values' FROM ("
+            f"UPDATE _stage SET _reason = '{job.table.key[0]}: {mark('occurs before, with other values')}' FROM ("
             "  SELECT _file AS f, _row AS r FROM ("
             f"    SELECT _file, _row, row_number() OVER (PARTITION BY {key} ORDER BY _file, _row) AS i"
             "     FROM _stage WHERE _reason IS NULL) WHERE i > 1) AS d WHERE _file = d.f AND _row = d.r"
@@ -362,7 +362,8 @@ def _negative(job: _Job, names: set[str]) -> None:
         refund.append(f"coalesce(order_id IN ({paid}), FALSE)")
     try:
         job.run(
-            f"UPDATE _stage SET _reason = 'amount: {mark('negative, and no refund')}', _example = CAST(amount AS VARCHAR) "
+            f"UPDATE _stage SET _reason = 'amount: {mark('negative, and no refund')}', "
+            "_example = CAST(amount AS VARCHAR) "
             f"WHERE _reason IS NULL AND amount < 0 AND NOT ({' OR '.join(refund) or 'FALSE'})"
         )
     except duckdb.Error as error:

@@ -53,6 +53,12 @@ _TIMES: Final = {
     "days": mark("{n} days"),
     "weeks": mark("{n} weeks"),
 }
+_VERBATIM: Final = {"table", "file", "example"}  # columns of names that are the same in every language
+# values of the data contract, which data in English have
+_VALUES: Final = (
+    *(mark("female"), mark("male"), mark("unknown"), mark("tier 1"), mark("tier 2"), mark("tier 3"), mark("rural")),
+    *(mark("row"), mark("value")),
+)
 # language -> where a number has room for few digits: powers of ten, and what stands for them
 _BIG: Final = {"en": ((9, "B"), (6, "M")), "zh": ((8, "亿"), (4, "万"))}
 _SYMBOLS = {"CNY": "¥", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "INR": "₹", "KRW": "₩", "VND": "₫"}
@@ -172,8 +178,8 @@ def _moment(value: dt.datetime) -> str:
     return value.date().isoformat() if value.time() == dt.time(0) else value.strftime("%Y-%m-%d %H:%M")
 
 
-def _cell(value: Any, unit: str, currency: str) -> str:
-    text = tr(value) if isinstance(value, str) else str(value)
+def _cell(value: Any, unit: str, currency: str, *, verbatim: bool = False) -> str:
+    text = tr(value) if isinstance(value, str) and not verbatim else str(value)
     if is_absent(value):
         text = ABSENT
     elif isinstance(value, pd.Interval):
@@ -210,7 +216,7 @@ def frame_cells(
         bool(pd.api.types.is_numeric_dtype(c.dtype) and not pd.api.types.is_bool_dtype(c.dtype)) for c in columns
     ]
     cells = [
-        [_cell(v, formats.get(head, ""), currency) for v in column.tolist()]
+        [_cell(v, formats.get(head, ""), currency, verbatim=head in _VERBATIM) for v in column.tolist()]
         for head, column in zip(heads, columns, strict=True)
     ]
     return heads, [list(row) for row in zip(*cells, strict=True)], numeric

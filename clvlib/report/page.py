@@ -34,7 +34,6 @@ _LIMITS = {
     "below": mark("below {limit}"),
     "above": mark("above {limit}"),
     "not in": mark("not in {limit}"),
-    "occurs before,": mark("occurs before, {limit}"),
 }
 
 
@@ -82,7 +81,7 @@ def _reason(text: str) -> str:
         if word.startswith(f"{start} "):
             word = tr(message, limit=word.removeprefix(start).strip())
             break
-    return f"{column}{tr(': ')}{tr(word)}" if column else tr(word)
+    return f"{tr(column) if column == 'row' else column}{tr(': ')}{tr(word)}" if column else tr(word)
 
 
 def _provenance(manifest: Mapping[str, Any]) -> dict[str, Any]:
