@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from clvlib.clv.churn_causes import UNKNOWN, causes_of, reasons_by_hazard, reasons_by_model
 from clvlib.clv.churn_features import Known, Records
+from clvlib.clv.churn_hazard import Hazard, no_evidence
 from clvlib.clv.churn_rounds import HAZARD, PURCHASE, Forecaster, known_days, rounds, train
 from clvlib.clv.churn_scores import RiskGrade, bands, graded, members, score_table
 from clvlib.clv.models.beta_geo import BetaGeoModel
@@ -207,7 +209,7 @@ def churn_risk(
     complaints, feedback, refunds : Table or pandas.DataFrame, optional
         As in the data contract; ``refunds`` with ``customer_id`` and ``refunded_at``.
     value : pandas.Series or pandas.DataFrame, optional
-        What each customer is worth, by customer_id; of a frame, the column ``value``.
+        What each customer is worth, by customer_id; of a frame, the column ``value``. Others are worth 0.
     model : PurchaseModel, optional
         Whose class and settings are fitted on each day; default BG/NBD. It works on frequency, recency and T in weeks.
     horizon, active_weeks : int
@@ -262,42 +264,43 @@ def churn_risk(
     learnt = train(past, last, horizon)
     method, verdict = _choice(learnt, scores, interval)
     risk = learnt.forecast(now)[method]
-    if method == HAZARD and learnt.hazard is not None:
-        words, parts = reasons_by_hazard(learnt.hazard, now)
-    else:
-        words, parts = reasons_by_model(now, learnt.purchase.shift, learnt.purchase.slope)
+    hazard = learnt.hazard if method == HAZARD else None
+    words, parts = _explained(learnt, hazard, now)
     table = _table(now, risk, words, levels, size, value)
     lost = table["value_at_risk"].to_numpy() if value is not None else None
-    rng = np.random.default_rng(seed)
-    hazard = learnt.hazard if method == HAZARD else None
-    evidence = pd.DataFrame() if learnt.hazard is None else learnt.hazard.evidence
-    causes = causes_of(hazard, now, risk.to_numpy(dtype=float), lost, interval, rng, draws)
-    counts = table["level"].value_counts()
+    causes = causes_of(hazard, now, risk.to_numpy(dtype=float), lost, interval, np.random.default_rng(seed), draws)
     order = table.sort_values("risk" if value is None else "value_at_risk", ascending=False, kind="stable")
     return ChurnRisk(
         as_of=str(last),
         horizon=horizon,
         active_weeks=active_weeks,
         method=method,
-        customers=len(table),
         buyers=now.buyers,
-        high=int(counts.get("high", 0)),
-        medium=int(counts.get("medium", 0)),
-        low=int(counts.get("low", 0)),
-        expected_lapses=float(risk.sum()),
-        value_at_risk=float("nan") if lost is None else float(lost.sum()),
-        value=float("nan") if lost is None else float(table["value"].sum()),
+        **_counted(table),
         list_size=size,
         interval=interval,
         verdict=verdict,
         scores=scores,
         calibration=bands(tried[method], tried["lapsed"], interval, tried.index),
         causes=causes,
-        evidence=evidence,
+        evidence=no_evidence() if learnt.hazard is None else learnt.hazard.evidence,
         parts=parts.loc[order.index],
         earlier=_earlier(tried, method, horizon, list_size, interval),
         table=order,
     )
+
+
+def _explained(learnt: Forecaster, hazard: Hazard | None, now: Known) -> tuple[pd.DataFrame, pd.DataFrame]:
+    if hazard is not None:
+        return reasons_by_hazard(hazard, now)
+    return reasons_by_model(now, learnt.purchase.shift, learnt.purchase.slope)
+
+
+def _counted(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the sums of a table that a result states."""
+    sums = {name: float(table[name].sum()) if name in table else float("nan") for name in ("value_at_risk", "value")}
+    levels = {name: int((table["level"] == name).sum()) for name in LEVELS}
+    return {"customers": len(table), "expected_lapses": float(table["risk"].sum()), **levels, **sums}
 
 
 def _check(
@@ -374,7 +377,7 @@ def _table(
     worth = value["value"] if isinstance(value, pd.DataFrame) else value
     if not worth.index.is_unique:
         raise ParameterError("value: a customer is named twice; a value per customer_id is asked for")
-    worth = worth.reindex(table.index).astype(float)
+    worth = worth.reindex(table.index, fill_value=0).astype(float)
     if not np.isfinite(worth).all():
         raise ParameterError(
             f"value: {int((~np.isfinite(worth)).sum()):,} of {len(table):,} active customers have no finite value"

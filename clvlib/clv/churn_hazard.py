@@ -21,7 +21,7 @@ from clvlib.clv.churn_features import FEATURES, Feature
 from clvlib.errors import EmptyDataError
 from clvlib.stats.multiplicity import adjust
 
-__all__ = ["FEWEST", "Hazard", "Line", "fit_hazard", "logit", "straightened"]
+__all__ = ["FEWEST", "Hazard", "Line", "fit_hazard", "logit", "no_evidence", "straightened"]
 
 Array = NDArray[np.float64]
 
@@ -265,6 +265,11 @@ def _verdicts(used: Sequence[Feature], fitted: _Fitted, tested: Sequence[dict[st
         "used" if feature.group == "silence" or float(str(row["p_value"])) <= alpha else "not shown"
         for feature, row in zip(used, tested, strict=True)
     ]
+
+
+def no_evidence() -> pd.DataFrame:
+    """Return the form of :attr:`Hazard.evidence` where there is no hazard."""
+    return _evidence([], {})
 
 
 def _evidence(features: Sequence[Feature], found: dict[str, dict[str, object]]) -> pd.DataFrame:

@@ -250,6 +250,9 @@ def test_thin_shops_fall_back_and_say_so():
     few = churn_risk(orders, LAST, list_size=20, model=BetaGeoModel())
     assert few.method == "purchase model"
     assert few.verdict.startswith("Risks come from the purchase model alone")
+    some = few.table.index[:5]
+    known = churn_risk(orders, LAST, list_size=20, value=pd.Series(2.0, index=some)).table["value"]
+    assert known[known > 0].to_dict() == dict.fromkeys(some, 2.0)
     with pytest.warns(ThinDataWarning, match="holds all"):
         everyone = churn_risk(orders, LAST, list_size=10**6)
     assert everyone.list_size == everyone.customers
@@ -264,6 +267,10 @@ def test_thin_shops_fall_back_and_say_so():
         grade_risks(few.table, orders, LAST, LAST, 8)
     with pytest.raises(ParameterError, match="between 0 and 1"):
         grade_risks(few.table.assign(risk=2.0), orders, "2026-10-01", LAST, 8)
+    scarce = churn_risk(simulated(np.random.default_rng(3), 45, weeks=34), LAST, list_size=10)
+    assert "to learn why, it needs 30" in scarce.verdict
+    assert scarce.evidence.empty
+    assert list(scarce.evidence) == list(few.evidence)
     with pytest.raises(EmptyDataError, match="too few to learn"):
         churn_risk(simulated(np.random.default_rng(3), 12, weeks=34), LAST)
     young = churn_risk(simulated(np.random.default_rng(4), 400, weeks=25), LAST)
