@@ -74,6 +74,27 @@ class ContactPlan(Result):
     effects: ContactEffects = field(repr=False)
     sentence: str = field(repr=False)
 
+    def to_do(self, action: str) -> str:
+        """Say in a sentence how many to contact with what, by which channel and until when."""
+        rows = self.lists[action]
+        if rows.empty:
+            return tr("{action}: nobody in {week}.", action=tr(action), week=self.week)
+        first, last = rows["deadline"].min(), rows["deadline"].max()
+        named = {"action": tr(action), "channel": str(rows["channel"].iloc[0]), "first": first, "last": last}
+        if first < last:
+            return tr(
+                "{action}: contact {n:,} customers by {channel}, the first of them before {first:%Y-%m-%d %H:%M}, the "
+                "last before {last:%Y-%m-%d %H:%M}.",
+                n=len(rows),
+                **named,
+            )
+        return trn(
+            "{action}: contact {n:,} customer by {channel}, at the latest on {last:%Y-%m-%d at %H:%M}.",
+            "{action}: contact {n:,} customers by {channel}, at the latest on {last:%Y-%m-%d at %H:%M}.",
+            len(rows),
+            **named,
+        )
+
 
 def contact_plan(
     orders: Table | pd.DataFrame,

@@ -156,12 +156,15 @@ class Scored(Rule):
         The score from which a customer counts.
     top : float, optional
         Or the share of customers with the highest scores who do.
+    because : str
+        The column that says why, in words; empty, or absent from the frame: the score itself is the reason.
     """
 
     frame: Literal["value", "risk"] = "value"
     column: str = "value"
     least: float | None = None
     top: float | None = None
+    because: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -185,12 +188,17 @@ class Scored(Rule):
             )
         score = frame[self.column].astype(float).dropna()
         if self.least is not None:
-            return _any_time(score[score >= self.least], known.start)
-        ranked = score.sort_index(kind="stable").sort_values(ascending=False, kind="stable")
-        return _any_time(ranked.head(int(np.ceil(float(self.top or 0) * len(ranked)))), known.start)
+            chosen = score[score >= self.least]
+        else:
+            ranked = score.sort_index(kind="stable").sort_values(ascending=False, kind="stable")
+            chosen = ranked.head(int(np.ceil(float(self.top or 0) * len(ranked))))
+        fact = frame.loc[chosen.index, self.because] if self.because in frame else chosen
+        return _any_time(fact, known.start)
 
     def reason(self, fact: Any) -> str:
-        """Name the score."""
+        """Name the score, or say what the frame says."""
+        if isinstance(fact, str):
+            return tr(fact)
         return tr("{score}: {value:,.4g}", score=tr(self.column.replace("_", " ").capitalize()), value=float(fact))
 
 
@@ -199,7 +207,7 @@ RULES: tuple[Rule, ...] = (
     AfterOrder(action="coupon_48h", from_hours=48, to_hours=168),
     Silent(action="sleeping_message", from_days=45, to_days=90, most=2),
     Scored(action="vip_service", frame="value", column="value", top=0.05, most=1),
-    Scored(action="win_back", frame="risk", column="risk", least=0.5, most=1),
+    Scored(action="win_back", frame="risk", column="risk", least=0.5, because="reason", most=1),
 )
 
 

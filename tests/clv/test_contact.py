@@ -93,6 +93,7 @@ def test_gains_by_hand():
     assert plan.lower < plan.gain < plan.upper
     assert "assumption" in plan.sentence
     assert plan.lists["call"].index.tolist() == ["a"]
+    assert plan.to_do("call") == "call: contact 1 customer by phone, at the latest on 2026-11-22 at 22:00."
 
 
 @settings(max_examples=12, deadline=None)
@@ -163,6 +164,10 @@ def test_a_rule_without_its_frame_has_no_candidates_and_one_without_its_column_i
     risk = pd.DataFrame({"customer_id": ["b", "z"], "risk": [0.8, 0.9]})
     plan = contact_plan(orders, LAST, worth_of(orders), risk=risk, rules=RULES[4:], holdout=0)
     assert plan.actions["reason"].to_dict() == {"b": "Risk: 0.8"}
+    told = contact_plan(
+        orders, LAST, worth_of(orders), risk=risk.assign(reason="complaint open"), rules=RULES[4:], holdout=0
+    )
+    assert told.actions["reason"].to_dict() == {"b": "complaint open"}
     assert plan.unknown == 1  # z never bought, so nothing is known of his spend
     with pytest.raises(MissingColumnError, match="no column risk"):
         contact_plan(orders, LAST, worth_of(orders), risk=risk.rename(columns={"risk": "p"}))
@@ -178,7 +183,7 @@ def test_nothing_to_do():
         plan = plan_of(orders, **({"rules": [CALL]} | more))
         assert (plan.customers, plan.cost, plan.gain, len(plan.actions)) == (0, 0, 0, 0)
         assert "nobody" in plan.sentence
-        assert [len(frame) for frame in plan.lists.values()] == [0]
+        assert [plan.to_do(name) for name in plan.lists] == [f"{name}: nobody in 2026-W47." for name in plan.lists]
         review = contact_review(plan, orders, "2026-11-22")
         assert "empty" in review.sentence
     assert plan_of(orders_of(a="2027-01-01")).customers == 0
