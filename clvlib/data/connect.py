@@ -22,7 +22,7 @@ from clvlib.data.calendar import Week, as_date
 from clvlib.data.config import Config, TableConfig, parse_config, read_config
 from clvlib.data.contract import CONTRACT
 from clvlib.data.covariates import add_covariates
-from clvlib.data.engine import DuckDBEngine, Table, identifier, literal
+from clvlib.data.engine import DuckDBEngine, Table, identifier, literal, opened
 from clvlib.data.prepare import prepare
 from clvlib.data.quality import Quality, read_quality
 from clvlib.data.reader import RawPart
@@ -408,7 +408,7 @@ def _from_path(
 
 
 def _prepared(origin: Source, config: Config, source: str, store: str | Path | None, memory_limit: str | None) -> Shop:
-    connection = duckdb.connect(":memory:" if store is None else str(store))
+    connection = opened(":memory:" if store is None else store)
     scratch = _scratch(connection, memory_limit)
     try:
         origin.attach(connection, scratch)
@@ -463,7 +463,7 @@ def _seal(connection: duckdb.DuckDBPyConnection, config: Config, source: str) ->
 def _open_store(path: Path, memory_limit: str | None) -> Shop | None:
     """Open a DuckDB file read-only if ``connect`` made it; None where it is a database of the user's own."""
     try:
-        connection = duckdb.connect(str(path), read_only=True)
+        connection = opened(path, read_only=True)
     except duckdb.Error as error:
         raise DataError(f"{path.name}: cannot be opened as a DuckDB file ({str(error).splitlines()[0]})") from None
     if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = '_store'").fetchall():

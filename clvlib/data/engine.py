@@ -9,9 +9,11 @@ dialect, in the subset that sqlglot carries over to Spark and to the usual wareh
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Protocol
 
 import duckdb
@@ -19,7 +21,25 @@ import pandas as pd
 
 from clvlib.errors import EngineError, MissingColumnError, ParameterError
 
-__all__ = ["DuckDBEngine", "Engine", "Table", "as_table", "identifier", "literal", "register"]
+__all__ = ["THREADS", "DuckDBEngine", "Engine", "Table", "as_table", "identifier", "literal", "opened", "register"]
+
+THREADS = "CLVLIB_THREADS"  # environment variable: how many threads a query may use; default: one per core
+
+
+def opened(path: str | Path = ":memory:", *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """Open a database that never reaches for the network, as DuckDB does where it misses an extension.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A file, or ``:memory:``.
+    read_only : bool
+        Whether the file is only read.
+    """
+    config: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    if os.environ.get(THREADS, "").isdecimal():
+        config["threads"] = max(1, int(os.environ[THREADS]))
+    return duckdb.connect(str(path), read_only=read_only, config=config)
 
 
 class Engine(Protocol):
@@ -44,7 +64,7 @@ class DuckDBEngine:
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
-        self.connection = duckdb.connect() if connection is None else connection
+        self.connection = opened() if connection is None else connection
 
     def query(self, sql: str) -> pd.DataFrame:
         """Run one statement and return its rows; ``DECIMAL`` comes back as float.

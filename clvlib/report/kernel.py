@@ -24,6 +24,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
+from clvlib.data.engine import THREADS
 from clvlib.report import forkserver
 
 __all__ = ["Kernel", "warm_kernels"]
@@ -35,7 +36,8 @@ _READY = 60.0  # seconds for a server to have its imports behind it
 
 
 def _environment() -> dict[str, str]:
-    return {"MPLBACKEND": _INLINE, **os.environ, **_QUIET}
+    # several threads add up in an order that differs from run to run, and so do the last digits
+    return {"MPLBACKEND": _INLINE, THREADS: "1", **os.environ, **_QUIET}
 
 
 class Kernel(AsyncKernelManager):

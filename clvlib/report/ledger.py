@@ -29,7 +29,7 @@ from typing import Any, Final
 import duckdb
 import nbformat
 
-from clvlib.data.engine import literal
+from clvlib.data.engine import literal, opened
 from clvlib.errors import ParameterError, ReportError
 from clvlib.report.harvest import Harvest, harvest
 from clvlib.report.publish import locked
@@ -185,9 +185,7 @@ def _said(found: Harvest) -> dict[tuple[str, str], str]:
 
 def _read(file: Path | None = None) -> Ledger:
     """Read a ledger, all of it, so that every checksum in it is checked; without a file, an empty one."""
-    connection = duckdb.connect(
-        config={"autoinstall_known_extensions": False}
-    )  # for a file of another kind: no network
+    connection = opened()
     if file is None:
         connection.execute(_ENTRIES)
     else:
