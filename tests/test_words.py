@@ -22,10 +22,10 @@ from . import catalogue, font
 
 # what stays as it is in any language: names of methods and models, files, parameters and settings
 _NAMES = """
-GMV CLV RFM RCV VIP KPI BG NBD MBG CNBD Pareto Gamma GammaGamma CRPS Brier Gini alpha gamma clvlib lifetimes
+GMV CLV RFM RCV VIP KPI BG NBD MBG CNBD Pareto Gamma GammaGamma CRPS Brier Gini alpha beta gamma clvlib lifetimes
 CNY Asia Shanghai BetaGeoModel ModifiedBetaGeoModel ParetoNBDModel NBDModel GammaGammaModel alive csv ipynb
 index html json parquet tables audience profile funnel clv abtest by hour segments change paths customer value at
-risk contacts script conversion Logit Lan DeMets Welch Holm Cox
+risk leaving contact orders contacts script conversion Logit Lan DeMets Welch Holm Cox
 """
 NAMES = set(_NAMES.split())
 

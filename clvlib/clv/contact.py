@@ -80,7 +80,7 @@ class ContactPlan(Result):
         if rows.empty:
             return tr("{action}: nobody in {week}.", action=tr(action), week=self.week)
         first, last = rows["deadline"].min(), rows["deadline"].max()
-        named = {"action": tr(action), "channel": str(rows["channel"].iloc[0]), "first": first, "last": last}
+        named = {"action": tr(action), "channel": tr(str(rows["channel"].iloc[0])), "first": first, "last": last}
         if first < last:
             return tr(
                 "{action}: contact {n:,} customers by {channel}, the first of them before {first:%Y-%m-%d %H:%M}, the "
@@ -89,8 +89,8 @@ class ContactPlan(Result):
                 **named,
             )
         return trn(
-            "{action}: contact {n:,} customer by {channel}, at the latest on {last:%Y-%m-%d at %H:%M}.",
-            "{action}: contact {n:,} customers by {channel}, at the latest on {last:%Y-%m-%d at %H:%M}.",
+            "{action}: contact {n:,} customer by {channel}, at the latest on {last:%Y-%m-%d %H:%M}.",
+            "{action}: contact {n:,} customers by {channel}, at the latest on {last:%Y-%m-%d %H:%M}.",
             len(rows),
             **named,
         )
@@ -376,9 +376,12 @@ def _sentence(
     guessed = [name for name in table.index[table["chosen"] > 0] if np.isnan(effects.table.loc[name, "effect"])]
     if guessed:
         sentences.append(
-            tr("The gain of {actions} is an assumption: nobody was held out yet.", actions=", ".join(guessed))
+            tr(
+                "The gain of {actions} is an assumption: nobody was held out yet.",
+                actions=tr(", ").join(map(tr, guessed)),
+            )
         )
-    return " ".join(sentences)
+    return tr(" ").join(sentences)
 
 
 def _by_customer(frame: pd.DataFrame, name: str, *required: str) -> pd.DataFrame:

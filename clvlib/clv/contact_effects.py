@@ -324,12 +324,18 @@ def _sentence(table: pd.DataFrame) -> str:
             int(measured.sum()),
         )
     parts = [
-        tr("{action}: {effect:+.1%} ({lower:+.1%} to {upper:+.1%})", action=name, effect=effect, lower=low, upper=high)
+        tr(
+            "{action}: {effect:+.1%} ({lower:+.1%} to {upper:+.1%})",
+            action=tr(name),
+            effect=effect,
+            lower=low,
+            upper=high,
+        )
         for name, effect, low, high in zip(found.index, found["effect"], found["lower"], found["upper"], strict=True)
     ]
     return tr(
         "Share who bought, contacted against held out, where it differs beyond chance: {parts}. Measured: {n} actions.",
-        parts="; ".join(parts),
+        parts=tr("; ").join(parts),
         n=int(measured.sum()),
     )
 

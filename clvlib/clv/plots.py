@@ -180,9 +180,7 @@ def _matrix_plot(frame: pd.DataFrame, title: str, top: float, unit: str, ax: Axe
             frame.to_numpy(), origin="lower", aspect="auto", extent=extent, vmin=0, vmax=top, cmap=SEQUENTIAL
         )
         ax.grid(visible=False)
-        last = (
-            tr("last purchase after the first ({unit})", unit=unit) if unit else tr("last purchase after the first")
-        )
+        last = tr("last purchase after the first ({unit})", unit=unit) if unit else tr("last purchase after the first")
         ax.set(xlabel=last, ylabel=tr("repeat purchases"), title=title)
         return ax, ax.figure.colorbar(image, ax=ax)
 

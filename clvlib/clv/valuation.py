@@ -89,9 +89,12 @@ class Valuation(Result):
         return float(held[: max(1, round(share * len(held)))].sum()) / whole if whole > 0 else 0.0
 
     def at_risk(self, below: float = 0.5, above: float = 0.1) -> pd.DataFrame:
-        """Return repeat buyers whose P(alive) has fallen, but not to nothing, the greatest expected loss first."""
-        table = self.table
-        alive = table["probability_alive"]
+        """Return repeat buyers whose P(alive) has fallen, but not to nothing, the greatest expected loss first.
+
+        The column ``risk`` is what P(alive) lacks of one.
+        """
+        alive = self.table["probability_alive"]
+        table = self.table.assign(risk=1 - alive)
         chosen = table[(table["frequency"] > 0) & (alive < below) & (alive >= above)]
         return chosen.sort_values("loss", ascending=False, kind="stable")
 

@@ -562,7 +562,7 @@ class Chapter:
         """
         figures = {"value": exact(gain), "lower": exact(lower), "upper": exact(upper)}
         record = self._figure("action", name, text, figures, "money")
-        text, basis = tr(text), tr(basis)
+        text, basis = tr(text).rstrip(".。"), tr(basis)
         payload = record | {"people": people, "cost": exact(cost), "basis": basis, "list": table, "level": level}
         payload |= {"label": text}
         shown = [

@@ -54,11 +54,6 @@ _TIMES: Final = {
     "weeks": mark("{n} weeks"),
 }
 _VERBATIM: Final = {"table", "file", "example"}  # columns of names that are the same in every language
-# values of the data contract, which data in English have
-_VALUES: Final = (
-    *(mark("female"), mark("male"), mark("unknown"), mark("tier 1"), mark("tier 2"), mark("tier 3"), mark("rural")),
-    *(mark("row"), mark("value")),
-)
 # language -> where a number has room for few digits: powers of ten, and what stands for them
 _BIG: Final = {"en": ((9, "B"), (6, "M")), "zh": ((8, "亿"), (4, "万"))}
 _SYMBOLS = {"CNY": "¥", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "INR": "₹", "KRW": "₩", "VND": "₫"}
