@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from clvlib.result import Result
 from clvlib.stats.effect import Effect
 from clvlib.stats.means import Moments, mean_difference, mean_interval, ratio_moments
 from clvlib.stats.proportions import proportion_interval
+from clvlib.stats.totals import total_interval
 from clvlib.words import mark, tr, trn
 
 __all__ = ["NewReturning", "new_returning", "new_returning_weeks", "weeks_sentence"]
@@ -47,10 +48,14 @@ class NewReturning(Result):
         Confidence level of the intervals.
     basket_difference : Effect or None
         Basket of the new less that of the returning customers (Welch); None where one of them has less than two buyers.
+    totals : pandas.DataFrame
+        Rows ``buyers`` and ``revenue``: ``total``, ``lower``, ``upper``, between which chance alone would bring such a
+        period again (Fay and Feuer 1997, with a Poisson number of people).
     """
 
     level: float
     basket_difference: Effect | None
+    totals: pd.DataFrame = field(repr=False)
 
     @property
     def sentence(self) -> str:
@@ -123,7 +128,7 @@ def new_returning(orders: Table | pd.DataFrame, period: tuple[Any, Any], level: 
             FROM {{t}} AS t WHERE ordered_at < {literal(end)} GROUP BY customer_id)
             SELECT kind, COUNT(*) AS buyers, SUM(x) AS orders, SUM(y) AS revenue, AVG(x) AS mean_x, AVG(y) AS mean_y,
                    COALESCE(VAR_SAMP(x), 0) AS variance_x, COALESCE(VAR_SAMP(y), 0) AS variance_y,
-                   COALESCE(COVAR_SAMP(x, y), 0) AS covariance
+                   COALESCE(COVAR_SAMP(x, y), 0) AS covariance, SUM(y * y) AS squares, MAX(y) AS largest
             FROM people WHERE x > 0 GROUP BY kind"""
         )
         .set_index("kind")
@@ -135,7 +140,16 @@ def new_returning(orders: Table | pd.DataFrame, period: tuple[Any, Any], level: 
     enough = all(kind in moments and moments[kind].n > 1 for kind in _KINDS)
     varied = enough and any(moments[kind].variance > 0 for kind in _KINDS)
     difference = mean_difference(moments["new"], moments["returning"], level) if varied else None
-    return NewReturning(level=level, basket_difference=difference, table=table)
+    return NewReturning(level=level, basket_difference=difference, totals=_totals(frame, level), table=table)
+
+
+def _totals(frame: pd.DataFrame, level: float) -> pd.DataFrame:
+    people, revenue = float(frame["buyers"].sum()), float(frame["revenue"].sum())
+    rows = {
+        "buyers": (people, *total_interval(people, people, 1.0, level)),
+        "revenue": (revenue, *total_interval(revenue, frame["squares"].sum(), frame["largest"].max(), level)),
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["total", "lower", "upper"])
 
 
 def _basket(row: pd.Series) -> Moments:

@@ -15,6 +15,7 @@ from clvlib.audience.plots import grades_data, new_returning_data, plot_grades, 
 from clvlib.data.calendar import Week
 from clvlib.data.engine import as_table
 from clvlib.errors import EmptyDataError, ParameterError, ThinDataWarning
+from clvlib.stats.totals import total_interval
 from tests.conftest import shared_data
 
 WEEK = ("2026-11-09", "2026-11-16")
@@ -46,7 +47,11 @@ def test_new_and_returning_equal_pandas(rows):
     truth = inside.groupby(kind).agg(
         buyers=("customer_id", "nunique"), orders=("amount", "size"), revenue=("amount", "sum")
     )
-    table = new_returning(orders, WEEK).table
+    found = new_returning(orders, WEEK)
+    table, each = found.table, inside.groupby("customer_id")["amount"].sum().astype(float)
+    ends = total_interval(each.sum(), (each**2).sum(), each.max())
+    np.testing.assert_allclose(found.totals.loc["revenue"], [each.sum(), *ends], rtol=1e-9)
+    np.testing.assert_allclose(found.totals.loc["buyers"], [len(each), *total_interval(len(each), len(each), 1)])
     expected = truth.reindex(["new", "returning"]).fillna(0)
     assert table[["buyers", "orders", "revenue"]].values.tolist() == expected.values.tolist()
     assert table["buyer_share"].sum() == pytest.approx(1)
