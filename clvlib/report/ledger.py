@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -35,9 +35,10 @@ from clvlib.report.harvest import Harvest, harvest
 from clvlib.report.publish import locked
 from clvlib.report.tables import written_whole
 
-__all__ = ["NAME", "Ledger", "backup", "current", "erase", "restore"]
+__all__ = ["ALERTS", "NAME", "Ledger", "backup", "current", "erase", "restore"]
 
 NAME: Final = "ledger.duckdb"
+ALERTS: Final = "alerts.json"  # what a report raised: the alerts of its chapters, and those of its verdicts
 _WAIT = 60.0  # seconds for another run to finish with it; it needs a fraction of one
 
 _ENTRIES: Final = """
@@ -131,6 +132,7 @@ class Ledger:
                 name: (book["status"] == "ok", harvest(nbformat.read(folder / f"{name}.ipynb", as_version=4)))
                 for name, book in manifest["notebooks"].items()
             }
+            chapters = {name: (complete, _raised(folder, name, said)) for name, (complete, said) in chapters.items()}
             revisions = {name: (complete, _said(found)) for name, (complete, found) in chapters.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ReportError(f"the report in {folder} cannot be read ({error})") from error
@@ -160,6 +162,15 @@ class Ledger:
             if content != before:
                 row = [*report, kind, chapter, name, revision + 1, run, content]
                 self.connection.execute(f"INSERT INTO entries VALUES ({', '.join('?' * len(row))})", row)
+
+
+def _raised(folder: Path, chapter: str, said: Harvest) -> Harvest:
+    """Return what a chapter says, with the alerts that the report made of its verdicts."""
+    file = folder / ALERTS
+    if not file.exists():
+        return said
+    alerts = json.loads(file.read_text(encoding="utf-8"))["alerts"]
+    return replace(said, alerts=[alert for alert in alerts if alert["chapter"] == chapter])
 
 
 def _operator() -> str:

@@ -28,7 +28,7 @@ from clvlib.report.execute import Execution, execute
 from clvlib.report.facts import Facts, digest, facts_of, versions
 from clvlib.report.harvest import Harvest, harvest
 from clvlib.report.kernel import Kernel, warm_kernels
-from clvlib.report.ledger import Ledger, current
+from clvlib.report.ledger import ALERTS, Ledger, current
 from clvlib.report.locale import translated
 from clvlib.report.mail import mail_html, mail_text
 from clvlib.report.page import compose, render
@@ -439,6 +439,8 @@ def _write(
     pages = {"index.html": render(said), "email.html": mail_html(said), "email.txt": mail_text(said)}
     for name, text in pages.items():
         (staged / name).write_text(text, encoding="utf-8")
+    told = ("chapter", "rule", "text", "segment", "severity")
+    _dump(staged / ALERTS, {"alerts": [{field: alert[field] for field in told} for alert in said["alerts"]]})
     return said
 
 

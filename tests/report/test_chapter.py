@@ -19,7 +19,7 @@ import clvlib as clv
 from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms
 from clvlib.errors import EmptyDataError, ParameterError, ThinDataWarning
 from clvlib.report import chapter as module
-from clvlib.report.chapter import ALERT, FORECAST, HEADER, KPI, MISSING, TABLE, Chapter
+from clvlib.report.chapter import ACTION, ALERT, FORECAST, HEADER, KPI, MISSING, TABLE, Chapter
 
 from .books import shop_folder
 
@@ -288,6 +288,20 @@ def test_alert(chapter, shown):
     assert bundle[ALERT]["severity"] == "high"
     with pytest.raises(ParameterError, match="severity"):
         chapter.alert("x", "y", severity="urgent")
+
+
+def test_action(chapter, shown):
+    chapter.action("coupon", "Send the coupon <now>.", 120.5, 80, 160, people=12, cost=6, basis="assumed", level=0.9)
+    bundle, _ = shown[0]
+    assert bundle["text/plain"] == (
+        "To do: Send the coupon <now> (expected gain ¥120.50 (¥80.00 to ¥160.00); 12 customers; assumed)"
+    )
+    assert "&lt;now&gt;" in bundle["text/html"]
+    assert {"value": 120.5, "people": 12, "cost": 6, "level": 0.9}.items() <= bundle[ACTION].items()
+    with pytest.raises(ParameterError, match="wrong way round"):
+        chapter.action("coupon", "Send it", 120, 160, 80)
+    with pytest.raises(ParameterError, match="names a file"):
+        chapter.action("the coupon", "Send it")
 
 
 def test_our_warnings_reach_the_reader(chapter, shown):

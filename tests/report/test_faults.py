@@ -49,15 +49,19 @@ def test_a_notebook_that_prints_a_gigabyte(tmp_path: Path):
     assert len(report.table["error"][2]) < 600
 
 
-class Jumping(dt.datetime):
-    """A clock that was put back to a day after the last order."""
+def jumping(year: int) -> type[dt.datetime]:
+    """A clock that was put to a day after the last order: that of its year, or far beyond."""
 
-    @classmethod
-    def now(cls, tz: dt.tzinfo | None = None) -> Jumping:
-        return cls(2026, 7, 14, 23, 59, tzinfo=tz)
+    class Jumping(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> Jumping:
+            return cls(year, 7, 14, 23, 59, tzinfo=tz)
+
+    return Jumping
 
 
-def test_a_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("year", "days"), [(2026, -130), (2041, 5_350)])
+def test_a_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, year: int, days: int):
     """Durations, order and the last word do not depend on what the wall clock says."""
     shop_folder(tmp_path / "shop")
 
@@ -65,14 +69,15 @@ def test_a_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         notebook(tmp_path / "books", "01_a", [OPEN, f"chapter.kpi('sold', {value})"])
         return run(tmp_path / "shop", out=tmp_path / "reports", folder=tmp_path / "books", timeout=60)
 
-    made(1)
-    monkeypatch.setattr(runner.dt, "datetime", Jumping)
+    first = made(1)
+    monkeypatch.setattr(runner.dt, "datetime", jumping(year))
     real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() - 130 * 86_400)
+    monkeypatch.setattr(time, "time", lambda: real() + days * 86_400)
     second = made(2)
     assert second.exit_code == 0
     assert 0 < second.table["seconds"][0] < 60
-    assert "2026-07-14" in (second.folder / "status.json").read_text(encoding="utf-8")
+    assert second.week == first.week
+    assert f"{year}-07-14" in (second.folder / "status.json").read_text(encoding="utf-8")
     rows = current(tmp_path / "reports", print).rows("kpis", "Mini <shop>")
     assert [(row["value"], row["revision"]) for row in rows] == [(2.0, 2)]
 

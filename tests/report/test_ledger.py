@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from clvlib.errors import ClvError, ReportError
 from clvlib.report import ledger as module
-from clvlib.report.chapter import ALERT, FORECAST, KPI
+from clvlib.report.chapter import ACTION, ALERT, FORECAST, KPI
 from clvlib.report.ledger import NAME, backup, current, restore
 from clvlib.report.publish import locked
 from tests.conftest import ROOT
@@ -280,3 +281,32 @@ def test_a_lock_is_free_again(tmp_path: Path):
     with locked(tmp_path, "ledger"):
         assert (tmp_path / ".ledger.lock").read_text(encoding="utf-8") == str(os.getpid())
     current(tmp_path, quiet)
+
+
+def test_alerts_that_the_report_made_of_verdicts_are_kept(tmp_path: Path):
+    folder = published(tmp_path, W1, [SOLD, ALARM])
+    (chapter,) = (path.stem for path in folder.glob("*.ipynb"))
+    moved = {
+        "chapter": chapter,
+        "rule": "beyond normal variation",
+        "text": "Sold fell",
+        "segment": "",
+        "severity": "high",
+    }
+    own = {"chapter": chapter, **ALARM[1]}
+    (folder / module.ALERTS).write_text(json.dumps({"alerts": [moved, own]}), encoding="utf-8")
+    current(tmp_path, quiet)
+    assert rows(tmp_path, "SELECT rule, text, severity FROM alerts ORDER BY ALL") == [
+        ("beyond normal variation", "Sold fell", "high"), ("click to cart", "it fell", "high")
+    ]  # fmt: skip
+
+
+def test_actions_are_kept_with_what_they_should_bring(tmp_path: Path):
+    made = {"name": "coupon", "label": "Send it", "value": 120.5, "lower": 80.0, "upper": 160.0, "level": 0.9}
+    published(
+        tmp_path, W1, [(ACTION, made | {"people": 12, "cost": 6.0, "basis": "assumed", "list": "", "currency": "CNY"})]
+    )
+    current(tmp_path, quiet)
+    assert rows(tmp_path, "SELECT name, value, lower, upper, people, basis FROM actions") == [
+        ("coupon", 120.5, 80.0, 160.0, 12.0, "assumed")
+    ]

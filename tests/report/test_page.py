@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from clvlib.data.calendar import Week
 from clvlib.report import ledger
 from clvlib.report.cells import chapter_page, within
-from clvlib.report.chapter import ALERT, FORECAST, KPI, MISSING
+from clvlib.report.chapter import ACTION, ALERT, FORECAST, KPI, MISSING
 from clvlib.report.execute import Execution
 from clvlib.report.facts import Facts
 from clvlib.report.harvest import harvest
@@ -108,6 +108,37 @@ class Outline(HTMLParser):
             self.links.append(str(values["href"]))
         if values.get("id"):
             self.ids.append(str(values["id"]))
+
+
+def test_actions_stand_by_what_they_should_bring():
+    made = {"chapter": "01_x", "name": "a", "label": f"Call {EVIL}", "value": 10.0, "lower": 5.0, "upper": 15.0}
+    made |= {
+        "people": 3,
+        "cost": 2.5,
+        "basis": "assumed",
+        "list": "calls",
+        "currency": "CNY",
+        "unit": "money",
+        "level": 0.9,
+    }
+    more = made | {
+        "name": "b",
+        "label": "Write",
+        "value": 99.0,
+        "lower": None,
+        "upper": None,
+        "list": "",
+        "people": None,
+    }
+    html = page(book("# A", [shown({"text/plain": "-", ACTION: each}) for each in (made, more)]))
+    (place,) = re.findall(r'<section id="actions".*?</section>', html, re.DOTALL)
+    rows = re.findall(r"<tr><td.*?</tr>", place)
+    assert [re.sub("<[^>]+>", "|", row).strip("|").split("||")[0] for row in rows] == [
+        "Write", "Call &lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;"
+    ]  # fmt: skip
+    assert "¥10.00 (¥5.00 to ¥15.00)" in rows[1]
+    assert "01_x/calls" in rows[1]
+    assert '<section id="actions"' not in page(book("# A"))
 
 
 @pytest.fixture(scope="module")
