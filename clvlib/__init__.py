@@ -50,6 +50,7 @@ _PUBLIC = {
     "contact_review": "clvlib.clv.contact_review",
     "tiers": "clvlib.clv.tiers",
     "lifecycle": "clvlib.clv.lifecycle",
+    "next_product": "clvlib.clv.next_product",
     "rfm": "clvlib.clv.rfm",
     "funnel": "clvlib.funnel",
     "Experiment": "clvlib.abtest.experiment",
