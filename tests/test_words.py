@@ -22,7 +22,7 @@ from . import catalogue, font
 
 # what stays as it is in any language: names of methods and models, files, parameters and settings
 _NAMES = """
-GMV CLV RFM RCV VIP KPI BG NBD MBG CNBD Pareto Gamma GammaGamma CRPS Brier Gini alpha beta gamma clvlib lifetimes
+GMV pp CLV RFM RCV VIP KPI BG NBD MBG CNBD Pareto Gamma GammaGamma CRPS Brier Gini alpha beta gamma clvlib lifetimes
 CNY Asia Shanghai BetaGeoModel ModifiedBetaGeoModel ParetoNBDModel NBDModel GammaGammaModel alive csv ipynb
 index html json parquet tables audience profile funnel clv abtest by hour segments change paths customer value at
 risk leaving contact orders contacts script conversion Logit Lan DeMets Welch Holm Cox
@@ -68,7 +68,7 @@ def test_numbers_and_dates(chinese: None):
     assert show(12345, "count", short=True) == "1.234万"
     assert show(9999, "count", short=True) == "9,999"
     assert show(2.5e8, "count", short=True) == "2.5亿"
-    assert show(-0.032, "points") == "−3.2个百分点"
+    assert show(-0.032, "points") == "−3.2pp"
     assert day(dt.date(2026, 11, 15)) == "2026年11月15日"
     assert days(dt.date(2026, 12, 28), dt.date(2027, 1, 3)) == "2026年12月28日至2027年1月3日"
 

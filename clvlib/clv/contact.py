@@ -77,10 +77,11 @@ class ContactPlan(Result):
     def to_do(self, action: str) -> str:
         """Say in a sentence how many to contact with what, by which channel and until when."""
         rows = self.lists[action]
+        name = tr(action).replace("_", " ")
         if rows.empty:
-            return tr("{action}: nobody in {week}.", action=tr(action), week=self.week)
+            return tr("{action}: nobody in {week}.", action=name, week=self.week)
         first, last = rows["deadline"].min(), rows["deadline"].max()
-        named = {"action": tr(action), "channel": tr(str(rows["channel"].iloc[0])), "first": first, "last": last}
+        named = {"action": f"{name[:1].upper()}{name[1:]}", "channel": tr(str(rows["channel"].iloc[0])), "first": first, "last": last}
         if first < last:
             return tr(
                 "{action}: contact {n:,} customers by {channel}, the first of them before {first:%Y-%m-%d %H:%M}, the "

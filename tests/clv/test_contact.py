@@ -93,7 +93,7 @@ def test_gains_by_hand():
     assert plan.lower < plan.gain < plan.upper
     assert "assumption" in plan.sentence
     assert plan.lists["call"].index.tolist() == ["a"]
-    assert plan.to_do("call") == "call: contact 1 customer by phone, at the latest on 2026-11-22 22:00."
+    assert plan.to_do("call") == "Call: contact 1 customer by phone, at the latest on 2026-11-22 22:00."
 
 
 @settings(max_examples=12, deadline=None)
