@@ -35,7 +35,8 @@ def incidence(rows: Codes, columns: Codes, shape: tuple[int, int]) -> Any:
     rows, columns : ndarray of length m
     shape : pair of int
     """
-    found = sparse.csr_array((np.ones(len(rows), dtype=np.int32), (rows, columns)), shape=shape)
+    places = (rows.astype(np.int32), columns.astype(np.int32))  # half the memory to go through
+    found = sparse.csr_array((np.ones(len(rows), dtype=np.int32), places), shape=shape)
     found.data[:] = 1
     return found
 

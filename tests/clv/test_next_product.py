@@ -16,6 +16,7 @@ from scipy import stats
 import clvlib as clv
 from clvlib.clv import next_product_rules as rules_of
 from clvlib.clv.next_product import POPULAR, next_product
+from clvlib.clv.next_product_plots import hits_plot
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.words import speaking
 from tests.conftest import ROOT, shared_data
@@ -191,6 +192,8 @@ def test_verdicts_and_order_of_rows():
     found = next_product(frame, LAST, threshold=0.9)
     row = found.scores.loc["rules"]
     assert found.verdict == "fail"
+    drawn = [line.get_xdata()[0] for line in hits_plot(found).lines[1:9:2]]
+    assert drawn == found.scores["hit_rate"].tolist()[::-1]
     assert next_product(frame, LAST, threshold=row["hit_rate"]).verdict == "undecided"
     assert next_product(frame, LAST, threshold=row["lower"] - 1e-6).verdict == "pass"
     again = next_product(frame.sample(frac=1, random_state=1), LAST, threshold=0.9)
@@ -224,6 +227,8 @@ def test_bad_input_is_named_or_counted():
     once = next_product(frame[frame["d"] == 0], LAST)  # nobody came back
     assert (once.rules, once.verdict) == (0, "undecided")
     assert "undecided" in once.sentence
+    with pytest.raises(EmptyDataError, match="held out"):
+        hits_plot(once)
 
 
 def test_a_product_bought_by_all_is_no_rule():
