@@ -48,6 +48,7 @@ _PUBLIC = {
     "contact_plan": "clvlib.clv.contact",
     "contact_effects": "clvlib.clv.contact_effects",
     "contact_review": "clvlib.clv.contact_review",
+    "voice": "clvlib.clv.voice",
     "tiers": "clvlib.clv.tiers",
     "lifecycle": "clvlib.clv.lifecycle",
     "next_product": "clvlib.clv.next_product",

@@ -14,7 +14,7 @@ from clvlib.data.together import together
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.words import mark, tr
 
-__all__ = ["LABELS", "comments_of", "weekly_sample"]
+__all__ = ["LABELS", "comments_of", "labelled_of", "weekly_sample"]
 
 NEGATIVE, NEUTRAL, POSITIVE = mark("negative"), mark("neutral"), mark("positive")
 LABELS = (NEGATIVE, NEUTRAL, POSITIVE)
@@ -58,22 +58,55 @@ def comments_of(
     tables = together(feedback=feedback, orders=orders)
     said = tables["feedback"].require("customer_id", "created_at", "comment")
     start = week.shift(1 - weeks).start
+    rows = _read(
+        said, f"CAST(created_at AS DATE) >= {literal(start)} AND CAST(created_at AS DATE) < {literal(week.end)}"
+    )
+    if rows.empty:
+        raise EmptyDataError(tr("nobody wrote a comment up to week {week}", week=week.label))
+    if "orders" in tables:
+        rows["customers"] = _kinds(tables["orders"], start, week).reindex(rows["customer_id"]).to_numpy()
+        rows["customers"] = rows["customers"].fillna(_NO_CUSTOMER)
+    return rows
+
+
+def labelled_of(feedback: Table | pd.DataFrame, week: Week, most: int = 5000) -> pd.DataFrame:
+    """Return the comments that have a label, masked: the last ones up to the end of a week.
+
+    Parameters
+    ----------
+    feedback, week
+        As in :func:`comments_of`.
+    most : int
+        How many at most.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As that of :func:`comments_of`; without a row where nothing is labelled.
+    """
+    said = together(feedback=feedback)["feedback"].require("customer_id", "created_at", "comment")
+    if "label" not in said.columns:
+        return _read(said, "1 = 0")
+    until = f"CAST(created_at AS DATE) < {literal(week.end)} AND LENGTH(TRIM(CAST(label AS VARCHAR))) > 0"
+    last = said.query(f"SELECT created_at FROM {{t}} AS t WHERE {until} ORDER BY created_at DESC LIMIT {int(most)}")
+    if len(last) == most:
+        until += f" AND created_at >= {literal(last['created_at'].iloc[-1])}"
+    rows = _read(said, until)
+    return rows[rows["label"].notna()].reset_index(drop=True)
+
+
+def _read(said: Table, where: str) -> pd.DataFrame:
+    """Return the comments for which a condition holds, masked, with their keys and in the order of these."""
     wanted = ["customer_id", "created_at", *(c for c in ("rating", "topic", "label") if c in said.columns)]
     rows = said.query(
         f"SELECT {', '.join(wanted)}, SUBSTR(CAST(comment AS VARCHAR), 1, {LONGEST + 1}) AS comment FROM {{t}} AS t "
-        f"WHERE LENGTH(TRIM(CAST(comment AS VARCHAR))) > 0 AND CAST(created_at AS DATE) >= {literal(start)} "
-        f"AND CAST(created_at AS DATE) < {literal(week.end)}"
+        f"WHERE LENGTH(TRIM(CAST(comment AS VARCHAR))) > 0 AND {where}"
     ).reindex(columns=["customer_id", "created_at", "rating", "topic", "label", "comment"])
-    if rows.empty:
-        raise EmptyDataError(tr("nobody wrote a comment up to week {week}", week=week.label))
     rating = pd.to_numeric(rows["rating"], errors="coerce")
     fits = rating.between(1, 5)
     written = rows["label"].astype("string").str.strip().str.lower()
     rows = rows.assign(rating=rating.where(fits), label=written.map(_MEANT).astype(object), key=_keys(rows))
     rows = rows.sort_values(["key", "label"], kind="stable", ignore_index=True)
-    if "orders" in tables:
-        rows["customers"] = _kinds(tables["orders"], start, week).reindex(rows["customer_id"]).to_numpy()
-        rows["customers"] = rows["customers"].fillna(_NO_CUSTOMER)
     rows["comment"] = mask(rows["comment"])
     rows.attrs["out_of_range"] = int((rating.notna() & ~fits).sum())
     return rows
@@ -129,7 +162,18 @@ def weekly_sample(comments: pd.DataFrame, size: int = 200, seed: int = 0) -> pd.
     stratum = groups.ngroup().to_numpy()
     taken = groups.cumcount().to_numpy() < shares[stratum]
     drawn = drawn.assign(weight=(sizes / np.maximum(shares, 1))[stratum])[taken]
-    shown = ("customer_id", "created_at", "rated", "customers", "weight", "rating", "topic", "comment", "label")
+    shown = (
+        "customer_id",
+        "created_at",
+        "rated",
+        "customers",
+        "weight",
+        "rating",
+        "topic",
+        "comment",
+        "suggested",
+        "label",
+    )
     return drawn[[name for name in shown if name in drawn]].reset_index(drop=True)
 
 

@@ -18,7 +18,16 @@ from clvlib.errors import ParameterError
 from clvlib.stats.proportions import proportion_interval
 from clvlib.words import mark, tr
 
-__all__ = ["LEXICON", "MODEL", "Sentiment", "corrected_share", "lexicon_score", "lexicon_sentiment", "sentiment"]
+__all__ = [
+    "LEXICON",
+    "MODEL",
+    "Sentiment",
+    "corrected_share",
+    "lexicon_score",
+    "lexicon_sentiment",
+    "segmenter",
+    "sentiment",
+]
 
 LEXICON, MODEL = mark("lexicon"), mark("model learnt from labels")
 
@@ -84,7 +93,7 @@ def _split(clause: str) -> list[str]:
         if piece[0] < "\u4e00" or piece[0] > "\u9fff":
             words.append(piece)
             continue
-        for word in _segmenter().cut(piece):
+        for word in segmenter().cut(piece):
             words += [word] if word in _KNOWN else _inside(word)
     return words
 
@@ -102,8 +111,8 @@ def _inside(word: str) -> list[str]:
 
 
 @cache
-def _segmenter() -> Any:
-    """Return the segmentation, which knows the words of the lexicon too."""
+def segmenter() -> Any:
+    """Return what cuts Chinese text into words, with its dictionary loaded once."""
     import rjieba
 
     return rjieba.Jieba()
