@@ -15,7 +15,7 @@ from scipy import stats
 
 import clvlib as clv
 from clvlib.clv import next_product_rules as rules_of
-from clvlib.clv.next_product import POPULAR, next_product
+from clvlib.clv.next_product import POPULAR, _score_table, next_product
 from clvlib.clv.next_product_plots import hits_plot
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.words import speaking
@@ -187,6 +187,32 @@ def test_hit_rates_by_hand():
         assert "below the threshold of 70%" in found.sentence
 
 
+def test_intervals_of_hit_rates_hold_for_customers_who_are_alike():
+    """Customers with a rate each, of mean 0.3, and one to ten baskets: intervals hold 0.3, and no difference."""
+    rng = np.random.default_rng(8)
+    inside = []
+    for _ in range(400):
+        who = np.repeat(np.arange(80), rng.integers(1, 11, 80))
+        rates = [rng.beta(1.5, 3.5, 80)[who], rng.beta(0.9, 2.1, 80)[who]]
+        hits = np.stack([rng.random(len(who)) < r for r in (rates[0], rates[1], rates[0], rates[0])], axis=1)
+        table = _score_table(hits.astype(float), who, 0.95)
+        inside.append((table["lower"] < 0.3) & (table["upper"] > 0.3))
+        inside[-1]["difference"] = table["difference_lower"].iloc[1] < 0 < table["difference_upper"].iloc[1]
+    assert (np.mean(inside, axis=0) > 0.92).all()
+
+
+def test_the_difference_is_students_where_each_customer_has_one_basket():
+    hits = (np.random.default_rng(2).random((60, 4)) < [0.6, 0.5, 0.4, 0.3]).astype(float)
+    table = _score_table(hits, np.arange(60), 0.9)
+    for i in (1, 2, 3):
+        limits = stats.ttest_rel(hits[:, 0], hits[:, i]).confidence_interval(0.9)
+        assert table[["difference_lower", "difference_upper"]].iloc[i].tolist() == pytest.approx(
+            list(limits), abs=1e-12
+        )
+    one = _score_table(np.ones((5, 4)), np.zeros(5, int), 0.95)  # five baskets of one customer count as one
+    assert one.loc["rules", "lower"] == pytest.approx(1 / (1 + stats.norm.ppf(0.975) ** 2))
+
+
 def test_verdicts_and_order_of_rows():
     frame = random_shop(2, {(7, 12)})
     found = next_product(frame, LAST, threshold=0.9)
@@ -271,6 +297,7 @@ def test_real_shops_mostly_buy_the_same_again(name, against_popular):
     found = next_product(shop.table("orders"), shop.data_until)
     assert found.verdict == "fail"
     assert found.scores.loc["same again", "difference_upper"] < 0
+    assert found.scores.loc["other popular", "difference_lower"] > 0  # like with like: what the last basket lacked
     row = found.scores.loc["popularity"]
     assert int(row["difference_lower"] > 0) - int(row["difference_upper"] < 0) == against_popular
     assert found.rules > 1000
