@@ -13,6 +13,7 @@ import pandas as pd
 
 from clvlib.abtest.outcome import ExperimentResult
 from clvlib.errors import DataError
+from clvlib.words import speaking
 
 __all__ = ["LookLog"]
 
@@ -65,6 +66,8 @@ class LookLog:
         """
         entries = self._entries()
         best = result.best
+        with speaking("en"):  # the log is in one language, whoever reads it
+            sentence = result.sentence
         said: dict[str, Any] = {
             "experiment": result.name,
             "look": pd.Timestamp(look).isoformat(),
@@ -72,7 +75,7 @@ class LookLog:
             "arm": result.arm,
             "n": int(result.rows()["n"].sum()),
             **{key: _number(best[key]) for key in ("difference", "lower", "upper")},
-            "sentence": result.sentence,
+            "sentence": sentence,
         }
         if entries and entries[0]["experiment"] != result.name:
             raise DataError(f"{self.path}: these are looks at {entries[0]['experiment']!r}, not at {result.name!r}")

@@ -121,7 +121,7 @@ class ChurnRisk(Result):
         shown = self.causes.drop(index=UNKNOWN)
         if shown.empty:
             return tr("The data show no cause of leaving.")
-        named = "; ".join(
+        named = tr("; ").join(
             tr(
                 "{cause}, {share:.0%} of the expected losses ({lower:.0%} to {upper:.0%})",
                 cause=row["words"],

@@ -10,6 +10,7 @@ import pytest
 from clvlib.abtest.experiment import Experiment
 from clvlib.abtest.looklog import LookLog
 from clvlib.errors import DataError
+from clvlib.words import speaking
 from tests.abtest.test_experiment import START, cells
 
 NOW = pd.Timestamp("2026-11-01 09:00")
@@ -40,6 +41,8 @@ def test_the_same_look_again_adds_nothing_and_late_data_add_a_line(tmp_path: Pat
     log.record(result(210), "2026-10-18", NOW)
     before = log.path.read_bytes()
     log.record(result(210), pd.Timestamp("2026-10-18"), NOW + pd.Timedelta("1h"))
+    with speaking("zh"):
+        log.record(result(210), "2026-10-18", NOW + pd.Timedelta("1h"))
     assert log.path.read_bytes() == before
     table = log.record(result(212), "2026-10-18", NOW + pd.Timedelta("2h"))
     assert log.path.read_bytes().startswith(before)
