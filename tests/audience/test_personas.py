@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from clvlib.audience.personas import personas
 from clvlib.audience.personas_features import read_habits, space_of
 from clvlib.audience.personas_names import matched
 from clvlib.audience.personas_number import persistence
+from clvlib.audience.personas_plots import personas_data, plot_personas
 from clvlib.data.engine import as_table
 from clvlib.errors import EmptyDataError, ParameterError
 
@@ -236,3 +238,16 @@ def test_the_sample_shop_has_the_four_that_were_planted(sample):
     assert coupons.idxmax() == "snacks, home"
     assert later.table["basket"].idxmax() == "appliances, home"
     assert later.table["basket"].idxmin() == "snacks, home"
+
+
+def test_the_figure_draws_what_its_twin_says(found):
+    data = personas_data(found)
+    assert data.index.tolist() == [*found.table.index, "everybody"]
+    ax = plot_personas(found, title="Claim")
+    drawn = ax.collections[0].get_array().reshape(data.shape)
+    np.testing.assert_allclose(drawn, data)
+    with pytest.raises(EmptyDataError, match="No personas: only 5"):
+        personas_data(personas(made(5), LAST))
+    uncategorised = replace(found, shares=found.shares.iloc[:, :0])
+    with pytest.raises(EmptyDataError, match="no category"):
+        personas_data(uncategorised)
