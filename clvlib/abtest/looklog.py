@@ -13,7 +13,6 @@ import pandas as pd
 
 from clvlib.abtest.outcome import ExperimentResult
 from clvlib.errors import DataError
-from clvlib.words import speaking
 
 __all__ = ["LookLog"]
 
@@ -66,8 +65,6 @@ class LookLog:
         """
         entries = self._entries()
         best = result.best
-        with speaking("en"):  # the log is in one language, whoever reads it
-            sentence = result.sentence
         said: dict[str, Any] = {
             "experiment": result.name,
             "look": pd.Timestamp(look).isoformat(),
@@ -75,12 +72,13 @@ class LookLog:
             "arm": result.arm,
             "n": int(result.rows()["n"].sum()),
             **{key: _number(best[key]) for key in ("difference", "lower", "upper")},
-            "sentence": sentence,
+            "sentence": result.sentence,
         }
         if entries and entries[0]["experiment"] != result.name:
             raise DataError(f"{self.path}: these are looks at {entries[0]['experiment']!r}, not at {result.name!r}")
         same = [entry for entry in entries if entry["look"] == said["look"]]
-        if not same or {key: same[-1][key] for key in said} != said:
+        found = said.keys() - {"sentence"}  # which is the same in another language
+        if not same or any(same[-1][key] != said[key] for key in found):
             said |= {"recorded_at": pd.Timestamp(at).isoformat(), "previous": _last(entries)}
             line = json.dumps(said | {"digest": _digest(said)}, sort_keys=True, ensure_ascii=False)
             with self.path.open("a", encoding="utf-8") as out:
