@@ -66,9 +66,9 @@ def plot_personas(result: Personas, ax: Axes | None = None, title: str = "") -> 
         ax.set_yticks([row + 0.5 for row in range(len(data))], [spoken(str(name)) for name in data.index], rotation=0)
         ax.set_xticks(
             [column + 0.5 for column in range(data.shape[1])],
-            [wrapped(tr(str(name)), 11) for name in data.columns],
-            rotation=30 if data.shape[1] > 8 else 0,
-            ha="right" if data.shape[1] > 8 else "center",
+            [wrapped(tr(str(name)), 16) for name in data.columns],
+            rotation=30 if data.shape[1] > 5 else 0,
+            ha="right" if data.shape[1] > 5 else "center",
         )
         ax.set(xlabel="", ylabel="")
         ax.set_title(wrapped(title or result.sentence))
