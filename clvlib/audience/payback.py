@@ -17,9 +17,9 @@ import pandas as pd
 from clvlib.stats.totals import total_interval
 from clvlib.words import mark
 
-__all__ = ["margin_curve", "payback"]
+__all__ = ["PAID", "margin_curve", "payback"]
 
-_PAID = mark("paid back")
+PAID = mark("paid back")
 _OPEN = mark("not reached")
 _NO_COST = mark("cost unknown")
 _NOBODY = mark("no new customers")
@@ -114,7 +114,7 @@ def payback(curve: pd.DataFrame, cost: float, customers: int) -> dict[str, Any]:
     known = customers > 0 and np.isfinite(cost)
     weeks, latest, earliest = (reached(name) if known else np.nan for name in ("margin", "lower", "upper"))
     unknown = _NO_COST if customers else _NOBODY
-    reach = _OPEN if np.isnan(weeks) else _PAID
+    reach = _OPEN if np.isnan(weeks) else PAID
     return {
         "payback_weeks": weeks,
         "payback_lower": earliest,

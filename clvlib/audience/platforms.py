@@ -82,6 +82,29 @@ class Platforms(Result):
         return pd.DataFrame(self.table.xs(measure, level="measure"))
 
     @property
+    def measures(self) -> tuple[str, ...]:
+        """What was measured: conversion first, where there are events."""
+        known = set(self.table.index.get_level_values("measure"))
+        return tuple(name for name in ("conversion", "repeat_rate", "basket", "activity") if name in known)
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """A row per platform: ``users`` and ``buyers``, and each measure as it is and (``_alike``) like for like."""
+        parts = {"users": self.of("activity")["people"]} if "activity" in self.measures else {}
+        parts["buyers"] = self.of("basket")["people"]
+        for name in self.measures:
+            parts[name], parts[f"{name}_alike"] = self.of(name)["raw"], self.of(name)["standardised"]
+        frame = pd.DataFrame(parts).rename_axis("platform")
+        counts = frame.columns.intersection(["users", "buyers"])
+        return frame.astype(dict.fromkeys(counts, "Int64")).sort_values("buyers", ascending=False, kind="stable")
+
+    @property
+    def formats(self) -> dict[str, str]:
+        """How a notebook writes the columns of :attr:`shown`."""
+        forms = {"conversion": "share", "repeat_rate": "share", "basket": "money", "activity": ".1f"}
+        return {f"{name}{end}": form for name, form in forms.items() if name in self.measures for end in ("", "_alike")}
+
+    @property
     def sentence(self) -> str:
         """Where platforms differ beyond their mix, in words."""
         tested = self.table.dropna(subset="p_value")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clvlib.audience.payback import PAID as _PAID
 from clvlib.audience.payback import margin_curve, payback
 from clvlib.audience.period import days, during, purchases
 from clvlib.data.engine import Table, literal
@@ -77,12 +78,31 @@ class Sources(Result):
 
     @property
     def formats(self) -> dict[str, str]:
-        """How a notebook writes the columns of ``table``."""
-        ends = ("", "_lower", "_upper")
-        money = {f"{name}{end}": "money" for name in ("cost", "cac", "first_order", "earned", "clv") for end in ends}
-        shares = {f"conversion{end}": "share" for end in ends}
-        weeks = {f"payback_{end}": ".0f" for end in ("weeks", "lower", "upper")}
-        return money | shares | weeks | {f"clv_to_cac{end}": ".1f" for end in ends}
+        """How a notebook writes the columns of :attr:`shown`."""
+        money = ["cost", "cac", "cac_lower", "cac_upper", "first_order", "earned", "clv"]
+        ratios = ["clv_to_cac", "clv_to_cac_lower", "clv_to_cac_upper"]
+        forms = dict.fromkeys(money, "money") | dict.fromkeys(ratios, ".1f")
+        forms |= {"leads": "count", "conversion": "share", "payback_weeks": ".0f"}
+        return {name: form for name, form in forms.items() if name in self.shown}
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The columns of ``table`` that a reader looks at first."""
+        names = ["leads", "conversion", "new_customers", "cost", "cac", "cac_lower", "cac_upper", "first_order"]
+        names += ["clv", "clv_to_cac", "clv_to_cac_lower", "clv_to_cac_upper"] if "clv" in self.table else ["earned"]
+        return self.table[[name for name in (*names, "payback_weeks", "payback") if name in self.table]]
+
+    @property
+    def payback_sentence(self) -> str:
+        """How many channels have brought back what they cost, in words."""
+        cost = self.table.get("cost", pd.Series(dtype=float))
+        if cost.notna().sum() == 0:
+            return tr("What the channels cost is not known.")
+        return tr(
+            "{back} of {all} channels with a cost have brought back what they cost.",
+            back=int((self.table["payback"] == _PAID).sum()),
+            all=int(cost.notna().sum()),
+        )
 
     @property
     def sentence(self) -> str:

@@ -111,11 +111,5 @@ def payback_plot(result: Sources, ax: Axes | None = None, title: str = "", chann
         ax.set_ylim(bottom=0)
         ax.set(xlabel=tr("weeks since the first purchase"), ylabel=tr("margin so far by cost"))
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        back = int((result.table["payback"] == "paid back").sum())
-        claim = tr(
-            "{back} of {all} channels with a cost have brought back what they cost",
-            back=back,
-            all=int(result.table["cost"].notna().sum()),
-        )
-        ax.set_title(wrapped(title or claim, 56))
+        ax.set_title(wrapped(title or result.payback_sentence, 56))
     return ax

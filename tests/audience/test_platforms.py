@@ -44,6 +44,8 @@ def test_every_figure_by_hand():
     assert found.of("conversion")["raw"].to_dict() == {"x": 2 / 3, "y": 0}
     assert found.of("conversion")["people"].to_dict() == {"x": 3, "y": 1}
     assert found.nameless == 1
+    assert found.shown.columns.tolist()[:4] == ["users", "buyers", "conversion", "conversion_alike"]
+    assert found.shown.loc["x", ["users", "buyers", "basket"]].tolist() == [3, 2, 30]
     assert found.table["standardised"].isna().all()  # too few to be compared like for like
     assert found.sentence.startswith("The platforms cannot be compared")
 
