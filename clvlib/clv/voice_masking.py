@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from clvlib.words import mark, tr
 
-__all__ = ["LONGEST", "mask"]
+__all__ = ["LONGEST", "mask", "shown"]
 
 LONGEST = 2_000  # characters of a comment that are looked at
 
@@ -83,6 +83,7 @@ _DIGITS = (
 _DATE = re.compile(r"(?:19|20)\d\d[-./ ]?[01]?\d[-./ ]?[0-3]?\d|\d{5,9}\.\d{1,2}")
 _FOUND = [(word, re.compile(pattern), False) for word, pattern in _PLAIN]
 _FOUND += [(word, re.compile(pattern), True) for word, pattern in _DIGITS]
+_MASKS = re.compile("|".join(re.escape(word) for word in dict.fromkeys(word for word, *_ in _FOUND)))
 _UNSEEN = {"\ufe0f", "\u20e3"}  # what makes a digit an emoji
 _END = re.compile(r"[\dA-Za-z@._+\-\s]{1,64}$")
 
@@ -103,7 +104,7 @@ def mask(comments: Iterable[object]) -> list[str]:
     -------
     list of str
         With ``[phone]``, ``[number]`` (of orders, cards, identities), ``[e-mail]``, ``[account]``, ``[address]``,
-        ``[name]`` and ``[link]`` in the language of the report.
+        ``[name]`` and ``[link]``, in every language, so that what is computed from them is the same in all.
 
     Examples
     --------
@@ -113,11 +114,16 @@ def mask(comments: Iterable[object]) -> list[str]:
     return [_masked(text) if isinstance(text, str) else "" for text in comments]
 
 
+def shown(comments: Iterable[str]) -> list[str]:
+    """Return masked comments with their masks in the language of the report."""
+    return [_MASKS.sub(lambda found: tr(found[0]), text) for text in comments]
+
+
 def _masked(text: str) -> str:
     if len(text) > LONGEST:
         text = _END.sub("", text[:LONGEST]) + "…"
     for word, pattern, written in _FOUND:
-        text = _replaced(text, pattern, tr(word), written=written)
+        text = _replaced(text, pattern, word, written=written)
     return text
 
 

@@ -41,6 +41,8 @@ def words_plot(result: Voice, most: int = 12, ax: Axes | None = None) -> Axes:
     picked = table.loc[[*picked.index[picked["z"] > 0][:most], *picked.index[picked["z"] < 0][-most:]]].iloc[::-1]
     if picked.empty:
         raise EmptyDataError(tr("no word sets negative comments apart from the others"))
+    from matplotlib import rcParams
+
     ax = ax if ax is not None else new_axes(height=0.27 * len(picked) + 1.3)
     with styled():
         for place, (_, row) in enumerate(picked.iterrows()):
@@ -48,23 +50,31 @@ def words_plot(result: Voice, most: int = 12, ax: Axes | None = None) -> Axes:
             ax.plot([row["lower"], row["upper"]], [place, place], color=colour, linewidth=1)
             ax.plot(row["log_odds"], place, "o", color=colour)
         ax.axvline(0, color=MUTED, linewidth=1, linestyle="--")
-        ax.set_yticks(np.arange(len(picked)), [str(word) for word in picked.index])
-        ax.set_xlabel(tr("others say it more (log odds ratio) negatives say it more"))
+        fonts = rcParams["font.sans-serif"]  # fixed here, since words are Chinese in any language
+        ax.set_yticks(np.arange(len(picked)), [str(word) for word in picked.index], fontfamily=fonts)
+        ax.set_xlabel(tr("← said more by others · log odds ratio · said more in negative comments →"))
         ax.set_title(tr("Words that set negative comments apart"))
     return ax
 
 
-def priority_plot(result: Voice, ax: Axes | None = None) -> Axes:
+def priority_plot(result: Voice, fewest: int = 1, ax: Axes | None = None) -> Axes:
     """Draw the priority of each theme with its interval and the interval of its rank (``result.table``).
+
+    Parameters
+    ----------
+    result : Voice
+    fewest : int
+        Themes of fewer people are left out, as they are in tables.
+    ax : matplotlib.axes.Axes, optional
 
     Raises
     ------
     EmptyDataError
-        No comment complains.
+        No comment complains, or too few people do.
     """
-    table = result.table.head(12).iloc[::-1]
+    table = result.table[result.table["people"] >= fewest].head(12).iloc[::-1]
     if table.empty:
-        raise EmptyDataError(tr("No comment complains."))
+        raise EmptyDataError(tr("no theme has {n} people who complain of it", n=fewest))
     ax = ax if ax is not None else new_axes(height=0.4 * len(table) + 1.3)
     places = np.arange(len(table))
     reach = np.maximum([table["priority"] - table["lower"], table["upper"] - table["priority"]], 0)

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from clvlib.clv.voice_masking import LONGEST, mask
+from clvlib.clv.voice_masking import LONGEST, mask, shown
 from clvlib.data.calendar import Week
 from clvlib.data.engine import Table, literal
 from clvlib.data.together import together
@@ -162,7 +162,8 @@ def weekly_sample(comments: pd.DataFrame, size: int = 200, seed: int = 0) -> pd.
     stratum = groups.ngroup().to_numpy()
     taken = groups.cumcount().to_numpy() < shares[stratum]
     drawn = drawn.assign(weight=(sizes / np.maximum(shares, 1))[stratum])[taken]
-    shown = (
+    drawn = drawn.assign(comment=shown(drawn["comment"]))
+    columns = (
         "customer_id",
         "created_at",
         "rated",
@@ -174,7 +175,7 @@ def weekly_sample(comments: pd.DataFrame, size: int = 200, seed: int = 0) -> pd.
         "suggested",
         "label",
     )
-    return drawn[[name for name in shown if name in drawn]].reset_index(drop=True)
+    return drawn[[name for name in columns if name in drawn]].reset_index(drop=True)
 
 
 def _allocated(sizes: np.ndarray, total: int) -> np.ndarray:

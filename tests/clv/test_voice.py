@@ -111,6 +111,7 @@ def test_the_sample_shop_complains_of_what_was_planted(sample: Path) -> None:
     assert not heard.sample["comment"].str.contains("13800000000|sample_wx|王小样").any()
     assert len(words_plot(heard).get_yticks()) > 4
     assert len(priority_plot(heard).patches) == len(heard.table)
+    assert len(priority_plot(heard, 20).patches) == (heard.table["people"] >= 20).sum() < len(heard.table)
     again = voice(feedback, WEEK, orders, weeks=26)
     pd.testing.assert_frame_equal(heard.table, again.table)
 
@@ -157,5 +158,5 @@ def test_what_cannot_be_answered_says_so() -> None:
         telling_words(["a"], [])
     quiet = voice(said(["很好"] * 5), WEEK)
     assert quiet.priority_sentence == "No comment complains."
-    with pytest.raises(EmptyDataError, match="No comment complains"):
+    with pytest.raises(EmptyDataError, match="no theme has 1 people"):
         priority_plot(quiet)
