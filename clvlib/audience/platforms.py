@@ -105,6 +105,12 @@ class Platforms(Result):
         return {f"{name}{end}": form for name, form in forms.items() if name in self.measures for end in ("", "_alike")}
 
     @property
+    def clearest(self) -> str:
+        """The measure in which a platform differs most clearly, of which the sentence speaks."""
+        p_values = self.table["p_value"].dropna().sort_values(kind="stable")
+        return str(p_values.index[0][0]) if len(p_values) else self.measures[0]
+
+    @property
     def sentence(self) -> str:
         """Where platforms differ beyond their mix, in words."""
         tested = self.table.dropna(subset="p_value")
@@ -274,14 +280,15 @@ def _ratio(
     sums = np.bincount(segment[own], y[own], minlength=kinds), np.bincount(segment[own], x[own], minlength=kinds)
     some = np.where(sums[1] > 0, sums[1], np.inf)
     ratio = sums[0] / some
-    part = np.where(own, weight[segment] * (y - ratio[segment] * x) / some[segment], 0.0)
+    rows = np.bincount(segment[own], minlength=kinds)
+    widened = np.sqrt(rows / np.maximum(rows - 1, 1))  # as a sample variance is, segment by segment
+    part = np.where(own, (weight * widened / some)[segment] * (y - ratio[segment] * x), 0.0)
     return float(weight @ ratio), np.bincount(who, part).astype(float)
 
 
 def _interval(estimate: float, influence: Array, z: float) -> list[float]:
-    """Normal limits; a sum of influences over few customers is widened as a sample variance is."""
-    n = np.count_nonzero(influence)
-    error = float(np.sqrt(influence @ influence * n / (n - 1))) if n > 1 else np.nan
+    """Normal limits; none where less than two customers move the estimate."""
+    error = float(np.sqrt(influence @ influence)) if np.count_nonzero(influence) > 1 else np.nan
     return [estimate, estimate - z * error, estimate + z * error]
 
 

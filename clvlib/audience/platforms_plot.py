@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["platforms_data", "platforms_plot"]
 
 
-def platforms_data(result: Platforms, measure: str = "conversion") -> pd.DataFrame:
+def platforms_data(result: Platforms, measure: str = "") -> pd.DataFrame:
     """Return what :func:`platforms_plot` draws: a measure per platform, raw and standardised, the highest first."""
+    measure = measure or result.clearest
     columns = ["raw", "standardised", "lower", "upper"]
     return result.of(measure)[columns].sort_values("standardised", ascending=False, kind="stable")
 
 
-def platforms_plot(result: Platforms, measure: str = "conversion", ax: Axes | None = None, title: str = "") -> Axes:
+def platforms_plot(result: Platforms, measure: str = "", ax: Axes | None = None, title: str = "") -> Axes:
     """Draw a measure per platform, as it is and standardised to the shop's own mix, with its interval.
 
     Parameters
@@ -31,7 +32,7 @@ def platforms_plot(result: Platforms, measure: str = "conversion", ax: Axes | No
     result : Platforms
         What to draw.
     measure : str
-        One of those measured.
+        One of those measured; by default the one of which the result's sentence speaks.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure without.
     title : str
@@ -41,6 +42,7 @@ def platforms_plot(result: Platforms, measure: str = "conversion", ax: Axes | No
     -------
     matplotlib.axes.Axes
     """
+    measure = measure or result.clearest
     data = platforms_data(result, measure)
     y = np.arange(len(data))
     errors = [data["standardised"] - data["lower"], data["upper"] - data["standardised"]]
