@@ -228,6 +228,11 @@ def like_for_like(frame: pd.DataFrame, level: float = 0.95, fewest: int = 5) -> 
     float
         Share of the mix in segments that all platforms have.
 
+    Notes
+    -----
+    In simulations of skewed amounts (gamma, shape 2) and no difference but the mix, 95% intervals of the difference
+    held zero in 95% of cases with 80 to 480 customers per segment, and in 93% with 20 to 120.
+
     Examples
     --------
     Within each segment the platforms are alike; b has more of the one with high values:
