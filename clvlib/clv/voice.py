@@ -9,7 +9,7 @@ import pandas as pd
 
 from clvlib.clv.voice_sampling import LABELS, comments_of, labelled_of, weekly_sample
 from clvlib.clv.voice_sentiment import MODEL, Sentiment, corrected_share, sentiment
-from clvlib.clv.voice_themes import priorities, telling_words, themes
+from clvlib.clv.voice_themes import OTHER, priorities, telling_words, themes
 from clvlib.data.calendar import Week
 from clvlib.data.engine import Table
 from clvlib.result import Result
@@ -122,6 +122,8 @@ class Voice(Result):
         """What to improve first, and how sure that is."""
         if self.table.empty:
             return tr("No comment complains.")
+        if self.table.index[0] == OTHER:
+            return tr("What negative comments complain of has no theme in common.")
         first = self.table.iloc[0]
         told = {
             "theme": tr(str(self.table.index[0])),

@@ -122,31 +122,29 @@ def shown(comments: Iterable[str]) -> list[str]:
 def _masked(text: str) -> str:
     if len(text) > LONGEST:
         text = _END.sub("", text[:LONGEST]) + "…"
+    plain, digits, places = _plain(text)
     for word, pattern, written in _FOUND:
-        text = _replaced(text, pattern, word, written=written)
+        spans = _spans(pattern, digits if written else plain)
+        for start, end in reversed(spans):
+            text = text[: places[start]] + word + text[places[end] :]
+        if spans:
+            plain, digits, places = _plain(text)
     return text
 
 
-def _replaced(text: str, pattern: re.Pattern[str], by: str, *, written: bool) -> str:
-    """Replace what a pattern finds in a plainer form of the text, place by place the same."""
-    plain, places = _plain(text)
-    if written:
-        plain = plain.translate(_NUMERALS)
-    spans = []
-    for match in pattern.finditer(plain):
-        start, end = match.span("what" if "what" in pattern.groupindex else 0)
-        if start < end and not _DATE.fullmatch(match[0].strip()):
-            spans.append((places[start], places[end]))
-    for start, end in reversed(spans):
-        text = text[:start] + by + text[end:]
-    return text
+def _spans(pattern: re.Pattern[str], text: str) -> list[tuple[int, int]]:
+    """Return from where to where a pattern finds something to be replaced."""
+    group = "what" if "what" in pattern.groupindex else 0
+    found = [match.span(group) for match in pattern.finditer(text) if not _DATE.fullmatch(match[0].strip())]
+    return [(start, end) for start, end in found if start < end]
 
 
-def _plain(text: str) -> tuple[str, list[int]]:
-    """Return the text without what is invisible, full-width forms as plain ones, and where each character stood."""
+def _plain(text: str) -> tuple[str, str, list[int]]:
+    """Return the text without what is invisible and with plain forms, also of numerals, and where each sign stood."""
     kept = [
         (form if len(form := unicodedata.normalize("NFKC", sign)) == 1 else sign, place)
         for place, sign in enumerate(text)
         if sign not in _UNSEEN and (sign < "\x80" or unicodedata.category(sign) != "Cf")
     ]
-    return "".join(sign for sign, _ in kept), [*(place for _, place in kept), len(text)]
+    plain = "".join(sign for sign, _ in kept)
+    return plain, plain.translate(_NUMERALS), [*(place for _, place in kept), len(text)]

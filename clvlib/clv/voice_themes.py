@@ -163,7 +163,7 @@ def priorities(
         By ``theme``, the first to improve first: ``comments``, ``people``, ``share`` of all who wrote with
         ``share_lower`` and ``share_upper``, ``severity`` (mean), ``priority`` (people times severity) with ``lower``
         and ``upper``, ``rank`` with ``rank_lower`` and ``rank_upper``. Ranks of equals are the same,
-        their intervals hold every place that they could take.
+        their intervals hold every place that they could take; ``other``, which is no theme, comes last.
 
     Examples
     --------
@@ -184,7 +184,8 @@ def priorities(
     people = worst.notna().sum()
     tails = [(1 - level) / 2, (1 + level) / 2]
     lower, upper = np.quantile(drawn, tails, axis=0) if len(total) else (total, total)
-    best, last = (_ranks(drawn, ties=ties) for ties in (True, False))
+    named = severe.columns.to_numpy() != OTHER
+    best, last = (_ranks(np.where(named, drawn, -1.0), ties=ties) for ties in (True, False))
     table = pd.DataFrame(
         {
             "comments": frame.groupby("theme").size().reindex(worst.columns),
@@ -194,7 +195,7 @@ def priorities(
             "priority": total,
             "lower": lower,
             "upper": upper,
-            "rank": _ranks(total[None, :], ties=True)[0],
+            "rank": _ranks(np.where(named, total, -1.0)[None, :], ties=True)[0],
             "rank_lower": np.quantile(best, tails[0], axis=0, method="lower") if len(total) else [],
             "rank_upper": np.quantile(last, tails[1], axis=0, method="higher") if len(total) else [],
         }
@@ -207,10 +208,12 @@ def priorities(
 
 
 def _drawn(severe: NDArray[np.float64], draws: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Return the priorities of resampled people, a row per draw."""
-    n = len(severe)
-    rows = [np.bincount(generator.integers(n, size=n), minlength=n) @ severe for _ in range(draws if n else 0)]
-    return np.array(rows).reshape(len(rows), severe.shape[1])
+    """Return the priorities of resampled people, a row per draw; who complains alike is drawn together."""
+    kinds, counts = np.unique(severe, axis=0, return_counts=True)
+    if not len(severe):
+        return np.empty((0, severe.shape[1]))
+    people: NDArray[np.int64] = generator.multinomial(len(severe), counts / len(severe), size=draws)
+    return np.asarray(people @ kinds, dtype=np.float64)
 
 
 def _ranks(values: NDArray[np.float64], *, ties: bool) -> NDArray[np.int64]:

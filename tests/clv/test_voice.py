@@ -76,6 +76,14 @@ def test_priority_by_hand() -> None:
     assert even["rank_upper"].tolist() == [2, 2]
 
 
+def test_what_has_no_theme_comes_last_however_many_say_it() -> None:
+    frame = pd.DataFrame({"customer_id": range(50), "theme": ["other"] * 45 + ["late"] * 5, "rating": 1})
+    table = priorities(frame, 50)
+    assert table.index.tolist() == ["late", "other"]
+    assert table[["rank", "rank_lower", "rank_upper"]].values.tolist() == [[1, 1, 1], [2, 2, 2]]
+    assert voice(said(["太差了"] * 2), WEEK).priority_sentence.endswith("no theme in common.")
+
+
 def test_intervals_of_ranks_and_priorities_hold_the_truth() -> None:
     rng = np.random.default_rng(3)
     chance, severity = np.array([0.30, 0.25, 0.15, 0.08]), np.array([0.6, 0.5, 0.9, 0.8])
