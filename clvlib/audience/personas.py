@@ -25,6 +25,7 @@ from clvlib.words import mark, tr
 __all__ = ["Personas", "personas", "spoken"]
 
 EVERYBODY = mark("everybody")
+_NEAR = 0.05  # from the most stable number of personas, within which the largest is taken
 _FEWEST = 60  # customers whose habits can be seen, for there to be personas at all
 
 
@@ -179,7 +180,7 @@ def personas(
     most : int
         Personas at most.
     enough : float
-        Stability from which a number of personas is accepted; the largest such number is taken.
+        Stability from which a number of personas is accepted; of those nearly as stable as the best, the largest.
     min_orders : int
         Orders from which a customer's habits can be seen, at least two.
     level : float
@@ -200,9 +201,9 @@ def personas(
     -----
     k-means on Hellinger's distance between the categories of customers' orders, with basket, discount and evening as
     far as they repeat from order to order; why, is in ``clvlib/OPINIONS.md``. The number is the largest that is found
-    again in random halves of the customers (the rule of Tibshirani and Walther 2005), on condition that halves of the
-    same customers' orders agree too. Names are those of the end of the last quarter: clusters are matched to it over
-    the customers whom they share (Kuhn 1955), by way of the week before.
+    again in random halves of the customers nearly as well as the best (after Tibshirani and Walther 2005), on condition
+    that halves of the same customers' orders agree too. Names are those of the end of the last quarter: clusters are
+    matched to it over the customers whom they share (Kuhn 1955), by way of the week before.
     """
     _check(weeks, most, enough, min_orders, level)
     last = as_date(as_of)
@@ -285,7 +286,8 @@ def _choose(
     numbers = stability(space(habits.all[learners]), range(2, most + 1), level) if space.factor else none
     if numbers.empty:
         return numbers, None, unknown, tr("No personas: customers do not differ in anything that repeats")
-    stable = numbers.index[numbers["stability"] >= enough][::-1]
+    score = numbers["stability"]
+    stable = numbers.index[(score >= enough) & (score >= score.max() - _NEAR)][::-1]
     if stable.empty:
         text = tr(
             "No personas: no number of them is found again in other customers (stability {best:.2f} at best, "
