@@ -57,7 +57,9 @@ def test_sample_shop(sample: Path, tmp_path: Path):
     assert {"orders", "customers", "events", "assignments"} <= set(manifest["tables"])
     customers = set(pd.read_parquet(sample / "customers.parquet")["customer_id"])
     lists = [path for path in (report.folder / "tables").rglob("*.csv") if not path.with_suffix(".parquet").exists()]
-    assert {path.stem for path in lists} == {"customer_value", "at_risk"}
+    assert {path.stem for path in lists} == {
+        "customer_value", "leaving", "recommendations", "contact_coupon_48h", "contact_win_back"
+    }  # fmt: skip
     for path in report.folder.rglob("*"):
         if path in lists:  # they name customers: for their owner alone
             assert path.stat().st_mode & 0o777 == 0o600
