@@ -25,7 +25,7 @@ _NAMES = """
 GMV pp CLV RFM RCV VIP KPI BG NBD MBG CNBD Pareto Gamma GammaGamma CRPS Brier Gini alpha beta gamma clvlib lifetimes
 CNY Asia Shanghai BetaGeoModel ModifiedBetaGeoModel ParetoNBDModel NBDModel GammaGammaModel alive csv ipynb
 index html json parquet tables audience profile funnel clv abtest by hour segments change paths customer value at
-risk leaving recommendations contact orders contacts script conversion Logit Lan DeMets Welch Holm Cox
+label to risk leaving comments recommendations contact orders contacts script conversion Logit Lan DeMets Welch Holm Cox
 """
 NAMES = set(_NAMES.split())
 

@@ -295,7 +295,7 @@ def _numbers(summary: pd.DataFrame, name: str) -> Array:
     except (TypeError, ValueError) as error:
         raise DataError(f"summary.{name} is not numeric: {error}") from error
     _refuse(~np.isfinite(values), values, name, summary.index, mark("not finite numbers"))
-    _refuse(values < 0, values, name, summary.index, mark("negative"))
+    _refuse(values < 0, values, name, summary.index, mark("below zero"))
     return values
 
 

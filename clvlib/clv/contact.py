@@ -81,7 +81,12 @@ class ContactPlan(Result):
         if rows.empty:
             return tr("{action}: nobody in {week}.", action=name, week=self.week)
         first, last = rows["deadline"].min(), rows["deadline"].max()
-        named = {"action": f"{name[:1].upper()}{name[1:]}", "channel": tr(str(rows["channel"].iloc[0])), "first": first, "last": last}
+        named = {
+            "action": f"{name[:1].upper()}{name[1:]}",
+            "channel": tr(str(rows["channel"].iloc[0])),
+            "first": first,
+            "last": last,
+        }
         if first < last:
             return tr(
                 "{action}: contact {n:,} customers by {channel}, the first of them before {first:%Y-%m-%d %H:%M}, the "

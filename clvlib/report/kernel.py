@@ -36,8 +36,9 @@ _READY = 60.0  # seconds for a server to have its imports behind it
 
 
 def _environment() -> dict[str, str]:
-    # several threads add up in an order that differs from run to run, and so do the last digits
-    return {"MPLBACKEND": _INLINE, THREADS: "1", **os.environ, **_QUIET}
+    # several threads add up in an order that differs from run to run, and those of two kernels wait for one another
+    single = dict.fromkeys((THREADS, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return {"MPLBACKEND": _INLINE, **single, **os.environ, **_QUIET}
 
 
 class Kernel(AsyncKernelManager):
