@@ -175,7 +175,7 @@ def compose(
     raised = alerts(harvests, moved, titles)
     graded = grades(past, facts.name, week, harvests)
     failed = sum(bool(chapter.error) for chapter in chapters)
-    sentence, bullets = summary(found, moved, raised, graded, failed=failed)
+    sentence, bullets = summary(harvests, found, moved, raised, graded, failed=failed)
     groups = figure_groups(facts.targets, harvests, titles, found)
     intervals = {row["level"] for group in groups for row in group["rows"] if row["interval"]}
     return {

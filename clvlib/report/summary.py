@@ -20,6 +20,7 @@ __all__ = ["SEVERITIES", "Movement", "alerts", "movements", "summary"]
 
 SEVERITIES = (mark("high"), mark("medium"), mark("low"))
 _SHOWN = 3  # bullets, and changed figures in one
+_LEADING = 2  # figures that a first report opens with
 _BEYOND = {
     True: mark("beyond normal variation, for the better"),
     False: mark("beyond normal variation, for the worse"),
@@ -138,6 +139,7 @@ def alerts(
 
 
 def summary(
+    harvests: Mapping[str, Harvest],
     found: Mapping[tuple[str, str], Trend],
     moved: Sequence[tuple[str, Movement]],
     raised: Sequence[Mapping[str, Any]],
@@ -149,6 +151,8 @@ def summary(
 
     Parameters
     ----------
+    harvests : mapping
+        What the chapters say.
     found : mapping
         The trend of each key figure.
     moved : sequence
@@ -162,19 +166,21 @@ def summary(
     """
     bullets = [_changed(moved), _alarm(raised), _forecasts(graded)]
     missing = trn("{n} chapter failed and is missing here. ", "{n} chapters failed and are missing here. ", failed)
-    return (missing if failed else "") + _sentence(found, moved), [bullet for bullet in bullets if bullet][:_SHOWN]
+    return (missing if failed else "") + _sentence(harvests, found, moved), [bullet for bullet in bullets if bullet][
+        :_SHOWN
+    ]
 
 
-def _sentence(found: Mapping[tuple[str, str], Trend], moved: Sequence[tuple[str, Movement]]) -> str:
+def _sentence(
+    harvests: Mapping[str, Harvest],
+    found: Mapping[tuple[str, str], Trend],
+    moved: Sequence[tuple[str, Movement]],
+) -> str:
     judged = sum(trend.verdict in {CHANGED, NORMAL} for trend in found.values())
     if not found:
         return tr("No chapter stated a key figure.")
     if all(trend.last is None for trend in found.values()):
-        return trn(
-            "{n} figure, and no report of last week to hold it to.",
-            "{n} figures, and no report of last week to hold them to.",
-            len(found),
-        )
+        return _alone(harvests)
     if not judged:
         return tr("The past does not reach back far enough yet to tell a change from normal variation.")
     if not moved:
@@ -184,6 +190,18 @@ def _sentence(found: Mapping[tuple[str, str], Trend], moved: Sequence[tuple[str,
             judged,
         )
     return _moved(moved, judged)
+
+
+def _alone(harvests: Mapping[str, Harvest]) -> str:
+    """Tell the figures that stand first, where there is no last week to hold any to."""
+    stated = [kpi for said in harvests.values() for kpi in said.kpis if kpi["value"] is not None]
+    if not stated:
+        return tr("No key figure has a value, and there is no report of last week.")
+    named = []
+    for kpi in stated[:_LEADING]:
+        label = tr(kpi["label"]) if not named else _inside(tr(kpi["label"]))
+        named.append(f"{label} {show(kpi['value'], kpi['unit'], kpi['currency'], short=True)}")
+    return tr("{figures}. There is no report of last week to hold this one to.", figures=tr(", ").join(named))
 
 
 def _moved(moved: Sequence[tuple[str, Movement]], judged: int) -> str:

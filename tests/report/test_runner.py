@@ -78,9 +78,7 @@ def test_status(ran: Ran):
     assert (status["week"], status["status"], status["exit_code"]) == ("2026-W28", "partial", 1)
     assert [c["status"] for c in status["chapters"]] == ["ok", "failed", "failed", "ok"]
     assert status["seconds"] > 0
-    assert status["sentence"].startswith(
-        "2 chapters failed and are missing here. 2 figures, and no report of last week"
-    )
+    assert status["sentence"].startswith("2 chapters failed and are missing here. Revenue ¥1.235M. There is no report")
     assert status["alerts"] == {"high": 1, "medium": 0, "low": 0}
 
 

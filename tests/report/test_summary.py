@@ -37,7 +37,7 @@ class Told:
         moved = movements(harvests, found)
         self.alerts = alerts(harvests, moved, {"01_a": "Who buys"})
         graded = grades(past, "Shop", NOW, harvests)
-        self.sentence, self.bullets = summary(found, moved, self.alerts, graded, failed=more.get("failed", 0))
+        self.sentence, self.bullets = summary(harvests, found, moved, self.alerts, graded, failed=more.get("failed", 0))
 
 
 def steady(name: str, **more: Any) -> list[dict[str, Any]]:
@@ -102,7 +102,14 @@ def test_intervals_decide_while_the_past_is_short(tmp_path: Path):
 @pytest.mark.parametrize(
     ("before", "now", "failed", "says"),
     [
-        ([], [kpi("sold", 1.0)], 0, "1 figure, and no report of last week to hold it to."),
+        ([], [kpi("sold", 1.0)], 0, "Sold 1. There is no report of last week to hold this one to."),
+        (
+            [],
+            [kpi("sold", 1.0), kpi("seen", None), kpi("Share", 0.25, unit="share"), kpi("lost", 3.0)],
+            0,
+            "Sold 1, share 25.0%. There is no report of last week to hold this one to.",
+        ),
+        ([], [kpi("seen", None)], 0, "No key figure has a value, and there is no report of last week."),
         ([], [], 1, "1 chapter failed and is missing here. No chapter stated a key figure."),
         (
             [[kpi("sold", 1.0)]],
