@@ -197,7 +197,7 @@ def _alone(harvests: Mapping[str, Harvest]) -> str:
     stated = [kpi for said in harvests.values() for kpi in said.kpis if kpi["value"] is not None]
     if not stated:
         return tr("No key figure has a value, and there is no report of last week.")
-    named = []
+    named: list[str] = []
     for kpi in stated[:_LEADING]:
         label = tr(kpi["label"]) if not named else _inside(tr(kpi["label"]))
         named.append(f"{label} {show(kpi['value'], kpi['unit'], kpi['currency'], short=True)}")
