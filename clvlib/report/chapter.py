@@ -70,6 +70,18 @@ def _checked_name(name: str, what: str) -> str:
     return name
 
 
+def _quantiles(name: str, quantiles: Mapping[float, float]) -> list[tuple[float, float]]:
+    """Return levels and quantiles in their order, checked."""
+    found = sorted((round(float(level), 8), exact(value)) for level, value in quantiles.items())
+    values = [value for _, value in found if value is not None]
+    if any(not 0 < level < 1 for level, _ in found) or len(values) < len(found) or values != sorted(values):
+        listed = ", ".join(f"{level:g}: {value}" for level, value in found)
+        raise ParameterError(
+            f"forecast {name}: the quantiles {listed} are none; levels lie between 0 and 1, and values rise with them"
+        )
+    return [(level, value) for level, value in found if value is not None]
+
+
 def _show_notes() -> None:
     """Let our own warnings reach the reader as a line, without the file and line of code that nobody asked for."""
     ours = (ThinDataWarning, ConvergenceWarning)
@@ -243,6 +255,7 @@ class Chapter:
         label: str = "",
         *,
         level: float = 0.9,
+        quantiles: Mapping[float, float] | None = None,
         why: str = "",
     ) -> None:
         """Say what the coming weeks are expected to bring; the report keeps it, and grades it when they have come.
@@ -262,20 +275,31 @@ class Chapter:
             As in :meth:`kpi`.
         level : float
             Of the interval.
+        quantiles : mapping of float to float, optional
+            The predictive distribution: level -> quantile, best for :data:`clvlib.stats.quantiles.LEVELS`. From draws
+            it is ``dict(zip(LEVELS, np.quantile(draws, LEVELS)))``; from an outlook with a column per level, its row.
+            An interval that is not given is taken from it. It is kept with the forecast, and graded as a whole: by
+            the coverage of each interval that it holds, by its CRPS, and by whether what came is spread over it as it
+            should be. Without it, the interval and the mean are graded alone.
 
         Raises
         ------
         ParameterError
-            The name or unit is not known, the horizon is no whole week, or the interval is the wrong way round.
+            The name or unit is not known, the horizon is no whole week, the interval is the wrong way round, or the
+            quantiles are.
 
         Notes
         -----
         The interval is for what will be seen, not for its expectation: it holds the chance of single purchases too.
         """
+        spread = _quantiles(name, quantiles or {})
+        held = dict(spread)
+        lower = held.get(round((1 - level) / 2, 8)) if lower is None else lower
+        upper = held.get(round((1 + level) / 2, 8)) if upper is None else upper
         if weeks < 1 or weeks != int(weeks):
             raise ParameterError(f"forecast {name}: it looks a whole number of weeks ahead, not {weeks}")
         figures = {"mean": exact(mean), "lower": exact(lower), "upper": exact(upper), "actual": exact(actual)}
-        more = {"level": level, "weeks": int(weeks), "why": tr(why)}
+        more = {"level": level, "weeks": int(weeks), "why": tr(why)} | ({"quantiles": spread} if spread else {})
         payload = self._figure("forecast", name, label, figures, unit) | more
         ahead = trn("{label}, next week", "{label}, next {n} weeks", int(weeks), label=payload["label"])
         self._state(payload, FORECAST, payload["mean"], ahead)
@@ -302,6 +326,9 @@ class Chapter:
             lower, upper = (show(payload[end], unit, self._currency) for end in ("lower", "upper"))
             level = f"{100 * payload['level']:g}%"
             span = tr("{level} interval {lower} to {upper}", level=level, lower=lower, upper=upper)
+        quarters = [show(q, unit, self._currency) for p, q in payload.get("quantiles", ()) if p in {0.25, 0.75}]
+        if span and len(quarters) == 2:
+            span += tr("; middle half {lower} to {upper}", lower=quarters[0], upper=quarters[1])
         html = f'<p class="clv-kpi"><span>{escape(label)}</span> <strong>{escape(text)}</strong>'
         html += f" <span>{escape(span)}</span></p>" if span else "</p>"
         _display(f"{label}{tr(': ')}{text}" + (f" ({span})" if span else ""), html, data={kind: payload})

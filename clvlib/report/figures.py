@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from markupsafe import Markup
 
 from clvlib.report.form import ABSENT, html_table, is_absent, show, show_change, worth
-from clvlib.report.grade import Grades
+from clvlib.report.grade import FEWEST, Grades, middle
 from clvlib.report.harvest import Harvest
 from clvlib.report.spark import sparkline
 from clvlib.report.trend import CHANGED, NORMAL, Trend
@@ -126,7 +126,7 @@ def action_table(harvests: Mapping[str, Harvest]) -> Markup:
 
 
 def forecast_tables(graded: Grades) -> dict[str, Any]:
-    """Return the sentence, and three tables: what was due, how each figure fared so far, what is forecast now."""
+    """Return the sentence, and tables: what was due, how each figure fared, whole distributions, what is forecast."""
 
     def shown(row: Row, field: str) -> str:
         return show(row[field], row["unit"], row["currency"], short=True)
@@ -140,27 +140,59 @@ def forecast_tables(graded: Grades) -> dict[str, Any]:
     due = [[*made(r), shown(r, "actual"), tr("inside") if r["inside"] else tr("outside")] for r in now]
     record = [
         [
-            tr(row["label"]), tr("{n}\u00a0w", n=row["weeks"]), str(row["graded"]), str(row["inside"]),
+            tr(row["label"]), tr("{n}\u00a0w", n=row["weeks"]), str(row["graded"]),
             f"{show(row['coverage'], 'share')} ({span(row['coverage_lower'], row['coverage_upper'], 'share', '')})",
             show(row["level"], "share"), show(row["bias"], "share"), shown(row, "mean_error"),
             shown(row, "naive_error"), show(row["gain"], "share"),
         ]
         for row in graded.record.to_dict("records")
     ]  # fmt: skip
-    ahead = [[*made(row), row["due"]] for row in graded.ahead.to_dict("records")]
+    coming = graded.ahead.to_dict("records")
+    halves = [middle(row["quantiles"]).get(0.5, (None, None)) for row in coming]
+    told = any(lower is not None for lower, _ in halves)
+    ahead = [
+        [*made(row), *([span(low, high, row["unit"], row["currency"]) or ABSENT] if told else []), row["due"]]
+        for row, (low, high) in zip(coming, halves, strict=True)
+    ]
     forecast = [mark("figure"), mark("ahead"), mark("forecast"), mark("interval")]
-    heads = ["figure", "ahead", mark("graded"), mark("inside"), mark("coverage (95% interval)"), mark("asked for")]
+    expected = [*forecast, *([mark("middle half")] if told else []), mark("due")]
+    heads = ["figure", "ahead", mark("graded"), mark("coverage (95% interval)"), mark("asked for")]
     heads += [mark("bias"), mark("mean error"), mark("naive error"), mark("saved")]
     return {
         "sentence": graded.sentence if due or record or ahead else "",
+        "whole": len(graded.spread) > 0,
         "tables": [
             _words([*forecast, mark("what came"), mark("it fell")], due, tr("Due this week")),
             _words(heads, record, tr("All forecasts that were due so far")),
-            _words([*forecast, mark("due")], ahead, tr("What is expected")),
+            _spread_table(graded),
+            _words(expected, ahead, tr("What is expected")),
         ],
     }
 
 
+def _spread_table(graded: Grades) -> Markup:
+    """Return how forecasts that told a whole distribution fared."""
+    rows = graded.spread.to_dict("records")
+    shares = sorted({share for row in rows for share in row["middle"]})
+    cells = [
+        [
+            tr(row["label"]), tr("{n}\u00a0w", n=row["weeks"]), str(row["graded"]),
+            *(_held(row["middle"], share) for share in shares),
+            show(row["crps"], row["unit"], row["currency"], short=True),
+            show(row["naive_error"], row["unit"], row["currency"], short=True), show(row["gain"], "share"),
+            tr(row["verdict"]),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    inside = [tr("in the middle {share}", share=show(share, ".0%")) for share in shares]
+    heads = ["figure", "ahead", "graded", *inside, mark("CRPS"), "naive error", "saved", mark("spread")]
+    return _words(heads, cells, tr("Whole distributions, from {n} weeks on judged", n=FEWEST))
+
+
+def _held(inside: Mapping[float, tuple[int, int]], share: float) -> str:
+    return tr("{hits} of {n}", hits=inside[share][0], n=inside[share][1]) if share in inside else ABSENT
+
+
 def _words(heads: list[str], rows: list[list[str]], caption: str) -> Markup:
-    numeric = [head not in {"figure", "ahead", "it fell", "due"} for head in heads]
+    numeric = [head not in {"figure", "ahead", "it fell", "due", "spread"} for head in heads]
     return Markup(html_table(heads, rows, numeric, caption) if rows else "")  # noqa: S704 - escaped there

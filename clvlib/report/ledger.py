@@ -60,8 +60,12 @@ _FIELDS: Final = {
     "kpi": ("name", "label", "value", "lower", "upper", "level", "unit", "better", "currency", "why"),
     "alert": ("rule", "text", "segment", "severity"),
     "action": ("name", "label", "value", "lower", "upper", "level", "people", "cost", "basis", "list", "currency"),
-    "forecast": ("name", "label", "weeks", "mean", "lower", "upper", "level", "actual", "unit", "currency", "why"),
+    "forecast": (
+        *("name", "label", "weeks", "mean", "lower", "upper", "level", "actual", "unit", "currency", "why"),
+        "quantiles",
+    ),
 }
+_OPTIONAL: Final = {"quantiles"}  # in the content only where a report has it: older ones say the same without
 _NUMBERS: Final = {"value", "lower", "upper", "level", "weeks", "mean", "actual", "people", "cost"}
 # a forecast is held to what it said when its time came, as later revisions knew better; what happened is the last word
 _STOOD: Final = """(
@@ -190,7 +194,10 @@ def _said(found: Harvest) -> dict[tuple[str, str], str]:
         about = " · ".join(filter(None, [alert["rule"], alert["segment"]]))
         names = (about if i == 1 else f"{about} ({i})" for i in count(1))
         named.append(("alert", next(name for name in names if ("alert", name) not in {n[:2] for n in named}), alert))
-    content = {(kind, name): {field: record.get(field) for field in _FIELDS[kind]} for kind, name, record in named}
+    content = {
+        (kind, name): {field: record.get(field) for field in _FIELDS[kind] if field in record or field not in _OPTIONAL}
+        for kind, name, record in named
+    }
     return {key: json.dumps(fields, ensure_ascii=False, sort_keys=True) for key, fields in content.items()}
 
 

@@ -140,6 +140,16 @@ def test_forecast(chapter, shown):
     assert second[FORECAST]["actual"] is None
 
 
+def test_forecast_with_its_distribution(chapter, shown):
+    chapter.forecast("buyers", 30, quantiles={0.75: 33, 0.25: 27, 0.05: np.float64(21.5), 0.5: 30, 0.95: 40}, label="B")
+    assert shown[0][0]["text/plain"] == "B, next week: 30 (90% interval 21.5 to 40; middle half 27 to 33)"
+    said = shown[0][0][FORECAST]
+    assert said["quantiles"] == [(0.05, 21.5), (0.25, 27), (0.5, 30), (0.75, 33), (0.95, 40)]
+    assert (said["lower"], said["upper"]) == (21.5, 40)
+    chapter.forecast("buyers", 30, 20, 41, level=0.8, quantiles={0.1: 22, 0.9: 38})  # what is given stands
+    assert (shown[1][0][FORECAST]["lower"], shown[1][0][FORECAST]["upper"]) == (20, 41)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -147,6 +157,9 @@ def test_forecast(chapter, shown):
         ({"lower": 2.0, "upper": 1.0}, "wrong way round"),
         ({"weeks": 0}, "a whole number of weeks ahead, not 0"),
         ({"weeks": 1.5}, "a whole number of weeks"),
+        ({"quantiles": {0.1: 5, 0.9: 4}}, "forecast x: the quantiles 0.1: 5, 0.9: 4 are none"),
+        ({"quantiles": {0: 5, 0.9: 6}}, "levels lie between 0 and 1"),
+        ({"quantiles": {0.1: float("nan"), 0.9: 6}}, "0.1: None"),
     ],
 )
 def test_forecast_that_cannot_be(chapter, options: dict, says: str):

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from clvlib.data.calendar import Week
 from clvlib.report.chapter import FORECAST
 from clvlib.report.grade import Grades, grades
 from clvlib.report.harvest import Harvest
 from clvlib.report.ledger import current
+from clvlib.stats.quantiles import LEVELS
 
 from .books import forecast, published
 
@@ -109,3 +112,70 @@ def test_a_forecast_is_held_to_what_it_said_when_its_time_came(tmp_path: Path):
     report(3, 1.0)  # the past made afterwards: the first time counts
     report(3, 2.0)
     assert stands(3) == 1
+
+
+def spread(actual: float | None, *, scale: float = 10.0, shift: float = 0.0, **more: Any) -> dict[str, Any]:
+    """A forecast of 100 that tells the quantiles of a normal law."""
+    values = 100 + shift + scale * stats.norm.ppf(LEVELS)
+    ends = {"lower": values[0], "upper": values[-1], "quantiles": [list(p) for p in zip(LEVELS, values, strict=True)]}
+    return forecast("sold", 100.0 + shift, actual) | ends | more
+
+
+def test_whole_distributions_are_graded(tmp_path: Path):
+    """By hand for what comes as forecast: each quantile costs its distance, 2 Σ w u z on either side."""
+    result = graded(tmp_path, [spread(100.0)], {2: [spread(100.0)], 1: [spread(100.0)], 3: [forecast("sold", 90, 99)]})
+    row = result.spread.iloc[0]
+    assert row["graded"] == 2  # that of three weeks ago told its interval alone
+    assert result.record.iloc[0]["graded"] == 3
+    assert row["middle"] == {0.5: (2, 2), 0.8: (2, 2), 0.9: (2, 2)}
+    tails = [(0.05, 0.075, 1.644854), (0.1, 0.1, 1.281552), (0.25, 0.2, 0.674490)]  # level, what it stands for, z
+    assert row["crps"] == pytest.approx(2 * 2 * 10 * sum(u * w * z for u, w, z in tails), rel=1e-6)
+    assert row["naive_error"] == 0
+    assert row["gain"] is None
+    assert row["verdict"] == "too early to say"
+    assert "istribution" not in result.sentence
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [({}, ""), ({"shift": -12}, "forecasts too low"), ({"scale": 4}, "intervals too narrow"),
+     ({"scale": 60}, "intervals too wide")],
+)  # fmt: skip
+def test_what_is_wrong_with_a_distribution_is_said(tmp_path: Path, said: dict[str, float], verdict: str):
+    """Twenty weeks whose figures are spread as the normal law says: the middles of twenty slices of it."""
+    came = np.random.default_rng(1).permutation(100 + 10 * stats.norm.ppf((np.arange(20) + 0.5) / 20))
+    before = {20 - i: [spread(came[i - 1] if i else None, **said)] for i in range(20)}
+    result = graded(tmp_path, [spread(came[-1], **said)], before)
+    row = result.spread.iloc[0]
+    assert (row["graded"], row["verdict"]) == (20, verdict or "no fault shows")
+    if verdict:
+        assert result.sentence.endswith(f"Distributions to mend: Sold, 1\u00a0week: {verdict}.")
+    else:
+        assert result.sentence.endswith("over the one distribution that can be judged as it should be.")
+        assert row["place"] == pytest.approx(0.5, abs=1e-9)
+        assert row["middle"] == {0.5: (10, 20), 0.8: (16, 20), 0.9: (18, 20)}
+
+
+def test_overlapping_distributions_are_judged_by_those_that_share_no_week(tmp_path: Path):
+    before = {ago: [spread(100.0, weeks=4)] for ago in range(1, 36)}
+    row = graded(tmp_path, [spread(100.0, weeks=4)], before).spread.iloc[0]
+    assert (row["graded"], row["verdict"]) == (32, "intervals too wide")  # 8 of them stand alone, each in the middle
+    before.pop(35)
+    before.pop(34)
+    before.pop(33)
+    assert graded(tmp_path / "b", [spread(100.0, weeks=4)], before).spread.iloc[0]["verdict"] == "intervals too wide"
+
+
+def test_too_few_that_stand_alone_are_not_judged(tmp_path: Path):
+    before = {ago: [spread(100.0, weeks=4)] for ago in range(1, 32)}
+    row = graded(tmp_path, [spread(100.0, weeks=4)], before).spread.iloc[0]
+    assert (row["graded"], row["verdict"]) == (28, "too early to say")
+
+
+def test_a_ledger_from_before_quantiles_says_the_same(tmp_path: Path):
+    """A report that is recorded again by a version that knows quantiles is no revision."""
+    published(tmp_path, "2026-W40", [(FORECAST, forecast("sold", 100.0, 90.0))])
+    ledger = current(tmp_path, print)
+    (content,) = ledger.connection.execute("SELECT content FROM entries WHERE kind = 'forecast'").fetchall()[0]
+    assert "quantiles" not in content
+    assert ledger.rows("forecasts", "Shop")[0]["quantiles"] is None
