@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-__all__ = ["kaplan_meier", "survival_at"]
+__all__ = ["clustered_survival", "kaplan_meier", "survival_at"]
 
 Array = NDArray[np.float64]
 
@@ -104,6 +104,67 @@ def survival_at(curve: pd.DataFrame, times: ArrayLike) -> pd.DataFrame:
         out[name] = np.concatenate([[1.0], curve[name].to_numpy()])[position]
     last = curve.iloc[-1]
     return pd.DataFrame({**out, "beyond": (t > last["time"]) & (last["survival"] > 0)})
+
+
+def clustered_survival(
+    durations: ArrayLike, observed: ArrayLike, groups: ArrayLike, time: float, level: float = 0.95
+) -> pd.Series:
+    """Share that is still waiting at one time, where units come in groups that are alike.
+
+    The estimate is that of :func:`kaplan_meier`. Its error adds up the influence of each unit on log S within groups
+    (Williams, Biometrics 51, 1995); where every group is a single unit and they are many, it is Greenwood's.
+
+    Parameters
+    ----------
+    durations, observed
+        As for :func:`kaplan_meier`.
+    groups : array_like
+        Label of each unit's group.
+    time : float
+        Not negative.
+    level : float
+        Confidence level of the limits, on the scale of log(-log S), with Student's t of one degree of freedom less than
+        there are groups.
+
+    Returns
+    -------
+    pandas.Series
+        ``survival``, ``standard_error``, ``lower``, ``upper``, and ``beyond`` (True where nobody was watched for so
+        long). Limits are missing with a single group, and where the share is 1 or 0.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`kaplan_meier`, or not one label per unit.
+
+    Examples
+    --------
+    >>> found = clustered_survival([1, 2, 2, 3], [True, True, False, True], list("aabb"), 2)
+    >>> found["survival"], round(found["standard_error"], 4)
+    (0.5, 0.5)
+    """
+    t, event, _ = _check(durations, observed, None, level, "log-log")
+    labels = pd.factorize(np.asarray(groups))[0]
+    if len(labels) != len(t) or (labels < 0).any():
+        raise ValueError(f"a label for each of the {len(t)} units is needed; found {len(labels)}, some missing")
+    curve = kaplan_meier(t, event, None, level)
+    until = curve[curve["time"] <= time]
+    survival = float(until["survival"].iloc[-1]) if len(until) else 1.0
+    beyond = bool(time > t.max() and survival > 0)
+    ends = {"survival": survival, "standard_error": np.nan, "lower": np.nan, "upper": np.nan, "beyond": beyond}
+    number = int(labels.max()) + 1
+    if not 0 < survival < 1 or number < 2:
+        return pd.Series(ends)
+    left = (until["at_risk"] - until["events"]).to_numpy()
+    step = until["events"].to_numpy() / (until["at_risk"].to_numpy() * left)
+    passed = np.searchsorted(until["time"].to_numpy(), t, side="right")
+    own = np.where(event & (t <= time), 1 / left[np.minimum(passed, len(left)) - 1], 0.0)
+    influence = np.concatenate([[0.0], np.cumsum(step)])[passed] - own
+    sums = np.bincount(labels, influence)
+    error = float(np.sqrt(number / (number - 1) * (sums @ sums)))
+    factor = np.exp(stats.t.isf((1 - level) / 2, number - 1) * error / -np.log(survival))
+    ends |= {"standard_error": survival * error, "lower": survival**factor, "upper": survival ** (1 / factor)}
+    return pd.Series(ends)
 
 
 def _limits(survival: Array, greenwood: Array, z: float, interval: str) -> tuple[Array, Array]:

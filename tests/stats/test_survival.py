@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from statsmodels.duration.survfunc import SurvfuncRight
 
-from clvlib.stats.survival import kaplan_meier, survival_at
+from clvlib.stats.survival import clustered_survival, kaplan_meier, survival_at
 
 # Freireich et al. 1963, remission under 6-MP, weeks; the example of every textbook
 WEEKS = [6, 6, 6, 7, 10, 13, 16, 22, 23, 6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
@@ -71,3 +72,64 @@ def test_plain_interval_is_greenwoods() -> None:
 def test_bad_input(arguments: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kaplan_meier(*arguments)
+
+
+def test_single_units_have_greenwoods_error() -> None:
+    found = clustered_survival(WEEKS, RELAPSED, np.arange(21), 10)
+    row = kaplan_meier(WEEKS, RELAPSED).set_index("time").loc[10.0]
+    assert found["survival"] == row["survival"]
+    assert found["standard_error"] == pytest.approx(row["standard_error"] * (21 / 20) ** 0.5)
+    t = stats.t.isf(0.025, 20) / stats.norm.isf(0.025)
+    spread = np.log(-np.log(row[["lower", "upper"]].astype(float)) / -np.log(row["survival"]))
+    assert np.log(-np.log(found["lower"]) / -np.log(row["survival"])) == pytest.approx(
+        spread["lower"] * t * (21 / 20) ** 0.5
+    )
+    assert not found["beyond"]
+
+
+def test_copies_of_a_unit_say_nothing_new() -> None:
+    once = clustered_survival(WEEKS, RELAPSED, np.arange(21), 16)
+    thrice = clustered_survival(np.repeat(WEEKS, 3), np.repeat(RELAPSED, 3), np.repeat(np.arange(21), 3), 16)
+    np.testing.assert_allclose(thrice.astype(float), once.astype(float), rtol=1e-9)
+
+
+def test_without_censoring_it_is_the_ratio_of_cluster_sums() -> None:
+    """Then 1 - S is a share of units, and its error that of a ratio estimator (Cochran 1977, equation 2.39)."""
+    rng = np.random.default_rng(4)
+    groups = rng.integers(0, 30, 200)
+    t = rng.integers(1, 9, 200)
+    found = clustered_survival(t, np.ones(200, bool), groups, 4)
+    sizes, late = np.bincount(groups), np.bincount(groups, t > 4)
+    ratio = late.sum() / sizes.sum()
+    error = (30 / 29 * ((late - ratio * sizes) ** 2).sum()) ** 0.5 / 200
+    assert found["survival"] == pytest.approx(ratio)
+    assert found["standard_error"] == pytest.approx(error)
+
+
+@pytest.mark.parametrize("spread", [0.5, 20.0])  # of the shares that groups accept: alike, or very unlike
+def test_clustered_limits_cover(spread: float) -> None:
+    rng, held, plain = np.random.default_rng(9), [], []
+    for _ in range(300):
+        sizes = 1 + rng.negative_binomial(0.7, 0.15, 60)
+        share = np.repeat(rng.beta(0.3 * spread, 0.7 * spread, 60), sizes)
+        converts = rng.random(len(share)) < share
+        waits, watched = np.where(converts, rng.exponential(5, len(share)), 60.0), rng.uniform(0, 60, len(share))
+        times, seen = np.minimum(waits, watched), converts & (waits <= watched)
+        found = clustered_survival(times, seen, np.repeat(np.arange(60), sizes), 20)
+        truth = 1 - 0.3 * (1 - np.exp(-20 / 5))
+        held.append(found["lower"] <= truth <= found["upper"])
+        naive = survival_at(kaplan_meier(times, seen), 20).iloc[0]
+        plain.append(naive["lower"] <= truth <= naive["upper"])
+    assert np.mean(held) > 0.91
+    if spread < 1:
+        assert np.mean(plain) < 0.85  # Greenwood's error knows of no groups
+
+
+def test_ends_of_clustered_survival() -> None:
+    early = clustered_survival([1, 2], [True, True], ["a", "b"], 0.5)
+    assert (early["survival"], bool(early["beyond"])) == (1, False)
+    assert np.isnan(early["lower"])
+    assert clustered_survival([1, 2], [True, False], ["a", "b"], 3)["beyond"]
+    assert np.isnan(clustered_survival([1, 2], [True, False], ["a", "a"], 1)["upper"])
+    with pytest.raises(ValueError, match="a label for each of the 2 units"):
+        clustered_survival([1, 2], [True, False], ["a"], 1)
