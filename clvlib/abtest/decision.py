@@ -50,6 +50,8 @@ class Rule:
         Smallest effect worth having; an arm is dropped once its interval lies below.
     power : float
         At which the detectable effect is stated.
+    enough_by : pandas.Timestamp or None
+        When each arm has the people asked for, if people go on coming as they have; None if that is not known.
     """
 
     control: str
@@ -57,6 +59,7 @@ class Rule:
     any_time: bool = False
     minimum_effect: float | None = None
     power: float = 0.8
+    enough_by: pd.Timestamp | None = None
 
 
 def decide(primary: pd.DataFrame, guardrails: pd.DataFrame, gate: pd.DataFrame, rule: Rule) -> Decision:
@@ -92,7 +95,9 @@ def decide(primary: pd.DataFrame, guardrails: pd.DataFrame, gate: pd.DataFrame, 
     size = gate[gate["check"] == "people per arm"].iloc[0]
     if size["status"] == "wait":
         text = mark("Keep running: {found}; {rule} was asked for.")
-        return Decision(KEEP_RUNNING, "", tr(text, found=size["found"], rule=size["rule"]))
+        if rule.enough_by is not None:
+            text = mark("Keep running: {found}; {rule} was asked for, which the pace so far gives on {day:%Y-%m-%d}.")
+        return Decision(KEEP_RUNNING, "", tr(text, found=size["found"], rule=size["rule"], day=rule.enough_by))
     best = _best(primary)
     if rule.open_until is not None and not rule.any_time:
         text = mark(
@@ -147,12 +152,22 @@ def _with_guardrails(better: pd.DataFrame, guardrails: pd.DataFrame, rule: Rule)
 
 
 def _cost(row: pd.Series) -> str:
-    margin = amount(row["margin"], str(row["unit"]))
-    text = mark("{metric} is not shown to fall by less than {margin} (its interval begins at {lower})")
-    if row["verdict"] == "broken":
-        text = mark("{metric} falls by more than {margin} (its interval begins at {lower})")
-    lower = amount(row["lower"], str(row["unit"]), sign=True)
-    return tr(text, metric=tr(row["metric"]), margin=margin, lower=lower)
+    """Say that a guardrail does not hold, and where the interval ends that says so."""
+    texts = {
+        ("higher", "broken"): mark("{metric} falls by more than {margin} (its interval begins at {lower})"),
+        ("lower", "broken"): mark("{metric} rises by more than {margin} (its interval ends at {upper})"),
+        ("lower", "not shown"): mark(
+            "{metric} is not shown to rise by less than {margin} (its interval ends at {upper})"
+        ),
+        ("higher", "not shown"): mark(
+            "{metric} is not shown to fall by less than {margin} (its interval begins at {lower})"
+        ),
+    }
+    unit = str(row["unit"])
+    limits = {end: amount(row[end], unit, sign=True) for end in ("lower", "upper")}
+    return tr(
+        texts[row["better"], row["verdict"]], metric=tr(row["metric"]), margin=amount(row["margin"], unit), **limits
+    )
 
 
 def _best(rows: pd.DataFrame) -> pd.Series:
@@ -168,9 +183,10 @@ def finding(row: pd.Series, control: str) -> str:
     """Say in words what one row of an experiment's table shows against the control."""
     unit, change = str(row["unit"]), row["difference"]
     names = {"arm": row["arm"], "metric": tr(row["metric"]), "control": control}
-    if row["verdict"] == "better":
+    told = row["lower"] > 0 or row["upper"] < 0
+    if told and change > 0:
         claim = tr("{arm}'s {metric} is {size} above {control}'s", size=amount(change, unit), **names)
-    elif row["verdict"] == "worse":
+    elif told:
         claim = tr("{arm}'s {metric} is {size} below {control}'s", size=amount(-change, unit), **names)
     else:
         size = amount(change, unit, sign=True)
@@ -179,15 +195,13 @@ def finding(row: pd.Series, control: str) -> str:
         if pd.isna(row["lower"]):
             return tr("{claim} (nothing varies, so there is no interval)", claim=claim)
         return tr("{claim} (it is too early, so there is no interval)", claim=claim)
-    return tr(
-        "{claim} ({level} interval {lower} to {upper}; p = {p_value:.2g}; {people})",
-        claim=claim,
-        level=f"{100 * row['level']:.4g}%",
-        lower=amount(row["lower"], unit, sign=True),
-        upper=amount(row["upper"], unit, sign=True),
-        p_value=row["p_adjusted"],
-        people=_people(row),
-    )
+    limits = {end: amount(row[end], unit, sign=True) for end in ("lower", "upper")}
+    limits |= {"level": f"{100 * row['level']:.4g}%", "people": _people(row)}
+    if row.get("role") == "guardrail":  # its p-value is that of a loss by the margin
+        text = mark("{claim} ({level} interval {lower} to {upper}; a loss of {margin} is borne; {people})")
+        return tr(text, claim=claim, margin=amount(row["margin"], unit), **limits)
+    text = mark("{claim} ({level} interval {lower} to {upper}; p = {p_value:.2g}; {people})")
+    return tr(text, claim=claim, p_value=row["p_adjusted"], **limits)
 
 
 def _people(row: pd.Series) -> str:

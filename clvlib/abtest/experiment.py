@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clvlib.abtest.decision import Decision, Rule, decide
+from clvlib.abtest.decision import Rule, decide
 from clvlib.abtest.gate import check
 from clvlib.abtest.looks import LOOKS, AnyTime, Look, Once, Planned, TooEarly
-from clvlib.abtest.metrics import METRICS, Metric, Row
+from clvlib.abtest.metrics import GUARDRAILS, METRICS, Metric, Row
 from clvlib.abtest.outcome import COLUMNS, ExperimentResult
 from clvlib.abtest.query import fetch, fetch_people, merged, span
 from clvlib.data.connect import Shop
@@ -63,15 +63,16 @@ class Experiment:
         asymptotic confidence sequence (Waudby-Smith et al. 2021) tuned to ``planned_per_arm``, whose intervals are
         wider by about a half there.
     guardrails : mapping, optional
-        Metrics that must not fall, with the margin by which a fall is still borne, in the metric's unit. An arm is
-        shipped only when the same test that gives the interval shows that the fall is smaller (non-inferiority). As all
-        of them must hold, they need no correction for their number.
+        Metrics that must not fall (or not rise, where lower is better), with the margin by which that is still borne,
+        in the metric's unit. An arm is shipped only when the same test that gives the interval shows that the loss is
+        smaller (non-inferiority). As all of them must hold, they need no correction for their number.
     planned_per_arm : int, optional
         People per arm that the test is planned for; ``min_per_arm`` when left out.
     history : str
         How long before the assignment a person's orders are compared, and serve to adjust.
     metrics : sequence of Metric
-        What is measured: conversion, revenue and adjusted revenue when left out.
+        What is measured: conversion, revenue and adjusted revenue when left out. Guardrails of
+        :data:`clvlib.abtest.metrics.GUARDRAILS` are measured without being named here.
     permutations : int
         Number of ways to assign the clusters anew by which the p-values of those who were assigned by cluster are
         checked; 0 for no check. All ways are tried when there are no more than that.
@@ -120,8 +121,7 @@ class Experiment:
     permutations: int = 0
 
     def __post_init__(self) -> None:
-        if self.metric not in self._metrics:
-            raise ParameterError(f"metric: {self.metric!r} is none of {', '.join(self._metrics)}")
+        self._check_metrics()
         if self.looks not in LOOKS:
             raise ParameterError(f"looks: {self.looks!r} is none of {', '.join(LOOKS)}")
         for what, value in (("level", self.level), ("power", self.power)):
@@ -143,6 +143,14 @@ class Experiment:
         span(self.history, "history")
         self._check_guardrails()
 
+    def _check_metrics(self) -> None:
+        wanted = [name for name in self.guardrails or {} if name in GUARDRAILS and name not in self._metrics]
+        object.__setattr__(self, "metrics", (*self.metrics, *(GUARDRAILS[name] for name in wanted)))
+        if self.metric not in self._metrics:
+            raise ParameterError(f"metric: {self.metric!r} is none of {', '.join(self._metrics)}")
+        if self._metrics[self.metric].better != "higher":
+            raise ParameterError(f"metric: {self.metric} is to fall, so it can be a guardrail; what decides is to rise")
+
     def _check_guardrails(self) -> None:
         for name, margin in (self.guardrails or {}).items():
             if name not in self._metrics or name == self.metric:
@@ -160,6 +168,7 @@ class Experiment:
         orders: Table | pd.DataFrame,
         *,
         as_of: str | dt.date | None = None,
+        complaints: Table | pd.DataFrame | None = None,
     ) -> ExperimentResult:
         """Fetch the aggregates of this experiment in one query, check them and decide.
 
@@ -171,18 +180,25 @@ class Experiment:
             Columns ``customer_id`` (the ``unit_id`` of assignments), ``ordered_at``, and ``net_amount`` or ``amount``.
         as_of : str or date, optional
             Until when the data are known: to the end of a date, up to a time. The last time in the data when left out.
+        complaints : Table or pandas.DataFrame, optional
+            Columns ``customer_id`` and ``opened_at``, for the metrics that need them.
 
         Raises
         ------
         EmptyDataError
             Nobody was assigned to this experiment, or nobody's window is over.
+        MissingTableError
+            A metric needs complaints, and there are none.
         DataError
             There is but one arm, or an amount is missing or infinite.
         ParameterError
             The control, or an arm with a planned share, is not among the arms.
         """
         window, history = span(self.window, "window"), span(self.history, "history")
-        cells = fetch(assignments, orders, self.metrics, name=self.name, window=window, history=history, as_of=as_of)
+        cells = fetch(
+            assignments, orders, self.metrics, name=self.name, window=window, history=history, as_of=as_of,
+            complaints=complaints,
+        )  # fmt: skip
         return self.judge(cells)
 
     def of(self, shop: Shop, as_of: str | dt.date | None = None) -> ExperimentResult:
@@ -193,7 +209,9 @@ class Experiment:
         MissingTableError
             The shop has no assignments, or no orders.
         """
-        return self.analyse(shop.table("assignments"), shop.table("orders"), as_of=as_of)
+        needed = any("complaints" in metric.needs for metric in self.metrics)
+        complaints = shop.table("complaints") if needed else None
+        return self.analyse(shop.table("assignments"), shop.table("orders"), as_of=as_of, complaints=complaints)
 
     def analyse_people(self, people: Table | pd.DataFrame, *, as_of: str | dt.date) -> ExperimentResult:
         """Analyse a table that has a row per person already, by metrics of its columns.
@@ -266,7 +284,15 @@ class Experiment:
         primary = table[(table["role"] == "primary") & (table["arm"] != self.control)].reset_index(drop=True)
         complete = self.looks == "weekly" and bool(fractions) and fractions[-1] >= 1
         guardrails = table[(table["role"] == "guardrail") & (table["arm"] != self.control)]
-        decision = self._decision(primary, guardrails, gate, self._open_until(cells, complete=complete))
+        rule = Rule(
+            self.control,
+            self._open_until(cells, complete=complete),
+            any_time=self.looks != "once",
+            minimum_effect=self.minimum_effect,
+            power=self.power,
+            enough_by=self._enough_by(assigned, list(shares)),
+        )
+        decision = decide(primary, guardrails, gate, rule)
         return ExperimentResult(
             table=table,
             gate=gate,
@@ -397,18 +423,19 @@ class Experiment:
     def _guardrail(
         self, arms: Mapping[str, Row], metric: Metric, margin: float, fractions: Sequence[float]
     ) -> list[dict[str, Any]]:
-        """Rows of a metric that may fall by less than ``margin``: its test is that of a fall by ``margin``."""
+        """Rows of a metric that may get worse by less than ``margin``: its test is that of a loss of ``margin``."""
         rows = []
         for arm, row in arms.items():
             compared: dict[str, Any] = {"verdict": "control"}
             if arm != self.control:
                 pair = (row, arms[self.control])
                 look = self._look(self.looks, pair, fractions)
-                effect = metric.difference(*pair, self.level, null=-margin)
+                bound = margin if metric.better == "lower" else -margin
+                effect = metric.difference(*pair, self.level, null=bound)
                 compared = self._comparison(metric, pair, effect, 1 - look.alpha(1 - self.level))
                 p = look.p_value(effect.p_value)
                 compared |= {"level": self.level, "p_value": p, "p_adjusted": p, "margin": margin}
-                compared["verdict"] = _bounded(compared["lower"], compared["upper"], -margin)
+                compared["verdict"] = _kept(compared["lower"], compared["upper"], bound, metric.better)
             rows.append(self._value(metric, row, "guardrail", arm) | compared)
         return rows
 
@@ -461,7 +488,7 @@ class Experiment:
         value = metric.arm(row, self.level)
         named = {"metric": metric.name, "role": role, "unit": metric.unit, "arm": arm, "n": value.n}
         limits = {"value_lower": value.lower, "value_upper": value.upper}
-        named |= {"error": value.error, "family": metric.family}
+        named |= {"error": value.error, "family": metric.family, "better": metric.better}
         clusters = {"clusters": row.get("clusters", 0) or np.nan}
         clusters["design_effect"] = row.get(f"{metric.name}_design_effect", np.nan)
         for label, capped in metric.capped.items():
@@ -486,7 +513,8 @@ class Experiment:
                 beside |= {f"difference_{label}": other.estimate} | limits
         verdict = mark("not told apart")
         if effect.significant:
-            verdict = mark("better") if effect.estimate > 0 else mark("worse")
+            rose = effect.estimate > 0
+            verdict = mark("better") if rose == (metric.better == "higher") else mark("worse")
         return {
             "difference": effect.estimate,
             "lower": effect.lower,
@@ -507,13 +535,19 @@ class Experiment:
             return None
         return pd.Timestamp(waiting["last_assigned"].max()) + span(self.window, "window")
 
-    def _decision(
-        self, primary: pd.DataFrame, guardrails: pd.DataFrame, gate: pd.DataFrame, until: pd.Timestamp | None
-    ) -> Decision:
-        rule = Rule(self.control, until, self.looks != "once", self.minimum_effect, self.power)
-        return decide(primary, guardrails, gate, rule)
+    def _enough_by(self, assigned: pd.DataFrame, arms: list[str]) -> pd.Timestamp | None:
+        """When the smallest arm has the people asked for with their windows over, at the pace of the days so far."""
+        if "first_assigned" not in assigned or assigned.empty:
+            return None
+        begin, end = pd.Timestamp(assigned["first_assigned"].min()), pd.Timestamp(assigned["last_assigned"].max())
+        people = int(assigned.groupby("variant")["people"].sum().reindex(arms, fill_value=0).min())
+        if people == 0 or end <= begin:
+            return None
+        return begin + (end - begin) * max(1.0, self.min_per_arm / people) + span(self.window, "window")
 
 
-def _bounded(lower: float, upper: float, bound: float) -> str:
-    """Whether an interval shows that an effect lies above ``bound``, below it, or neither."""
+def _kept(lower: float, upper: float, bound: float, better: str) -> str:
+    """Whether an interval shows that an effect lies on the good side of ``bound``, on the other, or neither."""
+    if better == "lower":
+        lower, upper, bound = -upper, -lower, -bound
     return mark("holds") if lower > bound else mark("broken") if upper < bound else mark("not shown")

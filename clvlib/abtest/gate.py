@@ -31,8 +31,9 @@ def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, as
     ----------
     cells : pandas.DataFrame
         A row per ``variant`` and ``status`` (``mature``, ``open``, ``double``) with ``people``, ``extra_rows``,
-        ``bought_before`` and ``conversion_total``; with clusters also ``clusters``, ``freedom`` and
-        ``before_variance``. Without ``bought_before``, what assignments and orders alone can tell is left out.
+        ``bought_before``, and ``conversion_total`` if conversion is measured; with clusters also ``clusters``,
+        ``freedom`` and ``before_variance``. Without ``bought_before``, what assignments and orders alone can tell is
+        left out.
     shares : mapping
         Planned share per arm.
     min_per_arm : int
@@ -57,7 +58,8 @@ def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, as
         checks.append(_by_day(assigned, shares))
     if "bought_before" in cells:
         checks += [_double(cells, int(arms.sum())), _duplicates(cells)]
-        checks += [_before(mature, people, clustered=clusters is not None), _order_of_time(mature)]
+        checks.append(_before(mature, people, clustered=clusters is not None))
+        checks += [_order_of_time(mature)] if "conversion_total" in mature else []
     checks += [_size(people, min_per_arm), _maturity(single)]
     if clusters is not None:
         checks += _clusters(clusters, mature["freedom"] + 1, assigned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import hashlib
 import json
 import os
@@ -11,12 +12,18 @@ from typing import Any
 
 import pandas as pd
 
+from clvlib.abtest.decision import amount
 from clvlib.abtest.outcome import ExperimentResult
 from clvlib.errors import DataError
+from clvlib.words import mark, tr, trn
 
-__all__ = ["LookLog"]
+__all__ = ["COLUMNS", "LookLog"]
 
-COLUMNS = ("look", "recorded_at", "verdict", "arm", "n", "difference", "lower", "upper", "sentence")
+COLUMNS = (
+    *("look", "verdict", "arm", "best", "n", "difference", "lower", "upper", "level"),
+    *("metric", "unit", "control", "recorded_at"),
+)
+_NUMBERS = ("difference", "lower", "upper", "level")
 
 
 class LookLog:
@@ -24,18 +31,19 @@ class LookLog:
 
     Whoever looks until the figures please can delete what displeased. Here a line that is changed, taken out or put in
     between no longer fits the next; the last digest, printed in each report, tells whether lines at the end are gone.
+    The digest is of what was seen and not of when, so that two who look at the same data have the same.
 
     Parameters
     ----------
     path : str or Path
-        The file; best beside the plan's lock and under version control. It need not be there yet.
+        The file; it need not be there yet, and nor need its folder.
 
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     LookLog(Path(folder) / "script.looks").table.columns.tolist()[:3]
-    ['look', 'recorded_at', 'verdict']
+    ['look', 'verdict', 'arm']
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -61,28 +69,32 @@ class LookLog:
         Raises
         ------
         DataError
-            The file was edited, or is no log.
+            The file was edited, is no log, or is one of another experiment.
         """
-        entries = self._entries()
         best = result.best
         said: dict[str, Any] = {
             "experiment": result.name,
             "look": pd.Timestamp(look).isoformat(),
             "verdict": result.verdict,
             "arm": result.arm,
+            "best": str(best["arm"]),
             "n": int(result.rows()["n"].sum()),
-            **{key: _number(best[key]) for key in ("difference", "lower", "upper")},
-            "sentence": result.sentence,
+            **{key: _number(best[key]) for key in _NUMBERS},
+            "metric": result.metric,
+            "unit": str(best["unit"]),
+            "control": result.control,
         }
-        if entries and entries[0]["experiment"] != result.name:
-            raise DataError(f"{self.path}: these are looks at {entries[0]['experiment']!r}, not at {result.name!r}")
-        same = [entry for entry in entries if entry["look"] == said["look"]]
-        found = said.keys() - {"sentence"}  # which is the same in another language
-        if not same or any(same[-1][key] != said[key] for key in found):
-            said |= {"recorded_at": pd.Timestamp(at).isoformat(), "previous": _last(entries)}
-            line = json.dumps(said | {"digest": _digest(said)}, sort_keys=True, ensure_ascii=False)
-            with self.path.open("a", encoding="utf-8") as out:
-                out.write(line + "\n")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as out:
+            fcntl.flock(out, fcntl.LOCK_EX)  # two reports may look at once; the system takes the lock back at the end
+            entries = self._entries()
+            if entries and entries[0]["experiment"] != result.name:
+                raise DataError(f"{self.path}: these are looks at {entries[0]['experiment']!r}, not at {result.name!r}")
+            same = [entry for entry in entries if entry["look"] == said["look"]]
+            if not same or any(same[-1][key] != said[key] for key in said):
+                chained = said | {"previous": _last(entries)}
+                line = chained | {"digest": _digest(chained), "recorded_at": pd.Timestamp(at).isoformat()}
+                out.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
                 out.flush()
                 os.fsync(out.fileno())
         return self.table
@@ -91,11 +103,12 @@ class LookLog:
     def table(self) -> pd.DataFrame:
         """What was recorded, a row per line.
 
-        ``look``, ``recorded_at``, ``verdict``, ``arm``, ``n`` (people of all arms), the best arm's ``difference``,
-        ``lower``, ``upper``, and ``sentence``. A look that late data changed was recorded again and has several.
+        ``look`` (until when the data were known), ``verdict``, ``arm`` (to ship), ``best`` (the best arm, which the
+        figures are of), ``n`` (people of all arms), ``difference``, ``lower``, ``upper``, ``level``, ``metric``,
+        ``unit``, ``control``, ``recorded_at``. A look that late data changed was recorded again and has several.
         """
         frame = pd.DataFrame(self._entries(), columns=list(COLUMNS))
-        figures = {key: frame[key].astype(float) for key in ("difference", "lower", "upper")}
+        figures = {key: frame[key].astype(float) for key in _NUMBERS}
         return frame.assign(**figures, **{key: pd.to_datetime(frame[key]) for key in ("look", "recorded_at")})
 
     @property
@@ -105,15 +118,34 @@ class LookLog:
 
     @property
     def sentence(self) -> str:
-        """What was decided first, whatever later looks say."""
+        """What was decided first, whatever later looks say, and the digest by which a lost line would show."""
         table = self.table
+        if table.empty:
+            return tr("No look is on record yet.")
         decided = table[table["verdict"].isin(["ship", "do not ship"])]
         looks = table["look"].nunique()
-        times = f"{looks} {'look' if looks == 1 else 'looks'}"
+        digest = {"digest": self.digest[:12]}
         if decided.empty:
-            return f"After {times} nothing is decided."
+            return trn(
+                "After {n} look on record nothing is decided (SHA-256 of the record {digest}…).",
+                "After {n} looks on record nothing is decided (SHA-256 of the record {digest}…).",
+                looks,
+                **digest,
+            )
         first = decided.iloc[0]
-        return f"Of {times}, that of {first['look']:%Y-%m-%d} decided: {first['sentence']}"
+        names = {"arm": first["best"], "control": first["control"], "metric": tr(first["metric"])}
+        names |= {end: amount(first[end], first["unit"], sign=True) for end in ("difference", "lower", "upper")}
+        text = mark("{verdict}, {arm} against {control}: {metric} {difference} ({lower} to {upper})")
+        return trn(
+            "Of {n} look on record, that of {day:%Y-%m-%d} was the first to decide: {said}. SHA-256 of the record: "
+            "{digest}….",
+            "Of {n} looks on record, that of {day:%Y-%m-%d} was the first to decide: {said}. SHA-256 of the record: "
+            "{digest}….",
+            looks,
+            day=first["look"],
+            said=tr(text, verdict=tr(first["verdict"]), **names),
+            **digest,
+        )
 
     def _entries(self) -> list[dict[str, Any]]:
         """Lines in their order, each checked against its own digest and against the one before."""
@@ -123,12 +155,12 @@ class LookLog:
         for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), start=1):
             try:
                 entry = dict(json.loads(line))
-                known = entry.pop("digest")
+                known, at = entry.pop("digest"), entry.pop("recorded_at")
             except (ValueError, TypeError, KeyError) as error:
                 raise DataError(f"{self.path}: line {number} is no look ({error}); restore the file") from error
             if _digest(entry) != known or entry.get("previous") != _last(entries):
                 raise DataError(f"{self.path}: line {number} was edited, or one before it is gone; restore the file")
-            entries.append(entry | {"digest": known})
+            entries.append(entry | {"digest": known, "recorded_at": at})
         return entries
 
 
@@ -137,8 +169,8 @@ def _last(entries: list[dict[str, Any]]) -> str:
 
 
 def _number(value: float) -> float | str:
-    """JSON has no infinity."""
-    return float(value) if abs(value) < float("inf") else str(value)
+    """Ten digits, so that the same data give the same line on any machine; JSON has no infinity."""
+    return float(f"{value:.10g}") if abs(value) < float("inf") else str(value)
 
 
 def _digest(entry: dict[str, Any]) -> str:

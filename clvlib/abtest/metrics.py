@@ -24,6 +24,7 @@ from clvlib.stats.sampling import detectable_difference, detectable_mean_differe
 from clvlib.words import mark, tr
 
 __all__ = [
+    "GUARDRAILS",
     "METRICS",
     "Adjusted",
     "Arm",
@@ -79,6 +80,16 @@ class Metric(Protocol):
     @property
     def unit(self) -> str:
         """Share, money or number."""
+        ...
+
+    @property
+    def better(self) -> str:
+        """Which way is good, higher or lower."""
+        ...
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Tables, or columns written ``table.column``, without which it cannot be measured."""
         ...
 
     @property
@@ -156,6 +167,8 @@ class Proportion:
     name: str
     event: str
     unit: str = "share"
+    better: str = "higher"
+    needs: tuple[str, ...] = ()
     family: ClassVar[str] = "beta"
     per: ClassVar[None] = None
 
@@ -178,7 +191,7 @@ class Proportion:
 
     def clustered(self) -> Metric:
         """Return the mean of zeros and ones, since a score test of counts takes people for independent."""
-        return ClusteredProportion(self.name, self.event, self.unit)
+        return ClusteredProportion(self.name, self.event, self.unit, better=self.better, needs=self.needs)
 
     def totals(self, cells: pd.DataFrame, arm: Row) -> tuple[pd.Series, pd.Series]:  # noqa: ARG002 - as for every metric
         """People with the event, and people."""
@@ -232,6 +245,10 @@ class Mean:
     method : str
         How arms are compared, as in :func:`clvlib.stats.means.mean_difference`. ``"guarded"`` since money has a heavy
         tail: it is Welch's test for arms of one size, and covers where that does not when one arm is much smaller.
+    better : str
+        Which way is good, ``"higher"`` or ``"lower"``.
+    needs : tuple of str
+        Tables, or columns written ``table.column``, without which it cannot be measured.
 
     Examples
     --------
@@ -246,6 +263,8 @@ class Mean:
     capped: Mapping[str, Winsorised] = field(default_factory=dict)
     per: Ratio | None = None
     method: str = "guarded"
+    better: str = "higher"
+    needs: tuple[str, ...] = ()
     family: ClassVar[str] = "normal"
 
     def values(self) -> tuple[str, ...]:
@@ -671,4 +690,18 @@ METRICS: dict[str, Metric] = {
         ),
     ),
     "adjusted revenue": Adjusted(mark("adjusted revenue"), "revenue"),
+}
+
+# what must not rise for it; not every shop has the tables
+GUARDRAILS: dict[str, Metric] = {
+    "refund share": Ratio(
+        mark("refund share"),
+        "refunded",
+        unit="share",
+        denominator="gross",
+        counts=mark("orders"),
+        better="lower",
+        needs=("orders.amount", "orders.net_amount"),
+    ),
+    "complaint rate": Proportion(mark("complaint rate"), "complaints > 0", better="lower", needs=("complaints",)),
 }

@@ -9,15 +9,17 @@ import pandas as pd
 from clvlib.abtest.decision import finding
 from clvlib.errors import ParameterError
 from clvlib.result import Result
-from clvlib.words import tr
+from clvlib.words import mark, tr
 
 __all__ = ["COLUMNS", "ExperimentResult"]
 
+NAN = float("nan")
+CAPS = {"p99": mark("{metric}, largest 1% cut"), "p99_9": mark("{metric}, largest 0.1% cut")}
 COLUMNS = (
     *("metric", "role", "unit", "arm", "n", "total", "value", "value_lower", "value_upper"),
     *("control_n", "difference", "lower", "upper", "level", "p_value", "p_adjusted"),
     *("relative", "relative_lower", "relative_upper", "detectable", "reduction", "margin", "verdict"),
-    *("error", "family", "clusters", "control_clusters", "design_effect", "p_permutation"),
+    *("error", "family", "better", "clusters", "control_clusters", "design_effect", "p_permutation"),
     *(f"{what}_{cap}" for cap in ("p99", "p99_9") for what in ("cap", "value", "difference", "lower", "upper")),
 )
 
@@ -34,9 +36,10 @@ class ExperimentResult(Result):
         against the control, and blank in its own row: ``control_n``, ``difference``, ``lower``, ``upper``, ``level``,
         ``p_value``, ``p_adjusted``, ``relative`` (a share of the control's value), ``relative_lower``,
         ``relative_upper``, ``detectable`` (smallest difference found at the power asked for), ``reduction`` (share of
-        the variance that an adjustment took away), ``margin`` (by how much a guardrail may fall), ``verdict``
+        the variance that an adjustment took away), ``margin`` (by how much a guardrail may get worse), ``verdict``
         (better, worse, not told apart; of a guardrail holds, broken, not shown; control), ``error`` (standard, of the
-        value) and ``family`` (its distribution to a Bayesian, beta or normal). Where clusters were assigned:
+        value), ``family`` (its distribution to a Bayesian, beta or normal) and ``better`` (higher or lower).
+        Where clusters were assigned:
         ``clusters``, ``control_clusters``, ``design_effect`` (how many times the variance is that of as many people
         assigned one by one) and ``p_permutation``, if asked for. Of a metric with a heavy tail also ``cap_p99``,
         ``value_p99``, ``difference_p99``, ``lower_p99``, ``upper_p99``, and the same with ``p99_9``: with all that
@@ -107,20 +110,38 @@ class ExperimentResult(Result):
         rows = self.rows(metric)
         return rows[rows["arm"] != self.control].reset_index(drop=True)
 
-    def decision(self, metric: str = "") -> pd.DataFrame:
-        """Return the columns of :meth:`rows` that a reader needs to follow the decision."""
-        columns = ["arm", "n", "total", "value", "value_lower", "value_upper"]
-        return self.rows(metric)[[*columns, "difference", "lower", "upper", "p_adjusted", "verdict"]]
+    def overview(self, unit: str) -> pd.DataFrame:
+        """Return every metric of a unit (share, money, number) arm by arm, with what a decision needs to be followed.
+
+        Means without their largest values, where a metric has them, are rows of their own under the metric's.
+        """
+        shown = ["metric", "role", "arm", "n", "value", "difference", "lower", "upper", "relative", "p_adjusted"]
+        rows = self.table[self.table["unit"] == unit]
+        parts: list[pd.DataFrame] = []
+        for name in rows["metric"].unique():
+            own = rows[rows["metric"] == name]
+            parts += [own, *(_capped(own, label) for label in CAPS if own[f"value_{label}"].notna().all())]
+        table: pd.DataFrame = pd.concat(parts or [rows])[[*shown, "verdict"]]
+        return table.reset_index(drop=True)
 
     def formats(self, metric: str = "") -> dict[str, str]:
-        """Return the unit of each column of :meth:`decision`, as the report names units."""
-        share = self.rows(metric)["unit"].iloc[0] == "share"
-        total, value, change = ("count", "share", "points") if share else ("money",) * 3
-        units = {"n": "count", "total": total, "p_adjusted": ".2g"}
-        units |= dict.fromkeys(("value", "value_lower", "value_upper"), value)
+        """Return the unit of each column of :meth:`overview` for the metrics of this one's unit, as the report does."""
+        unit = str(self.rows(metric)["unit"].iloc[0])
+        value, change = {"share": ("share", "points"), "money": ("money", "money")}.get(unit, ("number", "number"))
+        units = {"n": "count", "value": value, "relative": "share", "p_adjusted": "p_value"}
         return units | dict.fromkeys(("difference", "lower", "upper"), change)
 
     def finding(self, metric: str = "") -> str:
         """Say in words what ``metric`` showed in each treatment arm, with interval and p-value."""
         found = [finding(row, self.control) for _, row in self.effects(metric).iterrows()]
         return tr("{text}.", text=tr("; ").join(found))
+
+
+def _capped(rows: pd.DataFrame, label: str) -> pd.DataFrame:
+    """Rows of a metric without its largest values, as if they were a metric's own; they are not tested."""
+    figures = {key: rows[f"{key}_{label}"] for key in ("value", "difference", "lower", "upper")}
+    told = pd.Series("not told apart", index=rows.index).mask(figures["lower"] > 0, "better")
+    told = told.mask(figures["upper"] < 0, "worse").mask(figures["difference"].isna(), rows["verdict"])
+    relative = figures["difference"] / (figures["value"] - figures["difference"])
+    names = [tr(CAPS[label], metric=tr(name)) for name in rows["metric"]]
+    return rows.assign(**figures, metric=names, relative=relative, p_adjusted=NAN, verdict=told)

@@ -12,13 +12,38 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from clvlib.abtest.decision import amount
 from clvlib.abtest.experiment import Experiment
 from clvlib.abtest.outcome import ExperimentResult
+from clvlib.abtest.query import span
 from clvlib.errors import DataError, ParameterError
 from clvlib.stats.sampling import sample_size_means, sample_size_proportions
+from clvlib.words import mark, tr, trn
 
 __all__ = ["Lock", "Plan"]
 
+_WORDS = {  # how readers call what a plan or an experiment says
+    "name": mark("experiment"),
+    "experiment": mark("experiment"),
+    "hypothesis": mark("hypothesis"),
+    "primary": mark("what decides"),
+    "metric": mark("what decides"),
+    "smallest_effect": mark("smallest effect worth having"),
+    "minimum_effect": mark("smallest effect worth having"),
+    "people_per_arm": mark("people per arm"),
+    "min_per_arm": mark("people per arm"),
+    "control": mark("control"),
+    "shares": mark("arms"),
+    "guardrails": mark("may get worse at most"),
+    "power": mark("power"),
+    "alpha": mark("error"),
+    "level": mark("confidence level"),
+    "looks": mark("looks"),
+    "window": mark("window"),
+    "history": mark("history"),
+    "baseline": mark("baseline"),
+    "deviation": mark("deviation"),
+}
 LONGER = 1.1  # so many times the planned people are more than a last day's surplus
 
 
@@ -156,8 +181,36 @@ class Plan:
     @property
     def digest(self) -> str:
         """SHA-256 of what the plan says, whatever its order, layout and comments."""
-        said = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(said.encode()).hexdigest()
+        return _digest(asdict(self))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """What was planned in words, a row per ``item`` with ``planned``."""
+        unit = next(m.unit for m in self.build().metrics if m.name == self.primary)
+        units = {m.name: m.unit for m in self.build().metrics}
+        split = tr(", ").join(f"{arm} {share:g}" for arm, share in self.shares.items())
+        guards = [
+            tr("{metric} by {margin}", metric=tr(name), margin=amount(margin, units[name]))
+            for name, margin in self.guardrails.items()
+        ]
+        rows = {
+            mark("hypothesis"): self.hypothesis,
+            mark("what decides"): tr("{metric} within {window}", metric=tr(self.primary), window=_length(self.window)),
+            mark("arms"): tr("{split}; {control} is the control", split=split, control=self.control),
+            mark("smallest effect worth having"): amount(self.smallest_effect, unit),
+            mark("people per arm"): f"{self.people_per_arm:,}",
+            mark("people needed"): self._needed(),
+            mark("may get worse at most"): tr("; ").join(guards) or tr("nothing is guarded"),
+            mark("looks"): tr(self.looks),
+            mark("error and power"): tr("{alpha:.4g} and {power:.4g}", alpha=self.alpha, power=self.power),
+        }
+        return pd.DataFrame({"item": [tr(item) for item in rows], "planned": list(rows.values())})
+
+    def _needed(self) -> str:
+        if not self.people_needed < float("inf"):
+            return tr("not known: neither baseline nor deviation was stated")
+        text = mark("{n:,.0f} per arm find the smallest effect with a chance of {power:.0%}")
+        return tr(text, n=-(-self.people_needed // 1), power=self.power)
 
     def lock(self, path: str | Path, at: pd.Timestamp) -> Lock:
         """Lock the plan in a file, or find the lock that is there already; it is never written again.
@@ -201,20 +254,36 @@ class Plan:
             A row per departure: ``what``, ``planned``, ``found``; none if the plan was kept.
         """
         then, now = asdict(lock.plan), asdict(self)
-        rows = [(f"plan: {key}", then[key], now[key]) for key in then if then[key] != now[key]]
+        rows = [
+            (tr("plan: {key}", key=tr(_WORDS.get(key, key))), then[key], now[key])
+            for key in then
+            if then[key] != now[key]
+        ]
         should, does = lock.plan.build(), experiment
-        same = ("name", "control", "metric", "window", "level", "minimum_effect", "power", "looks", "history")
+        same = (
+            "name",
+            "control",
+            "metric",
+            "window",
+            "level",
+            "minimum_effect",
+            "min_per_arm",
+            "power",
+            "looks",
+            "history",
+        )
         rows += [
-            (f"analysis: {key}", getattr(should, key), getattr(does, key))
-            for key in same
+            (tr("analysis: {key}", key=tr(_WORDS.get(key, key))), getattr(should, key), getattr(does, key))
+            for key in (*same, "history")
             if getattr(should, key) != getattr(does, key)
         ]
         for key in ("shares", "guardrails"):
             planned, found = (dict(getattr(e, key) or {}) for e in (should, does))
             if planned != found:
-                rows.append((f"analysis: {key}", planned, found))
+                rows.append((tr("analysis: {key}", key=tr(_WORDS[key])), planned, found))
         if result.started is not None and lock.locked_at > result.started:
-            rows.append(("locked before the start", f"before {result.started}", str(lock.locked_at)))
+            start = tr("before {start:%Y-%m-%d %H:%M}", start=result.started)
+            rows.append((tr("locked before the start"), start, f"{lock.locked_at:%Y-%m-%d %H:%M}"))
         rows += _size(lock.plan, result)
         return pd.DataFrame([(what, str(p), str(f)) for what, p, f in rows], columns=["what", "planned", "found"])
 
@@ -251,18 +320,29 @@ class Lock:
             lock = cls(Plan(**said["plan"]), said["digest"], pd.Timestamp(said["locked_at"]))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise DataError(f"{path}: this is no lock of a plan ({error})") from error
-        if lock.plan.digest != lock.digest:
+        if _digest(said["plan"]) != lock.digest:  # of what was said then, whatever plans can say today
             raise DataError(f"{path}: the locked plan was edited: its digest is no longer {lock.digest[:12]}…")
         return lock
 
     def sentence(self, departures: pd.DataFrame) -> str:
         """Say whether the plan was kept."""
-        name = f"The plan locked on {self.locked_at:%Y-%m-%d %H:%M} (SHA-256 {self.digest[:12]}…)"
+        names = {"at": self.locked_at, "digest": self.digest[:12]}
         if departures.empty:
-            return f"{name} was kept. It said: {self.plan.hypothesis}"
+            text = mark(
+                "The plan locked on {at:%Y-%m-%d %H:%M} (SHA-256 {digest}…) is unchanged and was kept. It said: "
+                "{hypothesis}"
+            )
+            return tr(text, hypothesis=self.plan.hypothesis, **names)
         rows = zip(departures["what"], departures["planned"], departures["found"], strict=True)
-        list_ = "; ".join(f"{what}, planned {planned}, found {found}" for what, planned, found in rows)
-        return f"{name} was not kept in {len(departures)} respects: {list_}."
+        text = mark("{what}, planned {planned}, found {found}")
+        listed = tr("; ").join(tr(text, what=what, planned=planned, found=found) for what, planned, found in rows)
+        return trn(
+            "The plan locked on {at:%Y-%m-%d %H:%M} (SHA-256 {digest}…) was not kept in {n} respect: {listed}.",
+            "The plan locked on {at:%Y-%m-%d %H:%M} (SHA-256 {digest}…) was not kept in {n} respects: {listed}.",
+            len(departures),
+            listed=listed,
+            **names,
+        )
 
 
 def _size(plan: Plan, result: ExperimentResult) -> list[tuple[str, Any, Any]]:
@@ -270,11 +350,22 @@ def _size(plan: Plan, result: ExperimentResult) -> list[tuple[str, Any, Any]]:
     rows: list[tuple[str, Any, Any]] = []
     people = int(result.rows()["n"].min())
     if people > LONGER * plan.people_per_arm:
-        rows.append(("people per arm", f"{plan.people_per_arm:,}", f"{people:,}"))
+        rows.append((tr("people per arm"), f"{plan.people_per_arm:,}", f"{people:,}"))
     if plan.people_needed > plan.people_per_arm:
-        needs = f"{plan.people_needed:,.0f} find the smallest effect with a chance of {plan.power:.0%}"
-        rows.append(("people per arm that are enough", needs, f"{plan.people_per_arm:,} planned"))
+        rows.append((tr("people needed"), plan._needed(), f"{plan.people_per_arm:,}"))  # noqa: SLF001 - its own words
     return rows
+
+
+def _length(window: str) -> str:
+    """Write a span in days where it is made of whole ones, in hours otherwise."""
+    days, rest = divmod(span(window, "window"), pd.Timedelta("1D"))
+    if rest:
+        return tr("{hours:g} hours", hours=span(window, "window") / pd.Timedelta("1h"))
+    return trn("{n} day", "{n} days", days)
+
+
+def _digest(said: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _names(cls: type[Plan]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ import pandas as pd
 from clvlib.abtest.metrics import Clusters, Columns, Metric, covariance
 from clvlib.data.engine import Table, as_table, identifier, literal
 from clvlib.data.together import together
-from clvlib.errors import DataError, ParameterError
-from clvlib.words import mark
+from clvlib.errors import DataError, MissingTableError, ParameterError
+from clvlib.words import mark, tr
 
 __all__ = ["COUNTS", "fetch", "fetch_people", "merged", "span"]
 
@@ -32,6 +32,7 @@ def fetch(
     history: pd.Timedelta,
     as_of: str | dt.date | None = None,
     segments: tuple[Table | pd.DataFrame, str] | None = None,
+    complaints: Table | pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Aggregate an experiment by arm, whether people's windows are over, the week in which they ended, and day.
 
@@ -49,6 +50,8 @@ def fetch(
         Until when the data are known.
     segments : pair of Table or pandas.DataFrame and str, optional
         A table of people, by ``customer_id``, and its column whose values are the segments.
+    complaints : Table or pandas.DataFrame, optional
+        As :meth:`clvlib.abtest.experiment.Experiment.analyse` takes them.
 
     Returns
     -------
@@ -58,12 +61,15 @@ def fetch(
         :data:`COUNTS`, ``first_assigned``, ``last_assigned`` and the aggregates of all metrics. Where the assignments
         name clusters, a row per ``cluster_id`` too; people without one share the row in which it is missing.
     """
-    people, purchases, *others = _together(assignments, orders, None if segments is None else segments[0])
-    wanted = [f"{sql} AS {identifier(key)}" for m in metrics for key, sql in m.aggregates().items()]
-    of = None if segments is None else (others[0].require(segments[1]), segments[1])
-    sql = _sql(people, purchases, name, (_seconds(window), _seconds(history)), _end(as_of), of) + ", ".join(wanted)
-    keys = ", ".join(KEYS)
-    tables = {"orders": purchases} | ({} if of is None else {"segments": of[0]})
+    known = list(metrics)
+    tables = _together(assignments, orders, None if segments is None else segments[0], complaints)
+    _require(tables, known)
+    wanted = [f"{sql} AS {identifier(key)}" for m in known for key, sql in m.aggregates().items()]
+    by = None if segments is None else segments[1]
+    if by is not None:
+        tables["customers"].require(by)
+    sql = _sql(tables, name, (_seconds(window), _seconds(history)), _end(as_of), by) + ", ".join(wanted)
+    keys, people = ", ".join(KEYS), tables.pop("assignments")
     cells = people.query(f"{sql}\nFROM dated GROUP BY {keys} ORDER BY {keys}", **tables)
     return cells if cells["cluster_id"].notna().any() else cells.drop(columns="cluster_id")
 
@@ -177,20 +183,22 @@ def _seconds(length: pd.Timedelta) -> str:
     return f"INTERVAL {round(length.total_seconds())} SECOND"
 
 
-def _sql(
-    assignments: Table, orders: Table, name: str, spans: tuple[str, str], end: str, segments: tuple[Table, str] | None
-) -> str:
+def _sql(tables: Mapping[str, Table], name: str, spans: tuple[str, str], end: str, by: str | None) -> str:
     """From rows to people; a metric may use the columns of ``outcomes``. A number less itself is 0 if it is finite.
 
     ``revenue_p99`` and ``revenue_p99_9`` are what 99% and 99.9% of the people with revenue, of all arms, stay below.
     """
+    assignments, orders = tables["assignments"], tables["orders"]
     window, history = spans
     (money,) = _money(orders)
+    gross = "amount" if "amount" in orders.columns else money
     # An order that was never paid is no outcome; one that was paid and refunded is, with nothing left of its money.
     paid = "AND o.paid_at IS NOT NULL" if "paid_at" in orders.columns else ""
     wanted = literal(name).replace("{", "{{").replace("}", "}}")
     cluster = "MIN(CAST(cluster_id AS VARCHAR))" if "cluster_id" in assignments.columns else "CAST(NULL AS VARCHAR)"
-    segment, joined = _segment(segments)
+    segment, joined = _segment(by)
+    complained, complaints = _complaints(window) if "complaints" in tables else ("", "")
+    joined += " LEFT JOIN complained AS c ON c.unit_id = p.unit_id" if complained else ""
     return f"""
 WITH known AS (SELECT {end} AS until),
 people AS (
@@ -204,7 +212,8 @@ people AS (
   GROUP BY CAST(unit_id AS VARCHAR)
 ),
 purchases AS (
-  SELECT p.unit_id, CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at AS earlier, CAST(o.{money} AS DOUBLE) AS amount
+  SELECT p.unit_id, CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at AS earlier, CAST(o.{money} AS DOUBLE) AS amount,
+         CAST(o.{gross} AS DOUBLE) AS gross
   FROM people AS p JOIN {{orders}} AS o ON CAST(o.customer_id AS VARCHAR) = p.unit_id CROSS JOIN known
   WHERE CAST(o.ordered_at AS TIMESTAMP) >= p.assigned_at - {history}
     AND CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at + {window}
@@ -215,10 +224,11 @@ bought AS (
          SUM(CASE WHEN earlier THEN 0 ELSE 1 END) AS orders, SUM(CASE WHEN earlier THEN 1 ELSE 0 END) AS before,
          SUM(CASE WHEN earlier THEN 0 ELSE amount END) AS revenue,
          SUM(CASE WHEN earlier THEN amount ELSE 0 END) AS revenue_before,
+         SUM(CASE WHEN earlier THEN 0 ELSE gross END) AS gross,
          SUM(CASE WHEN amount - amount = 0 THEN 0 ELSE 1 END) AS bad_amounts
   FROM purchases GROUP BY unit_id
 ),
-caps AS (
+{complained}caps AS (
   SELECT PERCENTILE_CONT(0.99) WITHIN GROUP (ORDER BY revenue) AS revenue_p99,
          PERCENTILE_CONT(0.999) WITHIN GROUP (ORDER BY revenue) AS revenue_p99_9
   FROM bought WHERE revenue > 0
@@ -229,6 +239,7 @@ outcomes AS (
          CASE WHEN p.variant <> p.other_variant THEN 'double' WHEN p.assigned_at + {window} <= known.until THEN 'mature'
               ELSE 'open' END AS status,
          COALESCE(b.orders, 0) AS orders, COALESCE(b.revenue, 0) AS revenue,
+         COALESCE(b.gross, 0) AS gross, COALESCE(b.gross - b.revenue, 0) AS refunded, {complaints}
          COALESCE(b.before, 0) AS orders_before, COALESCE(b.revenue_before, 0) AS revenue_before,
          COALESCE(b.bad_amounts, 0) AS bad_amounts, caps.revenue_p99, caps.revenue_p99_9
   FROM people AS p CROSS JOIN known CROSS JOIN caps LEFT JOIN bought AS b ON b.unit_id = p.unit_id {joined}
@@ -244,13 +255,26 @@ SELECT variant, status, look, day, segment, cluster_id, COUNT(*) AS people, SUM(
        MAX(assigned_at) AS last_assigned, """
 
 
-def _segment(segments: tuple[Table, str] | None) -> tuple[str, str]:
+def _complaints(window: str) -> tuple[str, str]:
+    """SQL of a table that counts each person's complaints within the window, and of the column that it brings."""
+    table = f"""complained AS (
+  SELECT p.unit_id, COUNT(*) AS complaints
+  FROM people AS p JOIN {{complaints}} AS o ON CAST(o.customer_id AS VARCHAR) = p.unit_id CROSS JOIN known
+  WHERE CAST(o.opened_at AS TIMESTAMP) >= p.assigned_at AND CAST(o.opened_at AS TIMESTAMP) < p.assigned_at + {window}
+    AND CAST(o.opened_at AS TIMESTAMP) < known.until
+  GROUP BY p.unit_id
+),
+"""
+    return table, "COALESCE(c.complaints, 0) AS complaints,"
+
+
+def _segment(by: str | None) -> tuple[str, str]:
     """SQL of a person's segment, and of the join that brings it."""
-    if segments is None:
+    if by is None:
         return "CAST(NULL AS VARCHAR)", ""
-    value = f"MIN(CAST({identifier(segments[1])} AS VARCHAR))"
+    value = f"MIN(CAST({identifier(by)} AS VARCHAR))"
     return f"COALESCE(s.segment, {literal(_UNKNOWN)})", (
-        f"LEFT JOIN (SELECT CAST(customer_id AS VARCHAR) AS unit_id, {value} AS segment FROM {{segments}} AS _s"
+        f"LEFT JOIN (SELECT CAST(customer_id AS VARCHAR) AS unit_id, {value} AS segment FROM {{customers}} AS _s"
         " GROUP BY CAST(customer_id AS VARCHAR)) AS s ON s.unit_id = p.unit_id"
     )
 
@@ -271,15 +295,32 @@ def _end(as_of: str | dt.date | None) -> str:
 
 
 def _together(
-    assignments: Table | pd.DataFrame, orders: Table | pd.DataFrame, customers: Table | pd.DataFrame | None
-) -> list[Table]:
+    assignments: Table | pd.DataFrame,
+    orders: Table | pd.DataFrame,
+    customers: Table | pd.DataFrame | None,
+    complaints: Table | pd.DataFrame | None,
+) -> dict[str, Table]:
     """All as tables of one engine, since they are joined there."""
-    tables = together(assignments=assignments, orders=orders, customers=customers)
+    tables = together(assignments=assignments, orders=orders, customers=customers, complaints=complaints)
     tables["assignments"].require("experiment", "variant", "unit_id", "assigned_at")
     tables["orders"].require("customer_id", "ordered_at", *_money(tables["orders"]))
     if "customers" in tables:
         tables["customers"].require("customer_id")
-    return list(tables.values())
+    if "complaints" in tables:
+        tables["complaints"].require("customer_id", "opened_at")
+    return tables
+
+
+def _require(tables: Mapping[str, Table], metrics: Iterable[Metric]) -> None:
+    """Refuse a metric whose tables or columns are not there."""
+    for metric in metrics:
+        for need in metric.needs:
+            table, _, column = need.partition(".")
+            if table not in tables:
+                text = mark("{metric} needs the table {table}, which this shop does not have")
+                raise MissingTableError(tr(text, metric=tr(metric.name), table=table))
+            if column:
+                tables[table].require(column)
 
 
 def _money(orders: Table) -> list[str]:

@@ -94,11 +94,11 @@ def segments(
     small segments; so first the interaction is tested, and the segments are read when that is significant.
     """
     window, history = span(experiment.window, "window"), span(experiment.history, "history")
+    metric = next(m for m in experiment.metrics if m.name == experiment.metric)
     cells = fetch(
-        assignments, orders, experiment.metrics, name=experiment.name, window=window, history=history, as_of=as_of,
+        assignments, orders, [metric], name=experiment.name, window=window, history=history, as_of=as_of,
         segments=(customers, by),
     )  # fmt: skip
-    metric = next(m for m in experiment.metrics if m.name == experiment.metric)
     if "cluster_id" in cells:
         metric = metric.clustered()
     mature = cells[(cells["status"] == "mature") & (cells["people"] > 0)]

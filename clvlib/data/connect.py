@@ -45,6 +45,9 @@ class Shop:
         What it was connected to, for people.
     tables : tuple of str
         The tables that it has, in the order of the contract.
+    folder : Path or None
+        Where what belongs to the shop lies beside its tables, such as plans of experiments: the folder that it was
+        connected to, or that of the file; None for frames.
     whole : Shop
         Itself, or the shop that it is a part of.
     """
@@ -56,9 +59,11 @@ class Shop:
         source: str,
         scratch: Path | None = None,
         whole: Shop | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.config = config
         self.source = source
+        self.folder = folder
         self._whole = whole
         self._engine = DuckDBEngine(connection)
         self._finish = weakref.finalize(self, _clear, connection, scratch)
@@ -148,7 +153,7 @@ class Shop:
         kept = segment.narrow(connection, self._columns, columns)
         said = ", ".join(f"{column} = {value or '?'}" for column, value in columns.items())
         config = replace(self.config, name=f"{self.name}, {said}", as_of=self.data_until)
-        part = Shop(connection, config, self.source, whole=self)
+        part = Shop(connection, config, self.source, whole=self, folder=self.folder)
         part.tables = kept
         return part
 
@@ -385,6 +390,7 @@ def _from_path(
             raise ConfigError(f"{path}: only folders, files and DuckDB databases can be read so far")
         raise DataError(f"{path}: there is no such folder or file")
     config = read_config(mapping) if mapping is not None else None
+    folder = (path if path.is_dir() else path.parent).resolve()
     if path.suffix == ".toml":
         config = read_config(path)
         path = (path.parent / config.source).resolve()
@@ -404,10 +410,17 @@ def _from_path(
         origin = FolderSource(path)
     else:
         origin = FileSource(path, config.tables if config else ())
-    return _prepared(origin, _with_as_of(config or Config(), as_of), path.name, store, memory_limit)
+    return _prepared(origin, _with_as_of(config or Config(), as_of), path.name, store, memory_limit, folder)
 
 
-def _prepared(origin: Source, config: Config, source: str, store: str | Path | None, memory_limit: str | None) -> Shop:
+def _prepared(
+    origin: Source,
+    config: Config,
+    source: str,
+    store: str | Path | None,
+    memory_limit: str | None,
+    folder: Path | None = None,
+) -> Shop:
     connection = opened(":memory:" if store is None else store)
     scratch = _scratch(connection, memory_limit)
     try:
@@ -425,7 +438,7 @@ def _prepared(origin: Source, config: Config, source: str, store: str | Path | N
 
         prepare(connection, config, parts, dt.datetime.now(ZoneInfo(config.timezone)).date())
         if store is not None:
-            _seal(connection, config, source)
+            _seal(connection, config, source, folder)
     except BaseException as error:
         _clear(connection, scratch)
         if store is not None:
@@ -433,14 +446,15 @@ def _prepared(origin: Source, config: Config, source: str, store: str | Path | N
         if isinstance(error, duckdb.Error) and not isinstance(error, ClvError):
             raise EngineError(f"{source}: {str(error).splitlines()[0]}") from error
         raise
-    return Shop(connection, config, source, scratch)
+    return Shop(connection, config, source, scratch, folder=folder)
 
 
-def _seal(connection: duckdb.DuckDBPyConnection, config: Config, source: str) -> None:
+def _seal(connection: duckdb.DuckDBPyConnection, config: Config, source: str, folder: Path | None) -> None:
     """Write the settings beside the checked tables, so that the file speaks for itself."""
     kept = {
         "version": _STORE_VERSION,
         "source": source,
+        "folder": None if folder is None else str(folder),
         "config": {
             "name": config.name,
             "timezone": config.timezone,
@@ -475,4 +489,5 @@ def _open_store(path: Path, memory_limit: str | None) -> Shop | None:
         raise DataError(f"{path.name}: was made by another version of clvlib; connect to its source again")
     scratch = _scratch(connection, memory_limit)
     config = _with_as_of(parse_config(kept["config"], path.name), kept["as_of"])
-    return Shop(connection, config, kept["source"], scratch)
+    folder = Path(kept["folder"]) if kept.get("folder") else path.parent.resolve()
+    return Shop(connection, config, kept["source"], scratch, folder=folder)

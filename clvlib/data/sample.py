@@ -23,7 +23,7 @@ import numpy.typing as npt
 from clvlib.data import sample_world as world
 from clvlib.data.sample_files import Columns, length, take, write_table
 from clvlib.data.sample_plan import Plan
-from clvlib.data.sample_trial import break_orders
+from clvlib.data.sample_trial import break_orders, plan_files
 from clvlib.data.sample_truth import describe
 from clvlib.data.sample_world import DAY
 from clvlib.errors import ParameterError
@@ -120,6 +120,8 @@ def write_sample(
     truth = describe(plan, dict(sorted(rows.items())), counts)
     (target / "truth.json").write_text(json.dumps(truth, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (target / "clvlib.toml").write_text(_CONFIG.format(as_of=last.isoformat()), encoding="utf-8")
+    for name, text in plan_files(plan.season).items():
+        (target / name).write_text(text, encoding="utf-8")
     return truth
 
 
@@ -171,7 +173,7 @@ def _emptied(folder: Path) -> Path:
     if not (config.is_file() and "sample = true" in config.read_text(encoding="utf-8")):
         raise ParameterError(f"{folder} holds {present[0]!r} and is no earlier sample; name an empty folder")
     for path in folder.iterdir():
-        if path.suffix in {".csv", ".parquet"} or path.name in {"truth.json", "clvlib.toml"}:
+        if path.suffix in {".csv", ".parquet", ".lock", ".yaml"} or path.name in {"truth.json", "clvlib.toml"}:
             path.unlink()
     return folder
 

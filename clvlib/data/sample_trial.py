@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +82,50 @@ def assignments_table(rng: np.random.Generator, trial: Trial, first_click: Array
         "variant": Codes(variant[order], ("A", "B", "control", "treatment")),
         "unit_id": labels.take(pa.array(person[order])),
         "assigned_at": Times(assigned[order]),
+    }
+
+
+# what the script test's plan says; in the plan's file with its comments, in the lock with its digest
+PLAN: dict[str, Any] = {
+    "experiment": "script",
+    "hypothesis": "A professional review (B) converts better than a flash sale (A).",
+    "primary": "conversion",
+    "smallest_effect": world.SCRIPT_EFFECT,
+    "people_per_arm": 2100,
+    "control": "A",
+    "shares": {"A": 1.0, "B": 1.0},
+    "guardrails": {"refund share": 0.06, "complaint rate": 0.01},
+    "power": 0.8,
+    "alpha": 0.05,
+    "looks": "once",
+    "window": "7D",
+    "history": "28D",
+    "baseline": 0.1,
+    "deviation": None,
+}
+_COMMENTS = {
+    "experiment": "as in the table of assignments",
+    "primary": "the metric that decides",
+    "smallest_effect": "smallest difference worth having, in the metric's unit",
+    "guardrails": "by how much each may get worse at most",
+    "looks": "once, weekly or any",
+    "baseline": "the control's share as known beforehand; of a mean, give its deviation",
+}
+
+
+def plan_files(season: Season) -> dict[str, str]:
+    """Text by name of file: the script test's plan, and its lock of the day before the test begins."""
+    lines = ["# The plan of experiment script, written and locked before it began."]
+    for key, value in PLAN.items():
+        comment = f"  # {_COMMENTS[key]}" if key in _COMMENTS else ""
+        lines += [f"{key}: {json.dumps(value).replace(chr(34), '')}{comment}"] if value is not None else []
+    said = json.dumps(PLAN, sort_keys=True, ensure_ascii=False)
+    start = season.start + dt.timedelta(weeks=season.weeks - max(world.EXPERIMENT_WEEKS))
+    locked = dt.datetime.combine(start - dt.timedelta(days=3), dt.time(18))
+    lock = {"digest": hashlib.sha256(said.encode()).hexdigest(), "locked_at": locked.isoformat(), "plan": PLAN}
+    return {
+        "script.plan.yaml": "\n".join(lines) + "\n",
+        "script.plan.lock": json.dumps(lock, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
     }
 
 

@@ -27,6 +27,7 @@ from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms, find_key, withheld
 from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDataWarning
 from clvlib.plotting import style
 from clvlib.report.form import UNITS, frame_cells, html_table, show, text_table, worth
+from clvlib.report.publish import outlasting
 from clvlib.report.record import cells_shown, drawn, exact
 from clvlib.report.tables import save_list, save_table
 from clvlib.words import language, mark, speak, tr, trn
@@ -190,6 +191,22 @@ class Chapter:
             yield
         except DataError as error:
             self._left_out(title, str(error), [])
+
+    def lasting(self, name: str) -> Path | None:
+        """Return where a file lies that outlasts this week's report, or None where nothing is written.
+
+        It lies beside the weeks, so that a report that is made again finds it; in a run of one's own, in the output
+        folder. Several shops may share a folder of reports, so the shop's name is part of the file's.
+
+        Parameters
+        ----------
+        name : str
+            Such as ``"script.looks"``.
+        """
+        if self.output is None:
+            return None
+        file = re.sub(r"[^\w.-]+", "_", f"{self.shop.name}-{name}")
+        return outlasting(self.output.parent) / "lasting" / file
 
     def _left_out(self, section: str, reason: str, tables: list[str]) -> None:
         section, reason = tr(section or mark("A section")), reason.rstrip(".。")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -16,8 +17,9 @@ from typing import IO
 
 from clvlib.errors import ReportError
 
-__all__ = ["exchange", "locked", "publish", "staging"]
+__all__ = ["exchange", "locked", "outlasting", "publish", "staging"]
 
+_WEEKLY = re.compile(r"(\.staging-)?\d{4}-W\d\d(-.*)?")  # folders of reports, see staging()
 _AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2
 
 
@@ -103,6 +105,25 @@ def staging(out: Path, week: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def outlasting(output: Path) -> Path:
+    """Return the folder that stays when a week's report is made again: that of the reports, or ``output`` itself.
+
+    Parameters
+    ----------
+    output : pathlib.Path
+        Folder for tables, as a notebook is given it: that of a report in the making or of a published one, or any.
+
+    Examples
+    --------
+    >>> outlasting(Path("/r/.staging-2026-W46-x/tables")) == outlasting(Path("/r/2026-W46/tables")) == Path("/r")
+    True
+    >>> outlasting(Path("/elsewhere")).name
+    'elsewhere'
+    """
+    folder = output.resolve()
+    return folder.parents[1] if _WEEKLY.fullmatch(folder.parent.name) else folder
 
 
 def exchange(one: Path, other: Path) -> bool:

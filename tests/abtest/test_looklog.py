@@ -25,15 +25,17 @@ def result(x: int, name: str = "script", waiting: bool = True):
 def test_looks_are_added_and_the_first_decision_stands(tmp_path: Path) -> None:
     log = LookLog(tmp_path / "script.looks")
     assert log.table.empty
-    assert (log.digest, log.sentence) == ("", "After 0 looks nothing is decided.")
+    assert (log.digest, log.sentence) == ("", "No look is on record yet.")
     log.record(result(210), "2026-10-18", NOW)
-    assert log.sentence == "After 1 look nothing is decided."
+    assert log.sentence.startswith("After 1 look on record nothing is decided (SHA-256 of the record ")
     log.record(result(300), "2026-10-25", NOW)
     table = log.record(result(205, waiting=False), "2026-11-01", NOW)
     assert table["verdict"].tolist() == ["keep running", "ship", "do not ship"]
     assert table["difference"].tolist() == pytest.approx([0.005, 0.05, 0.0025])
     assert table["n"].tolist() == [4000] * 3
-    assert log.sentence.startswith("Of 3 looks, that of 2026-10-25 decided: Ship B: B's conversion is 5.00 points")
+    first = "ship, B against A: conversion +5.00 points (+1.8"  # 5 less 3.04 standard errors of 1.042
+    assert log.sentence.startswith(f"Of 3 looks on record, that of 2026-10-25 was the first to decide: {first}")
+    assert f"SHA-256 of the record: {log.digest[:12]}…" in log.sentence
 
 
 def test_the_same_look_again_adds_nothing_and_late_data_add_a_line(tmp_path: Path) -> None:
@@ -47,7 +49,7 @@ def test_the_same_look_again_adds_nothing_and_late_data_add_a_line(tmp_path: Pat
     table = log.record(result(212), "2026-10-18", NOW + pd.Timedelta("2h"))
     assert log.path.read_bytes().startswith(before)
     assert table["look"].tolist() == [pd.Timestamp("2026-10-18")] * 2
-    assert "After 1 look" in log.sentence
+    assert "After 1 look on record" in log.sentence
 
 
 def test_what_is_changed_taken_out_or_put_in_is_found(tmp_path: Path) -> None:
@@ -74,6 +76,9 @@ def test_the_end_shows_in_the_digest(tmp_path: Path) -> None:
     log = LookLog(tmp_path / "script.looks")
     log.record(result(210), "2026-10-18", NOW)
     digest, text = log.digest, log.path.read_text(encoding="utf-8")
+    other = LookLog(tmp_path / "elsewhere" / "script.looks")
+    other.record(result(210), "2026-10-18", NOW + pd.Timedelta("3D"))
+    assert other.digest == digest  # of what was seen, whenever that was
     log.record(result(300), "2026-10-25", NOW)
     assert log.digest != digest
     log.path.write_text(text, encoding="utf-8")

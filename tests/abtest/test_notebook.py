@@ -36,13 +36,25 @@ def test_the_planted_effect_is_found_and_nothing_where_nothing_was_planted(
     said = run(capsys, sample)
     assert "Ship B: B's conversion is" in said
     assert "is left out:" not in said
+    assert "is unchanged and was kept. It said: A professional review" in said
+    assert "refund share holds; complaint rate holds" in said
+    assert "Looks are put on record by reports alone" in said
     nothing = run(capsys, sample, experiment="cover_image", control="control")
     assert "Do not ship treatment: the test is over" in nothing
+    assert "Experiment cover_image has no plan" in nothing
 
 
-@pytest.mark.parametrize("looks", ["weekly", "any"])
-def test_other_ways_of_looking(sample: Path, capsys: pytest.CaptureFixture[str], looks: str) -> None:
-    assert "Ship B: B's conversion is" in run(capsys, sample, looks=looks)
+@pytest.mark.parametrize(
+    ("looks", "said"),
+    [
+        ("weekly", "Ship B: B's conversion is"),
+        ("any", "but refund share is not shown to rise by less than 6.00 points"),  # so wide are its intervals
+    ],
+)
+def test_other_ways_of_looking(sample: Path, capsys: pytest.CaptureFixture[str], looks: str, said: str) -> None:
+    text = run(capsys, sample, looks=looks)
+    assert said in text
+    assert f"was not kept in 1 respect: analysis: looks, planned once, found {looks}." in text
 
 
 def test_while_the_test_runs_nothing_is_decided(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:

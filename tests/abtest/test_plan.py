@@ -66,9 +66,9 @@ def test_a_lock_is_written_once(tmp_path: Path) -> None:
     assert changed.lock(file, START + pd.Timedelta("9D")) == lock
     assert file.read_text(encoding="utf-8") == text
     found = departures(changed, lock, changed.build()).set_index("what")
-    assert found.loc["plan: primary"].tolist() == ["conversion", "adjusted revenue"]
-    assert found.loc["analysis: metric"].tolist() == ["conversion", "adjusted revenue"]
-    assert found.loc["plan: smallest_effect"].tolist() == ["0.032", "0.01"]
+    assert found.loc["plan: what decides"].tolist() == ["conversion", "adjusted revenue"]
+    assert found.loc["analysis: what decides"].tolist() == ["conversion", "adjusted revenue"]
+    assert found.loc["plan: smallest effect worth having"].tolist() == ["0.032", "0.01"]
     assert "was not kept in 4 respects" in lock.sentence(found.reset_index())
 
 
@@ -94,15 +94,15 @@ def test_what_departs_from_the_plan(tmp_path: Path) -> None:
     assert departures(plan, lock, other)["what"].tolist() == [
         "analysis: window",
         "analysis: looks",
-        "analysis: guardrails",
+        "analysis: may get worse at most",
     ]
     assert departures(plan, lock, plan.build(), n=2500)["what"].tolist() == ["people per arm"]  # it went on and on
     late = plan.lock(tmp_path / "late.lock", START + pd.Timedelta("1h"))
     assert departures(plan, late, plan.build())["what"].tolist() == ["locked before the start"]
     small = dataclasses.replace(plan, people_per_arm=1500)
     rows = departures(small, small.lock(tmp_path / "small.lock", BEFORE), small.build(), n=1500)
-    assert rows["what"].tolist() == ["people per arm that are enough"]
-    assert rows["planned"].iloc[0] == "1,571 find the smallest effect with a chance of 80%"
+    assert rows["what"].tolist() == ["people needed"]
+    assert rows["planned"].iloc[0] == "1,571 per arm find the smallest effect with a chance of 80%"
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_the_smallest_shops_can_be_read(tmp_path, customers, weeks):
 def test_formats_hold_the_same_rows(tmp_path, kind):
     mixed = write_sample(tmp_path / "mixed", customers=80, weeks=12, seed=2)
     other = write_sample(tmp_path / kind, customers=80, weeks=12, seed=2, format=kind)
-    assert {p.suffix for p in (tmp_path / kind).iterdir()} == {f".{kind}", ".json", ".toml"}
+    assert {p.suffix for p in (tmp_path / kind).iterdir()} == {f".{kind}", ".json", ".lock", ".toml", ".yaml"}
     assert mixed == other
     a, b = Files(tmp_path / "mixed", mixed), Files(tmp_path / kind, other)
     for name in CONTRACT:
@@ -539,7 +539,7 @@ def test_the_shipped_shop_is_small_and_plausible(sample):
     assert truth["shop"]["customers"] == 3000
     assert truth["shop"]["end"] == "2026-11-15"
     assert len(list(sample.glob("orders-*.csv"))) == 10
-    assert {p.suffix for p in sample.iterdir()} == {".csv", ".parquet", ".json", ".toml"}
+    assert {p.suffix for p in sample.iterdir()} == {".csv", ".parquet", ".json", ".lock", ".toml", ".yaml"}
     assert 0.35 <= truth["realised"]["repeat_share"] <= 0.45
     assert 80_000 < truth["realised"]["weekly_gmv"] < 130_000
     assert min(truth["planted"]["script_experiment"]["people"].values()) >= 2000
@@ -552,7 +552,7 @@ def test_the_shipped_shop_is_what_its_command_makes(sample, tmp_path):
     again = write_sample(tmp_path, seed=truth["shop"]["seed"])
     assert again == truth
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in sample.iterdir())
-    for path in sample.glob("*.csv"):
+    for path in (*sample.glob("*.csv"), *sample.glob("*.plan.*")):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
 
