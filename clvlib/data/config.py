@@ -3,7 +3,8 @@
 .. code-block:: toml
 
     name = "My shop"
-    source = "exports"              # folder or DuckDB file, beside this file; default: this folder
+    source = "exports"              # folder or DuckDB file, beside this file, or the URL of a database
+                                    # ("postgresql+psycopg://ann:$SHOP_KEY@db/shop"); default: this folder
     timezone = "Asia/Shanghai"
     currency = "CNY"
     as_of = 2026-11-15              # the last day the data speak of; later rows are set aside. Default: today
@@ -13,7 +14,8 @@
     recipients = ["age1…"]          # who may read lists of customers; then they are encrypted
 
     [tables.orders]                 # or [[tables.orders]], one entry per differing part
-    files = "orders_*.csv"          # default: orders.csv, orders-*.csv, orders/ … and the same for .parquet
+    files = "orders_*.csv"          # default: orders.csv, orders-*.csv, orders/ … and the same for .parquet; in a
+                                    # database the table or view, such as "sales.orders_v"
     encoding = "gb18030"            # default: UTF-8, with or without a byte-order mark
     delimiter = ";"                 # default: found from the header
     header = ["id", "when", "sum"]  # names, for a file without a header line
@@ -87,7 +89,7 @@ class Config:
     name : str
         For titles.
     source : str
-        Folder or DuckDB file, as written in the file; ``connect`` resolves it.
+        Folder, DuckDB file or URL of a database, as written in the file; ``connect`` resolves it.
     timezone : str
         IANA name. A day, an hour and a week are those of this zone.
     currency : str

@@ -1,4 +1,4 @@
-"""``clv.connect``: a shop from a folder, a DuckDB file, a ``clvlib.toml`` or frames in memory."""
+"""``clv.connect``: a shop from a folder, a file, a ``clvlib.toml``, a database or frames in memory."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from clvlib.data.engine import DuckDBEngine, Table, identifier, literal, opened
 from clvlib.data.prepare import prepare
 from clvlib.data.quality import Quality, read_quality
 from clvlib.data.reader import RawPart
+from clvlib.data.remote import BackendSource, UrlSource, is_backend, is_url
 from clvlib.data.sources import DatabaseSource, FileSource, FolderSource, FrameSource, Source
 from clvlib.errors import ClvError, ConfigError, DataError, EngineError, MissingTableError, ParameterError
 
@@ -311,7 +312,7 @@ def _scratch(connection: duckdb.DuckDBPyConnection, memory_limit: str | None) ->
 
 
 def connect(
-    source: str | Path | Mapping[str, pd.DataFrame],
+    source: str | Path | Mapping[str, pd.DataFrame] | Any,
     *,
     mapping: str | Path | None = None,
     as_of: str | dt.date | None = None,
@@ -322,10 +323,12 @@ def connect(
 
     Parameters
     ----------
-    source : str, Path or mapping of frames
+    source : str, Path, mapping of frames, or Ibis backend
         A folder of CSV or Parquet files, a DuckDB file, a ``clvlib.toml``, one CSV or Parquet file of orders, the
-        name of a data set that ships with a dependency (``"cdnow"``), frames by table name, or a store that
-        ``connect`` made before.
+        name of a data set that ships with a dependency (``"cdnow"``), frames by table name, a store that ``connect``
+        made before, the URL of a database as SQLAlchemy writes it (``"postgresql+psycopg://ann:$SHOP_KEY@db/shop"``,
+        in which ``$SHOP_KEY`` is a variable of the environment), or a connected backend of Ibis (Spark, a warehouse).
+        Of a database, tables or views of the contract's names are read, once and in batches.
     mapping : str or Path, optional
         A ``clvlib.toml`` that says how to read the source, or the name of one that ships; by default the one in the
         folder, if any.
@@ -358,6 +361,9 @@ def connect(
     >>> print(shop.quality().sentences()[0])
     orders: amount: not a number: 1 of 3 rows, first at row 3 of orders ('9 yuan'); the rows were quarantined
     """
+    if is_url(source) or is_backend(source):
+        config = _with_as_of(read_config(mapping) if mapping else Config(), as_of)
+        return _remote(source, config, store, memory_limit)
     if not isinstance(source, Mapping):
         text = str(source)
         known = datasets.frames(text) if not Path(text).exists() else None
@@ -378,6 +384,11 @@ def _with_as_of(config: Config, as_of: str | dt.date | None) -> Config:
     return config if as_of is None else replace(config, as_of=as_date(as_of))
 
 
+def _remote(source: Any, config: Config, store: str | Path | None, memory_limit: str | None) -> Shop:
+    origin = UrlSource(source) if is_url(source) else BackendSource(source)
+    return _prepared(origin, config, origin.name, store, memory_limit)
+
+
 def _from_path(
     path: Path,
     mapping: str | Path | None,
@@ -386,19 +397,18 @@ def _from_path(
     memory_limit: str | None,
 ) -> Shop:
     if not path.exists():
-        if "://" in str(path) or ":/" in str(path):
-            raise ConfigError(f"{path}: only folders, files and DuckDB databases can be read so far")
         raise DataError(f"{path}: there is no such folder or file")
     config = read_config(mapping) if mapping is not None else None
     folder = (path if path.is_dir() else path.parent).resolve()
     if path.suffix == ".toml":
         config = read_config(path)
+        if is_url(config.source):
+            return _remote(config.source, _with_as_of(config, as_of), store, memory_limit)
         path = (path.parent / config.source).resolve()
         if not path.exists():
             raise ConfigError(f"clvlib.toml: source = {config.source!r}: there is no such folder or file")
     elif config is None and path.is_dir() and (path / "clvlib.toml").is_file():
-        config = read_config(path / "clvlib.toml")
-        path = (path / config.source).resolve()
+        return _from_path(path / "clvlib.toml", None, as_of, store, memory_limit)
     if path.is_file() and path.suffix in {".duckdb", ".db", ".ddb"}:
         opened = _open_store(path, memory_limit)
         if opened is not None:

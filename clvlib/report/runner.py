@@ -22,6 +22,7 @@ from nbformat import NotebookNode
 from clvlib.data.calendar import Week
 from clvlib.data.connect import connect
 from clvlib.data.privacy import keyed
+from clvlib.data.remote import without_password
 from clvlib.errors import ParameterError, ReportError
 from clvlib.report.archive import refresh
 from clvlib.report.execute import Execution, execute
@@ -211,7 +212,7 @@ def run_weeks(
         warm_kernels() as kernel,
         _prepared(source, mapping, weeks, languages, tell) as (facts, store, which),
     ):
-        where = (str(source), str(mapping or ""), Path(out).resolve())
+        where = (without_password(str(source)), str(mapping or ""), Path(out).resolve())
         plan = _Plan(*where, chosen, given, jobs, timeout, tell, resume, kernel, program)
         for week in which:
             report = _report(plan, facts, store, week)

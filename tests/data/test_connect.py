@@ -278,8 +278,6 @@ def test_a_rule_that_is_no_sql(tmp_path: Path) -> None:
 def test_sources_that_are_not_there() -> None:
     with pytest.raises(DataError, match="no such folder or file"):
         clv.connect("no/such/place")
-    with pytest.raises(ConfigError, match="only folders, files and DuckDB"):
-        clv.connect("postgresql://localhost/shop")
     with pytest.raises(DataError, match="no table 'order'"):
         clv.connect({"order": pd.DataFrame()})
     with pytest.raises(ConfigError, match="mappings that ship are"):
