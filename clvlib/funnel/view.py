@@ -22,6 +22,8 @@ from clvlib.funnel.curve import ConversionCurve, conversion_curve
 from clvlib.funnel.drivers import Drivers, drivers
 from clvlib.funnel.kernel import FunnelResult, funnel
 from clvlib.funnel.paths import Credit, credit, journeys
+from clvlib.funnel.rooms import Scorecard, scorecard
+from clvlib.funnel.rooms_course import Course, course
 from clvlib.funnel.threshold import Threshold, threshold
 from clvlib.funnel.weekly import trend, week_funnels
 from clvlib.words import mark, tr
@@ -59,6 +61,8 @@ class WeekFunnel:
         Columns, or lists of columns, to break down by; those that the events lack are left out.
     weeks : int
         How far back the trend goes.
+    host_weeks : int
+        How many weeks hosts are compared over.
     level : float
         Confidence level.
 
@@ -80,11 +84,12 @@ class WeekFunnel:
         minimum: float = 0.12,
         by: Sequence[str | Sequence[str]] = _BY,
         weeks: int = 12,
+        host_weeks: int = 26,
         level: float = 0.95,
     ) -> None:
         self.shop, self.week = shop, week
         self.window, self.step, self.minimum = window, step, minimum
-        self.by, self.weeks, self.level = by, weeks, level
+        self.by, self.weeks, self.host_weeks, self.level = by, weeks, host_weeks, level
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -94,8 +99,12 @@ class WeekFunnel:
     @cached_property
     def events(self) -> Table:
         """The events with their category, host and script, as far as they are known."""
-        others = {name: self.shop.table(name) for name in ("orders", "sessions") if self.shop.has(name)}
-        return with_context(self.shop.table("events"), **others)
+        sessions = self.shop.table("sessions") if self.shop.has("sessions") else None
+        return with_context(self.shop.table("events"), self._orders, sessions)
+
+    @property
+    def _orders(self) -> Table | None:
+        return self.shop.table("orders") if self.shop.has("orders") else None
 
     @cached_property
     def path(self) -> FunnelResult:
@@ -170,6 +179,22 @@ class WeekFunnel:
             starts=period,
         )
         return credit(paths, level=self.level)
+
+    @cached_property
+    def rooms(self) -> Scorecard:
+        """The hosts over the last ``host_weeks``, and the sessions of the week."""
+        events, sessions = self.shop.table("events"), self.shop.table("sessions")
+        options: dict[str, Any] = {"steps": self.steps, "weeks": self.host_weeks, "level": self.level}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ThinDataWarning)  # what cannot be compared is missing from the table
+            return scorecard(events, sessions, self.week, self._orders, step=self.step, **options)
+
+    @cached_property
+    def course(self) -> Course:
+        """How the sessions of the last ``host_weeks`` went, by the minutes since they began."""
+        events, sessions = self.shop.table("events"), self.shop.table("sessions")
+        period = (self.week.shift(1 - self.host_weeks).start, self.week.end)
+        return course(events, sessions, self._orders, steps=self.steps, period=period, level=self.level)
 
     @property
     def columns(self) -> list[tuple[str, ...]]:
