@@ -7,7 +7,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-__all__ = ["clustered_survival", "kaplan_meier", "survival_at"]
+from clvlib.stats.proportions import proportion_interval
+
+__all__ = [
+    "clustered_survival",
+    "cumulative_incidence",
+    "kaplan_meier",
+    "share_by",
+    "survival_at",
+    "survival_quantile",
+]
 
 Array = NDArray[np.float64]
 
@@ -165,6 +174,195 @@ def clustered_survival(
     factor = np.exp(stats.t.isf((1 - level) / 2, number - 1) * error / -np.log(survival))
     ends |= {"standard_error": survival * error, "lower": survival**factor, "upper": survival ** (1 / factor)}
     return pd.Series(ends)
+
+
+def survival_quantile(curve: pd.DataFrame, share: float = 0.5) -> tuple[float, float, float]:
+    """Time by which a ``share`` has had the event, with limits from the pointwise ones (Brookmeyer & Crowley 1982).
+
+    Parameters
+    ----------
+    curve : pandas.DataFrame
+        What :func:`kaplan_meier` returned; its level is that of the limits.
+    share : float
+        Such as 0.5 for the median.
+
+    Returns
+    -------
+    tuple of float
+        The time, its lower and its upper limit; infinite where the curve does not come so far.
+
+    Raises
+    ------
+    ValueError
+        ``share`` does not lie between 0 and 1.
+
+    Examples
+    --------
+    >>> survival_quantile(kaplan_meier([1, 2, 2, 3], [True, True, False, True]))[0]
+    2.0
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"a quantile is that of a share between 0 and 1, such as 0.5; found {share}")
+    times = curve["time"].to_numpy(float)
+
+    def first(column: str) -> float:
+        low = curve[column].to_numpy() <= 1 - share + 1e-12
+        return float(times[np.argmax(low)]) if low.any() else float("inf")
+
+    return first("survival"), first("lower"), first("upper")
+
+
+def cumulative_incidence(
+    durations: ArrayLike,
+    cause: ArrayLike,
+    weights: ArrayLike | None = None,
+    level: float = 0.95,
+    interval: str = "log-log",
+) -> pd.DataFrame:
+    """Share to which each of several things has happened, where the first of them rules out the others.
+
+    The estimator of Aalen & Johansen (1978). One minus Kaplan-Meier, with the other causes as censored, would say what
+    happened if the others did not exist, and adds up to more than one.
+
+    Parameters
+    ----------
+    durations : array_like
+        Time to the first event of any cause, or to the end of observation; not negative.
+    cause : array_like of str
+        What happened; empty text where observation ended first.
+    weights : array_like, optional
+        How many share the row.
+    level : float
+        Confidence level of the pointwise limits.
+    interval : {"log-log", "plain"}
+        Limits on the scale of log(-log(1 - F)), or on F itself; with one cause those of :func:`kaplan_meier`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per ``cause`` and distinct ``time``: ``at_risk`` (just before), ``events`` of the cause, ``decided``
+        (events of any cause so far), ``incidence``, ``open`` (share to which nothing has happened yet),
+        ``standard_error``, ``lower``, ``upper``.
+
+    Raises
+    ------
+    ValueError
+        As :func:`kaplan_meier`; or nothing happened to anybody.
+
+    Notes
+    -----
+    The variance takes the increments at each time as multinomial (Betensky & Schoenfeld 2001, of Greenwood's type;
+    Allignol, Schumacher & Beyersmann 2010): without censoring it is F (1 - F) / n, with one cause Greenwood's.
+
+    Examples
+    --------
+    >>> curve = cumulative_incidence([1, 2, 2, 3], ["kept", "returned", "", "kept"])
+    >>> curve.loc[curve["cause"] == "returned", "incidence"].tolist()
+    [0.0, 0.25, 0.25]
+    """
+    named = np.asarray(cause, dtype=str)
+    t, event, w = _check(durations, named != "", weights, level, interval)
+    causes = np.unique(named[event])
+    if not len(causes):
+        raise ValueError("nothing happened to anybody, so there is no cause whose incidence could be estimated")
+    times, at = np.unique(t, return_inverse=True)
+    leaving = np.bincount(at, weights=w, minlength=len(times))
+    at_risk = np.cumsum(leaving[::-1])[::-1]
+    every = np.bincount(at, weights=w * event, minlength=len(times))
+    survival = np.cumprod((at_risk - every) / at_risk)
+    before = np.concatenate([[1.0], survival[:-1]])
+    z = float(stats.norm.isf((1 - level) / 2))
+    parts = []
+    for name in causes:
+        events = np.bincount(at, weights=w * (named == name), minlength=len(times))
+        incidence = np.minimum(np.cumsum(before * events / at_risk), 1.0)
+        variance = _incidence_variance(events / at_risk, every / at_risk, np.asarray(at_risk, float), before, incidence)
+        rest = np.where(incidence < 1 - 1e-12, 1 - incidence, 0.0)  # a sum may miss 1 by a digit
+        of_log = np.divide(variance, rest**2, out=np.zeros_like(rest), where=rest > 0)
+        lower, upper = _limits(rest, of_log, z, interval)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "cause": name,
+                    "time": times,
+                    "at_risk": at_risk,
+                    "events": events,
+                    "decided": np.cumsum(every),
+                    "incidence": incidence,
+                    "open": survival,
+                    "standard_error": np.sqrt(variance),
+                    "lower": 1 - upper,
+                    "upper": 1 - lower,
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def share_by(curve: pd.DataFrame, at: float, level: float = 0.95) -> dict[str, float]:
+    """Share that has had the event by a time, with Wilson's limits at the effective number of units.
+
+    Pointwise limits of a curve have no width where nothing has happened yet. The effective number is that of a plain
+    proportion with the curve's variance (Dorey & Korn 1987), and where the share is 0 or 1, that of the units whose
+    fate by then is known.
+
+    Parameters
+    ----------
+    curve : pandas.DataFrame
+        What :func:`kaplan_meier` returned, or the rows of one cause of :func:`cumulative_incidence`.
+    at : float
+        The time; an event at it counts.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    dict of str to float
+        ``estimate``, ``lower``, ``upper`` and ``units`` (the effective number). NaN, and 0 units, where nobody has been
+        followed for so long and the curve has not ended: the share is not known.
+
+    Examples
+    --------
+    >>> share_by(kaplan_meier([1, 2, 3, 4], [True, False, True, False]), 3)["estimate"]
+    0.625
+    """
+    time = curve["time"].to_numpy(float)
+    place = int(np.searchsorted(time, at, side="right"))
+    competing = "incidence" in curve
+    followed = float(curve["at_risk"].iloc[place]) if place < len(time) else 0.0
+    row = curve.iloc[place - 1] if place else None
+    waiting = 1.0 if row is None else float(row["open"] if competing else row["survival"])
+    if waiting > 1e-12 and at > time[-1]:
+        return {"estimate": np.nan, "lower": np.nan, "upper": np.nan, "units": 0.0}
+    share = 0.0 if row is None else float(row["incidence"] if competing else 1 - row["survival"])
+    variance = 0.0 if row is None else float(row["standard_error"]) ** 2
+    if 0 < share < 1 and variance > 0:
+        units = share * (1 - share) / variance
+    else:
+        decided = curve["decided"].iloc[place - 1] if competing and place else curve["events"].iloc[:place].sum()
+        units = followed + float(decided)
+    limits = proportion_interval(share * units, units, level).iloc[0]
+    return {"estimate": share, "lower": float(limits["lower"]), "upper": float(limits["upper"]), "units": units}
+
+
+def _incidence_variance(own: Array, every: Array, at_risk: Array, before: Array, incidence: Array) -> Array:
+    """Variance of an Aalen-Johansen estimate at each time, as sums of what each earlier time adds.
+
+    An increment of the own cause at s moves F(t) by S(s-) - (F(t) - F(s)) / (1 - a(s)), one of another cause by the
+    second part alone; a is the share that leaves at s. Written out in powers of F(t), one pass does for all t.
+    """
+    stay = 1 - every
+    inner = stay > 1e-15
+    r = np.divide(1.0, stay, out=np.zeros_like(stay), where=inner)  # where all leave, nothing comes after
+    other = every - own
+    p, q = before + incidence * r, incidence * r
+    mean = own * p + other * q
+    constant = (own * p**2 + other * q**2 - mean**2) / at_risk
+    linear = np.where(inner, -2 * mean, 0.0) / at_risk
+    square = every * r / at_risk
+    plus = np.cumsum(constant) + incidence**2 * np.cumsum(square)
+    total = plus + incidence * np.cumsum(linear)
+    return np.where(total > 1e-13 * plus, total, 0.0)  # what is left of sums that cancel is no variance
 
 
 def _limits(survival: Array, greenwood: Array, z: float, interval: str) -> tuple[Array, Array]:

@@ -5,9 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.duration.survfunc import SurvfuncRight
+from statsmodels.duration.survfunc import CumIncidenceRight, SurvfuncRight
 
-from clvlib.stats.survival import clustered_survival, kaplan_meier, survival_at
+from clvlib.stats.survival import (
+    clustered_survival,
+    cumulative_incidence,
+    kaplan_meier,
+    share_by,
+    survival_at,
+    survival_quantile,
+)
 
 # Freireich et al. 1963, remission under 6-MP, weeks; the example of every textbook
 WEEKS = [6, 6, 6, 7, 10, 13, 16, 22, 23, 6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
@@ -133,3 +140,84 @@ def test_ends_of_clustered_survival() -> None:
     assert np.isnan(clustered_survival([1, 2], [True, False], ["a", "a"], 1)["upper"])
     with pytest.raises(ValueError, match="a label for each of the 2 units"):
         clustered_survival([1, 2], [True, False], ["a"], 1)
+
+
+def test_median_of_freireich() -> None:
+    """23 weeks, as every textbook has it; R prints 13 and NA for the log-log limits."""
+    assert survival_quantile(kaplan_meier(WEEKS, RELAPSED)) == (23.0, 13.0, np.inf)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        survival_quantile(kaplan_meier(WEEKS, RELAPSED), 1.0)
+
+
+CAUSES = st.lists(st.tuples(st.integers(1, 9), st.sampled_from(["", "a", "b"])), min_size=2, max_size=40)
+
+
+@settings(max_examples=60)
+@given(CAUSES)
+def test_cumulative_incidence_against_statsmodels_and_kaplan_meier(data: list[tuple[int, str]]) -> None:
+    t, cause = (np.array(column) for column in zip(*data, strict=True))
+    if not (cause != "").any():
+        with pytest.raises(ValueError, match="nothing happened"):
+            cumulative_incidence(t, cause)
+        return
+    curve = cumulative_incidence(t, cause)
+    names = np.unique(cause[cause != ""])
+    with np.errstate(all="ignore"):
+        theirs = CumIncidenceRight(t, np.searchsorted(names, cause) * (cause != "") + (cause != ""))
+    for name, shares, errors in zip(names, theirs.cinc, theirs.cinc_se, strict=True):
+        ours = curve[curve["cause"] == name]
+        np.testing.assert_allclose(ours["incidence"][ours["time"].isin(theirs.times)], shares, atol=1e-12)
+        known = np.isfinite(errors)
+        np.testing.assert_allclose(ours["standard_error"].to_numpy()[: len(errors)][known], errors[known], atol=1e-9)
+    whole = curve.groupby("time")["incidence"].sum()
+    alone = kaplan_meier(t, cause != "")
+    np.testing.assert_allclose(whole, 1 - alone["survival"], atol=1e-12)
+    one = cumulative_incidence(t, np.where(cause != "", "any", ""))
+    np.testing.assert_allclose(one["incidence"], 1 - alone["survival"], atol=1e-12)
+    np.testing.assert_allclose(one["standard_error"], alone["standard_error"], atol=1e-9)
+    np.testing.assert_allclose(one[["lower", "upper"]], 1 - alone[["upper", "lower"]], atol=1e-9)
+
+
+def test_cumulative_incidence_by_hand_and_without_censoring() -> None:
+    """At 1: 1/4 is kept. At 2: 3/4 times 1/3 comes back; one leaves unseen. At 3 the last is kept: 1/2 x 1."""
+    curve = cumulative_incidence([1, 2, 2, 3], ["kept", "returned", "", "kept"])
+    kept = curve[curve["cause"] == "kept"]
+    assert kept["incidence"].tolist() == pytest.approx([0.25, 0.25, 0.75])
+    assert kept["open"].tolist() == pytest.approx([0.75, 0.5, 0.0])
+    whole = cumulative_incidence([1, 1, 2, 3, 4, 4], list("abaabb"), [3, 2, 5, 1, 4, 2])
+    share = whole["incidence"]
+    np.testing.assert_allclose(whole["standard_error"] ** 2, share * (1 - share) / 17, atol=1e-15)
+
+
+def test_share_by_a_time() -> None:
+    curve = kaplan_meier([1, 1, 2, 3, 4], [True, False, True, True, False])
+    assert share_by(curve, 0.5) == {"estimate": 0.0, "lower": 0.0, "upper": pytest.approx(0.4345, abs=1e-4), "units": 5}
+    assert np.isnan(share_by(curve, 4.5)["estimate"])  # nobody was followed beyond 4, and one is open
+    full = kaplan_meier(np.arange(1, 41), np.arange(40) < 9)  # a plain proportion: all are followed beyond 9
+    assert share_by(full, 9)["units"] == pytest.approx(40)
+    ended = kaplan_meier([1, 2], [True, True])
+    assert share_by(ended, 9)["estimate"] == 1.0
+    assert share_by(ended, 9)["units"] == 2
+
+
+def test_intervals_of_incidence_cover() -> None:
+    """Two causes with constant hazards .3 and .1, uniform censoring: F(2) = .3 / .4 x (1 - exp(-.8))."""
+    rng = np.random.default_rng(4)
+    truth = {"a": 0.75 * (1 - np.exp(-0.8)), "b": 0.25 * (1 - np.exp(-0.8))}
+    held = {"a": [0, 0], "b": [0, 0]}
+    for _ in range(200):
+        event, censored = rng.exponential(2.5, 80), rng.uniform(0, 5, 80)
+        cause = np.where(event <= censored, np.where(rng.random(80) < 0.75, "a", "b"), "")
+        curve = cumulative_incidence(np.minimum(event, censored), cause)
+        for name, share in truth.items():
+            row = curve[(curve["cause"] == name) & (curve["time"] <= 2)].iloc[-1]
+            read = share_by(curve[curve["cause"] == name], 2)
+            held[name][0] += row["lower"] <= share <= row["upper"]
+            held[name][1] += read["lower"] <= share <= read["upper"]
+    assert all(0.90 <= count / 200 <= 0.99 for pair in held.values() for count in pair), held
+
+
+@pytest.mark.parametrize(("t", "cause"), [([], []), ([1.0], ["", "a"]), ([-1.0], ["a"])])
+def test_bad_input_of_incidence(t: list[float], cause: list[str]) -> None:
+    with pytest.raises(ValueError, match="durations"):
+        cumulative_incidence(t, cause)
