@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
-from clvlib.data.calendar import as_date
+from clvlib.data.calendar import as_period as days
 from clvlib.data.engine import Table, literal
-from clvlib.errors import ParameterError
 
 __all__ = ["days", "during", "purchases"]
-
-
-def days(period: tuple[Any, Any]) -> tuple[dt.date, dt.date]:
-    """Read a period as its first day and the day after its last.
-
-    >>> days(("2026-11-09", "2026-11-16"))
-    (datetime.date(2026, 11, 9), datetime.date(2026, 11, 16))
-
-    Raises
-    ------
-    ParameterError
-        It is no pair of days, or holds no day.
-    """
-    if not isinstance(period, tuple) or len(period) != 2:
-        raise ParameterError(f"period: the first day and the day after the last are needed, found {period!r}")
-    first, end = as_date(period[0], "period"), as_date(period[1], "period")
-    if first >= end:
-        raise ParameterError(f"period: {first} to {end} holds no day; the second is the day after the last")
-    return first, end
 
 
 def during(column: str, period: tuple[dt.date, dt.date]) -> str:

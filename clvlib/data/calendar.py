@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from clvlib.errors import ParameterError
 
-__all__ = ["Week", "as_date"]
+__all__ = ["Week", "as_date", "as_period"]
 
 _LABEL = re.compile(r"(\d{4})-?W(\d{2})")
 
@@ -108,3 +109,22 @@ def as_date(value: str | dt.date, name: str = "as_of") -> dt.date:
         return dt.date.fromisoformat(value)
     except (TypeError, ValueError):
         raise ParameterError(f"{name}: {value!r} is not a day; write it like 2026-11-15") from None
+
+
+def as_period(period: tuple[Any, Any]) -> tuple[dt.date, dt.date]:
+    """Read a period as its first day and the day after its last.
+
+    >>> as_period(("2026-11-09", "2026-11-16"))
+    (datetime.date(2026, 11, 9), datetime.date(2026, 11, 16))
+
+    Raises
+    ------
+    ParameterError
+        It is no pair of days, or holds no day.
+    """
+    if not isinstance(period, tuple) or len(period) != 2:
+        raise ParameterError(f"period: the first day and the day after the last are needed, found {period!r}")
+    first, end = as_date(period[0], "period"), as_date(period[1], "period")
+    if first >= end:
+        raise ParameterError(f"period: {first} to {end} holds no day; the second is the day after the last")
+    return first, end
