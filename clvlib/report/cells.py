@@ -13,6 +13,7 @@ import bleach  # type: ignore[import-untyped]
 import mistune
 
 from clvlib.report.chapter import ALERT, HEADER
+from clvlib.report.pictures import repacked
 from clvlib.words import tr
 
 __all__ = ["ChapterPage", "Part", "chapter_page", "within"]
@@ -43,8 +44,8 @@ class Part:
         What it is.
     html : str
         Safe HTML; of a picture, what stands in its place where it must go.
-    data, alt : str
-        Of a picture: base64, and what it says.
+    data, alt, media : str
+        Of a picture: base64, what it says, and its media type.
     width, height : int
         Of a picture, on the page; 0 where unknown.
     """
@@ -53,6 +54,7 @@ class Part:
     html: str = ""
     data: str = ""
     alt: str = ""
+    media: str = "image/png"
     width: int = 0
     height: int = 0
 
@@ -126,14 +128,17 @@ def _text(text: str) -> Part:
 def _picture(output: Any, where: str) -> Part | None:
     data = "".join(output["data"]["image/png"].split())
     try:
-        if not base64.b64decode(data, validate=True).startswith(_PNG):
-            return None
+        png = base64.b64decode(data, validate=True)
     except binascii.Error:
         return None
+    if not png.startswith(_PNG):
+        return None
+    media, content = repacked(png)
     meta = output.get("metadata", {}).get("image/png", {})
     alt = str(meta.get("alt", "")) or tr("Figure of the section {where}", where=where)
     size = [n if isinstance(n, int) and n > 0 else 0 for n in (meta.get("width"), meta.get("height"))]
-    return Part("picture", data=data, alt=alt, width=size[0], height=size[1])
+    data = base64.b64encode(content).decode()
+    return Part("picture", data=data, alt=alt, media=media, width=size[0], height=size[1])
 
 
 def _output(output: Any, where: str) -> Part | None:

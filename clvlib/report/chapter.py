@@ -7,8 +7,6 @@ the notebook showed. Outside a notebook the text is printed.
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 import sys
 import warnings
@@ -27,6 +25,7 @@ from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms, find_key, withheld
 from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDataWarning
 from clvlib.plotting import style
 from clvlib.report.form import UNITS, frame_cells, html_table, show, text_table, worth
+from clvlib.report.pictures import figure_of, pictured
 from clvlib.report.publish import outlasting
 from clvlib.report.record import cells_shown, drawn, exact
 from clvlib.report.tables import save_list, save_table
@@ -517,8 +516,8 @@ class Chapter:
         if not alt.strip():
             raise ParameterError(f"figure {name}: alt is empty; say in a sentence what the figure shows")
         alt = tr(alt)
-        figure = _figure_of(ax_or_fig, name)
-        png, width, height = _png(figure)
+        figure = figure_of(ax_or_fig, name)
+        png, width, height = pictured(figure)
         meta = {"image/png": {"alt": alt, "width": width, "height": height}, "clvlib": {"figure": name}}
         payload = {"chapter": self.name, "name": name, "alt": alt, **drawn(figure)}
         _display(alt, metadata=meta, data={"image/png": png, FIGURE: payload})
@@ -616,28 +615,3 @@ class Chapter:
         ]
         line = tr("To do: {text} ({details})", text=text, details=tr("; ").join(filter(None, shown)))
         _display(line, f'<p class="clv-action">{escape(line)}</p>', data={ACTION: payload})
-
-
-def _figure_of(drawn: Any, name: str) -> Any:
-    """Return the figure behind axes, an array or a list of axes, a seaborn grid or a figure."""
-    figure = np.ravel(drawn)[0] if isinstance(drawn, (list, tuple, np.ndarray)) and np.size(drawn) else drawn
-    while getattr(figure, "figure", figure) not in {figure, None}:
-        figure = figure.figure
-    if not hasattr(figure, "savefig"):
-        raise ParameterError(f"figure {name}: expected Axes or a Figure of matplotlib, found {type(drawn).__name__}")
-    return figure
-
-
-def _png(figure: Any) -> tuple[str, int, int]:
-    """Draw at twice the screen's density in 256 colours; return base64, and the size it has on the page."""
-    import matplotlib.pyplot as plt
-    from PIL import Image
-
-    raw = io.BytesIO()
-    fast = {"compress_level": 0}  # it is read again at once
-    figure.savefig(raw, format="png", dpi=160, bbox_inches="tight", facecolor="white", pil_kwargs=fast)
-    plt.close(figure)
-    picture = Image.open(raw).convert("RGB")
-    small = io.BytesIO()
-    picture.quantize(128, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
-    return base64.b64encode(small.getvalue()).decode(), round(picture.width / 2), round(picture.height / 2)
