@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import re
 import signal
 import sys
 import warnings
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import clvlib as clv
-from clvlib.data.calendar import Week
 from clvlib.errors import ClvError, ConvergenceWarning, ParameterError, ThinDataWarning
 
 __all__ = ["main"]
@@ -31,34 +29,14 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _week_span(text: str) -> list[str]:
-    """Return the labels of ``2026-W20..2026-W46``; the second year, or the first, may be left out.
-
-    >>> _week_span("2026-W52..2027-W01"), _week_span("2026-W45..W46")
-    (['2026-W52', '2026-W53', '2027-W01'], ['2026-W45', '2026-W46'])
-    """
-    match = re.fullmatch(r"(\d{4}-W\d{2})\.\.(?:(\d{4})-)?(W\d{2})", text.strip().upper())
-    if match is None:
-        raise ParameterError(f"--weeks {text!r} is not a span of weeks; write it like 2026-W20..2026-W46")
-    week, last = Week(match[1]), Week(f"{match[2] or match[1][:4]}-{match[3]}")
-    if last < week:
-        raise ParameterError(f"--weeks {text!r} ends before it begins")
-    labels = []
-    while week <= last:
-        labels.append(week.label)
-        week = week.next
-    return labels
-
-
 def _report(args: argparse.Namespace) -> int:
     from clvlib.report.runner import run_weeks
 
-    weeks = _week_span(args.weeks) if args.weeks else [args.week]
     names = [name for text in args.notebooks for name in text.split(",") if name]
     worst = 0
     reports = run_weeks(
         args.source,
-        weeks,
+        [args.weeks or args.week],
         args.out,
         mapping=args.mapping,
         notebooks=names,
@@ -224,7 +202,9 @@ def _report_options(report: argparse.ArgumentParser) -> None:
     report.add_argument("--source", default="data/sample", help="folder, .duckdb file, clvlib.toml or data set's name")
     span = report.add_mutually_exclusive_group()
     span.add_argument("--week", default="", help="ISO week such as 2026-W46; default: the last complete one")
-    span.add_argument("--weeks", default="", metavar="FIRST..LAST", help="several, such as 2026-W20..2026-W46")
+    span.add_argument(
+        "--weeks", default="", metavar="FIRST..LAST", help="several, such as 2026-W20..2026-W46 or W20..W46"
+    )
     report.add_argument("--out", default="reports", help="folder of the reports (default: %(default)s)")
     report.add_argument(
         "--lang", default="", metavar="en|zh|en,zh",

@@ -9,9 +9,10 @@ from typing import Any
 
 from clvlib.errors import ParameterError
 
-__all__ = ["Week", "as_date", "as_period"]
+__all__ = ["Week", "as_date", "as_period", "week_span"]
 
 _LABEL = re.compile(r"(\d{4})-?W(\d{2})")
+_SPAN = re.compile(r"(?:(\d{4})-?)?W(\d{2})(?:\.\.(?:(\d{4})-?)?W(\d{2}))?")
 
 
 @dataclass(frozen=True, order=True)
@@ -88,6 +89,57 @@ class Week:
 
     def __str__(self) -> str:
         return self.label
+
+
+def week_span(text: str, latest: Week) -> list[Week]:
+    """Read one week or several: ``2026-W46``, ``2026-W20..2026-W46``.
+
+    Parameters
+    ----------
+    text : str
+        What was asked for. A year that is left out is that of the other end, or else that of the last such week up to
+        ``latest``.
+    latest : Week
+        The last week that the data reach.
+
+    Raises
+    ------
+    ParameterError
+        It is neither, ends before it begins, or there is no such week.
+
+    Examples
+    --------
+    >>> [week.label for week in week_span("W52..W01", Week("2027-W10"))]
+    ['2026-W52', '2026-W53', '2027-W01']
+    >>> [week.label for week in week_span("2026-W45..W46", Week("2027-W10"))]
+    ['2026-W45', '2026-W46']
+    """
+    match = _SPAN.fullmatch(text.strip().upper())
+    if match is None:
+        raise ParameterError(f"{text!r} is no week and no span of weeks; write it like 2026-W46 or 2026-W20..2026-W46")
+    first_year, first, last_year, last = match.groups()
+    end = _up_to(last_year or first_year, last, latest) if last else _up_to(first_year, first, latest)
+    week = _up_to(first_year, first, end) if last else end
+    if end < week:
+        raise ParameterError(f"{text!r} ends before it begins")
+    weeks = [week]
+    while weeks[-1] < end:
+        weeks.append(weeks[-1].next)
+    return weeks
+
+
+def _up_to(year: str | None, number: str, latest: Week) -> Week:
+    """Return a week by its number: of that year, or the last such week up to ``latest``."""
+    if year is not None:
+        return Week(f"{year}-W{number}")
+    for back in range(int(latest.label[:4]), int(latest.label[:4]) - 30, -1):
+        try:
+            week = Week(f"{back}-W{number}")
+        except ParameterError:  # few years have a 53rd week
+            continue
+        if week <= latest:
+            return week
+    raise ParameterError(f"no year has a week {number}")
 
 
 def as_date(value: str | dt.date, name: str = "as_of") -> dt.date:

@@ -18,7 +18,7 @@ import duckdb
 import pandas as pd
 
 from clvlib.data import datasets, segment, summary
-from clvlib.data.calendar import Week, as_date
+from clvlib.data.calendar import Week, as_date, week_span
 from clvlib.data.config import Config, TableConfig, parse_config, read_config
 from clvlib.data.contract import CONTRACT
 from clvlib.data.covariates import add_covariates
@@ -254,20 +254,35 @@ class Shop:
         Raises
         ------
         ParameterError
-            There is no such week, or the data do not reach it.
+            There is no such week, it is several, or the data do not reach it.
+        """
+        weeks = self.weeks(label or "")
+        if len(weeks) > 1:
+            raise ParameterError(f"{label!r} is more than one week")
+        return weeks[0]
+
+    def weeks(self, span: str = "") -> list[Week]:
+        """Return weeks of the data: one, or several such as ``2026-W20..2026-W46``, ``W20..W46`` being the last such.
+
+        Raises
+        ------
+        ParameterError
+            There are no such weeks, or the data do not reach them.
         """
         first, last = self.date_range[0], self.data_until
         complete = Week.containing(last + dt.timedelta(days=1)).previous
-        if not label:
+        if not span:
             if complete.as_of < first:
                 raise ParameterError(f"the data cover no complete week: they run from {first} to {last}")
-            return complete
-        week = Week(label)
-        if week.start > last or week.as_of < first:
-            raise ParameterError(
-                f"week {week} ({week.start} to {week.as_of}) lies outside the data, which run from {first} to {last}"
-            )
-        return week
+            return [complete]
+        weeks = week_span(span, Week.containing(last))
+        for week in weeks:
+            if week.start > last or week.as_of < first:
+                raise ParameterError(
+                    f"week {week} ({week.start} to {week.as_of}) lies outside the data, which run from {first} to "
+                    f"{last}"
+                )
+        return weeks
 
     def fingerprint(self) -> dict[str, dict[str, Any]]:
         """Return rows, first, last and a hash for each table, and rows with a hash for each ISO week of its time.

@@ -19,7 +19,7 @@ import nbformat
 import pandas as pd
 from nbformat import NotebookNode
 
-from clvlib.data.calendar import Week
+from clvlib.data.calendar import Week, week_span
 from clvlib.data.connect import connect
 from clvlib.data.privacy import keyed
 from clvlib.data.remote import without_password
@@ -163,7 +163,7 @@ def run_weeks(
     source, out
         As in :func:`run`.
     weeks : sequence of str
-        Labels; an empty one is the last complete week.
+        Each one week, or several such as ``2026-W20..2026-W46``; an empty text is the last complete week.
     mapping : str or pathlib.Path, optional
         How to read the source, as in :func:`clvlib.connect`.
     notebooks : sequence of str
@@ -205,8 +205,8 @@ def run_weeks(
         raise ParameterError(f"language {unknown[0]!r} is none of {', '.join(LANGUAGES)}")
     chosen = select(notebooks, folder)
     given = checked(chosen, parameters or {})
-    for label in filter(None, weeks):
-        Week(label)
+    for asked in filter(None, weeks):
+        week_span(asked, Week.containing(dt.date.max))
     with (
         keyed(Path(out)),
         warm_kernels() as kernel,
@@ -243,7 +243,7 @@ def _prepared(
         store = _store(source, mapping, Path(scratch) / "shop.duckdb")
         shop = connect(store)
         try:
-            weeks = [shop.week(label) for label in labels]
+            weeks = [week for label in labels for week in shop.weeks(label)]
             facts = {code: _told(shop, code) for code in languages or [shop.config.language]}
             tell(f"tables of {shop.name} checked ({_seconds(time.monotonic() - started)})")
         finally:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clvlib.data.calendar import Week, as_date
+from clvlib.data.calendar import Week, as_date, week_span
 from clvlib.errors import ParameterError
 
 
@@ -48,3 +48,38 @@ def test_compact_and_lower_case_labels_are_the_same_week() -> None:
 def test_what_is_no_day(value: object) -> None:
     with pytest.raises(ParameterError, match="not a day"):
         as_date(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last", "n"),
+    [
+        ("2026-W46", "2026-W46", "2026-W46", 1),
+        ("w46", "2026-W46", "2026-W46", 1),
+        ("W47", "2025-W47", "2025-W47", 1),  # the data end with 2026-W46
+        ("W53", "2020-W53", "2020-W53", 1),  # before 2026 the last year with 53 weeks is 2020
+        ("W20..W46", "2026-W20", "2026-W46", 27),
+        ("W50..W02", "2025-W50", "2026-W02", 5),  # 50, 51, 52, 1, 2
+        ("2026-W45..W46", "2026-W45", "2026-W46", 2),
+        ("W45..2026-W46", "2026-W45", "2026-W46", 2),
+        ("2026W52..2027W01", "2026-W52", "2027-W01", 3),
+    ],
+)
+def test_spans_of_weeks(text: str, first: str, last: str, n: int):
+    weeks = week_span(text, Week("2026-W46"))
+    assert (weeks[0].label, weeks[-1].label, len(weeks)) == (first, last, n)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("46", "is no week and no span"),
+        ("2026-W20..", "is no week and no span"),
+        ("2026-W46..2026-W20", "ends before it begins"),
+        ("2026-W46..W20", "ends before it begins"),
+        ("W54", "no year has a week 54"),
+        ("2026-W00", "weeks 01 to 53, not 00"),
+    ],
+)
+def test_no_spans_of_weeks(text: str, says: str):
+    with pytest.raises(ParameterError, match=says):
+        week_span(text, Week("2026-W46"))

@@ -298,7 +298,7 @@ def no_kernel(monkeypatch: pytest.MonkeyPatch):
         ({"parameters": {"horizn": 1}}, ParameterError, "no notebook of this run has a parameter 'horizn'"),
         ({"parameters": {"week": "x"}}, ParameterError, "'week' is set by the report itself"),
         ({"week": "2026-W54"}, ParameterError, "weeks 01 to 53"),
-        ({"week": "next"}, ParameterError, "is not an ISO week"),
+        ({"week": "next"}, ParameterError, "is no week and no span"),
         ({"week": "2027-W01"}, ParameterError, "outside the data"),
         ({"week": "2026-W20"}, ParameterError, "outside the data"),
         ({"notebooks": ["07"]}, ParameterError, "no notebook is called '07'; there are 01_a"),
