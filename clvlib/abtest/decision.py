@@ -13,6 +13,11 @@ __all__ = ["DO_NOT_SHIP", "INVALID", "KEEP_RUNNING", "SHIP", "Decision", "Rule",
 
 SHIP, DO_NOT_SHIP = mark("ship"), mark("do not ship")
 KEEP_RUNNING, INVALID = mark("keep running"), mark("invalid")
+_GUARDED = {
+    "holds": mark("{arm}'s {metric} holds, {size} against {control}'s"),
+    "broken": mark("{arm}'s {metric} is worse by more than is borne, {size} against {control}'s"),
+    "not shown": mark("{arm}'s {metric} is not shown to hold, {size} against {control}'s"),
+}
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,9 @@ def finding(row: pd.Series, control: str) -> str:
     unit, change = str(row["unit"]), row["difference"]
     names = {"arm": row["arm"], "metric": tr(row["metric"]), "control": control}
     told = row["lower"] > 0 or row["upper"] < 0
-    if told and change > 0:
+    if row.get("role") == "guardrail":
+        claim = tr(_GUARDED[row["verdict"]], size=amount(change, unit, sign=True), **names)
+    elif told and change > 0:
         claim = tr("{arm}'s {metric} is {size} above {control}'s", size=amount(change, unit), **names)
     elif told:
         claim = tr("{arm}'s {metric} is {size} below {control}'s", size=amount(-change, unit), **names)
@@ -198,7 +205,7 @@ def finding(row: pd.Series, control: str) -> str:
     limits = {end: amount(row[end], unit, sign=True) for end in ("lower", "upper")}
     limits |= {"level": f"{100 * row['level']:.4g}%", "people": _people(row)}
     if row.get("role") == "guardrail":  # its p-value is that of a loss by the margin
-        text = mark("{claim} ({level} interval {lower} to {upper}; a loss of {margin} is borne; {people})")
+        text = mark("{claim} ({level} interval {lower} to {upper}; {margin} worse would be borne; {people})")
         return tr(text, claim=claim, margin=amount(row["margin"], unit), **limits)
     text = mark("{claim} ({level} interval {lower} to {upper}; p = {p_value:.2g}; {people})")
     return tr(text, claim=claim, p_value=row["p_adjusted"], **limits)

@@ -15,10 +15,13 @@ from clvlib.data.together import together
 from clvlib.errors import DataError, MissingTableError, ParameterError
 from clvlib.words import mark, tr
 
-__all__ = ["COUNTS", "fetch", "fetch_people", "merged", "span"]
+__all__ = ["COUNTS", "fetch", "fetch_people", "fetch_values", "merged", "span"]
 
 COUNTS = ("people", "extra_rows", "bought_before", "bad_amounts")
 _UNKNOWN = mark("unknown")  # the segment of people whom the table of segments lacks
+_COUNTED = """COUNT(*) AS people, SUM(seen - 1) AS extra_rows,
+       SUM(CASE WHEN orders_before > 0 THEN 1 ELSE 0 END) AS bought_before,
+       SUM(bad_amounts) AS bad_amounts, MIN(assigned_at) AS first_assigned, MAX(assigned_at) AS last_assigned"""
 KEYS = ["variant", "status", "look", "day", "segment", "cluster_id"]
 
 
@@ -68,10 +71,41 @@ def fetch(
     by = None if segments is None else segments[1]
     if by is not None:
         tables["customers"].require(by)
-    sql = _sql(tables, name, (_seconds(window), _seconds(history)), _end(as_of), by) + ", ".join(wanted)
+    sql = _sql(tables, name, (_seconds(window), _seconds(history)), _end(as_of), by)
     keys, people = ", ".join(KEYS), tables.pop("assignments")
-    cells = people.query(f"{sql}\nFROM dated GROUP BY {keys} ORDER BY {keys}", **tables)
+    asked = ", ".join([_COUNTED, *wanted])
+    cells = people.query(f"{sql}\nSELECT {keys}, {asked} FROM dated GROUP BY {keys} ORDER BY {keys}", **tables)
     return cells if cells["cluster_id"].notna().any() else cells.drop(columns="cluster_id")
+
+
+def fetch_values(
+    assignments: Table | pd.DataFrame,
+    orders: Table | pd.DataFrame,
+    *,
+    name: str,
+    window: pd.Timedelta,
+    as_of: str | dt.date | None = None,
+) -> pd.DataFrame:
+    """Count how often people whose windows are over brought which revenue.
+
+    Parameters
+    ----------
+    assignments, orders, name, window, as_of
+        As :func:`fetch` takes them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per ``variant``, ``bought`` (whether they ordered at all), ``revenue`` and, where the assignments name
+        clusters, ``cluster_id``, with ``people``.
+    """
+    tables = _together(assignments, orders, None, None)
+    sql = _sql(tables, name, (_seconds(window), _seconds(pd.Timedelta("1s"))), _end(as_of), None)
+    people, keys = tables.pop("assignments"), "variant, bought, revenue, cluster_id"
+    query = f"""{sql} SELECT variant, orders > 0 AS bought, revenue, cluster_id, COUNT(*) AS people
+      FROM outcomes WHERE status = 'mature' GROUP BY {keys} ORDER BY {keys}"""
+    values = people.query(query, **tables)
+    return values if values["cluster_id"].notna().any() else values.drop(columns="cluster_id")
 
 
 def fetch_people(people: Table | pd.DataFrame, metrics: Iterable[Metric], *, as_of: str | dt.date) -> pd.DataFrame:
@@ -249,10 +283,7 @@ dated AS (
                                                             AS TIMESTAMP) + INTERVAL 7 DAY) END AS look
   FROM outcomes
 )
-SELECT variant, status, look, day, segment, cluster_id, COUNT(*) AS people, SUM(seen - 1) AS extra_rows,
-       SUM(CASE WHEN orders_before > 0 THEN 1 ELSE 0 END) AS bought_before,
-       SUM(bad_amounts) AS bad_amounts, MIN(assigned_at) AS first_assigned,
-       MAX(assigned_at) AS last_assigned, """
+"""
 
 
 def _complaints(window: str) -> tuple[str, str]:
