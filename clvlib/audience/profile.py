@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from clvlib.audience.bands import BANDS, band_names, band_sql, edges_of
 from clvlib.audience.period import days, during, purchases
 from clvlib.data.engine import Table, identifier, literal
 from clvlib.data.together import together
@@ -26,8 +26,6 @@ __all__ = ["Profile", "profile"]
 
 Floats = NDArray[np.float64]
 _FEATURES = (mark("age_band"), mark("gender"), mark("region"), mark("city_tier"), mark("income_band"))
-_BANDS = (18, 26, 36, 46, 56)
-_ENDS = {18: mark("under 18"), 56: mark("56 and over")}  # of the bands above, so that they are in the catalogue
 UNKNOWN = mark("unknown")
 
 
@@ -98,7 +96,7 @@ def profile(
     period: tuple[Any, Any],
     *,
     features: Sequence[str] = (),
-    bands: Sequence[int] = _BANDS,
+    bands: Sequence[int] = BANDS,
     viewing: Sequence[str] = (),
     level: float = 0.95,
 ) -> Profile:
@@ -155,7 +153,7 @@ def profile(
     span = days(period)
     tables = together(customers=customers, events=events, orders=orders)
     chosen = _features(tables["customers"], features)
-    edges = _edges(bands)
+    edges = edges_of(bands)
     counts = tables["customers"].query(_sql(tables, chosen, span, edges, viewing))
     names = ("viewers", "buyers", "both", "found", "n", "people")
     totals = {name: float(counts[name].iloc[0]) for name in names}
@@ -189,32 +187,6 @@ def _features(customers: Table, features: Sequence[str]) -> list[str]:
     return chosen
 
 
-def _edges(bands: Sequence[int]) -> list[int]:
-    edges = [int(edge) for edge in bands]
-    if not edges or edges != sorted(set(edges)):
-        raise ParameterError(f"bands: {list(bands)} are not ages in rising order, such as (18, 26, 36)")
-    return edges
-
-
-def _band_names(edges: list[int]) -> list[str]:
-    """Name the bands.
-
-    >>> _band_names([18, 26, 36])
-    ['under 18', '18–25', '26–35', '36 and over']
-    """
-    inner = [f"{low}–{high - 1}" for low, high in pairwise(edges)]
-    first, last = edges[0], edges[-1]
-    lowest = _ENDS[18] if first == 18 else f"under {first}"
-    return [lowest, *inner, _ENDS[56] if last == 56 else f"{last} and over"]
-
-
-def _band_sql(edges: list[int], year: int) -> str:
-    names = _band_names(edges)
-    pairs = zip(edges, names[:-1], strict=True)
-    cases = " ".join(f"WHEN {year} - birth_year < {edge} THEN {literal(name)}" for edge, name in pairs)
-    return f"CASE WHEN birth_year IS NULL THEN NULL {cases} ELSE {literal(names[-1])} END"
-
-
 def _sql(
     tables: dict[str, Table],
     features: list[str],
@@ -224,7 +196,7 @@ def _sql(
 ) -> str:
     """One pass: each person once, with their features, counted per group of each feature and (first row) in all."""
     year = (span[1] - dt.timedelta(days=1)).year
-    columns = [_band_sql(edges, year) if f == "age_band" else f"CAST({identifier(f)} AS VARCHAR)" for f in features]
+    columns = [band_sql(edges, year) if f == "age_band" else f"CAST({identifier(f)} AS VARCHAR)" for f in features]
     described = ", ".join(f"COALESCE({column}, '{UNKNOWN}') AS f{i}" for i, column in enumerate(columns))
     names = [f"f{i}" for i in range(len(features))]
     return f"""
@@ -259,7 +231,7 @@ def _viewers_sql(events: Table | None, span: tuple[dt.date, dt.date], viewing: S
 def _groups(counts: pd.DataFrame, column: str, feature: str, edges: list[int]) -> pd.DataFrame:
     """Rows of one feature: ages as they rise, other groups by size; unknown last."""
     rows = counts[counts[column].notna()]
-    fixed = {name: place for place, name in enumerate(_band_names(edges))} if feature == "age_band" else {}
+    fixed = {name: place for place, name in enumerate(band_names(edges))} if feature == "age_band" else {}
     place = rows[column].map(lambda name: len(fixed) if name == UNKNOWN else fixed.get(name, -1))
     rows = rows.assign(feature=feature, group=rows[column], place=place)
     return rows.sort_values(["place", "viewers", "buyers", "group"], ascending=[True, False, False, True])
