@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from clvlib.errors import EmptyDataError
+from clvlib.funnel.complaints import LEVELS, ServiceLevels
 from clvlib.funnel.fulfilment import STAGES, Fulfilment
 from clvlib.funnel.returns import DIMENSION_NAMES, ReturnRates
 from clvlib.plotting import ACCENT, FAINT, INK, MUTED, PALETTE, WARN, new_axes, percent_axis, styled, wrapped
@@ -16,7 +17,7 @@ from clvlib.words import tr
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_returns", "plot_stages", "returns_data", "stages_data"]
+__all__ = ["plot_returns", "plot_service", "plot_stages", "returns_data", "service_data", "stages_data"]
 
 _COLOURS = {"waiting": MUTED, "under_way": PALETTE[4], "arrived": PALETTE[1], "returned": WARN, "kept": ACCENT}
 
@@ -133,4 +134,72 @@ def plot_returns(result: ReturnRates, most: int = 10, ax: Axes | None = None, ti
         ax.grid(axis="y", visible=False)
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         ax.set_title(wrapped(title or result.standing_out.rstrip(".。"), 48))
+    return percent_axis(ax, "x")
+
+
+def service_data(result: ServiceLevels) -> pd.DataFrame:
+    """Return what :func:`plot_service` draws: each promise as a whole, and by topic.
+
+    Raises
+    ------
+    EmptyDataError
+        No complaint is old enough to judge.
+    """
+    data = result.shown
+    data = data[data["share"].notna() & data["dimension"].isin(["all", "topic"])]
+    place = {name: k for k, name in enumerate(LEVELS.values())}
+    keys = data.assign(promise=data["promise"].map(place), dimension=data["dimension"] != "all")
+    data = data.loc[keys.sort_values(["promise", "dimension", "share"], kind="stable").index].reset_index(drop=True)
+    if data.empty:
+        raise EmptyDataError(tr("no complaint is old enough to judge a promise"))
+    return data
+
+
+def plot_service(result: ServiceLevels, ax: Axes | None = None, title: str = "") -> Axes:
+    """Draw the shares that were answered and solved in time, against the target.
+
+    Parameters
+    ----------
+    result : ServiceLevels
+        What to draw.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure without.
+    title : str
+        The figure's claim; by default, which promises are not kept.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    EmptyDataError
+        As :func:`service_data`.
+    """
+    data = service_data(result)
+    y = np.arange(len(data)) + 0.6 * (data["promise"] != data["promise"].shift()).cumsum().to_numpy()
+    colours = {"fail": WARN, "undecided": MUTED, "pass": PALETTE[2]}
+    with styled():
+        ax = ax or new_axes(height=1.3 + 0.28 * len(data))
+        for verdict, colour in colours.items():
+            part = data[data["verdict"] == verdict]
+            if len(part):
+                errors = [part["share"] - part["lower"], part["upper"] - part["share"]]
+                ax.errorbar(
+                    part["share"], y[part.index], xerr=errors, fmt="o", color=colour, capsize=2, label=tr(verdict)
+                )
+        ax.axvline(result.target, color=INK, lw=1, ls="--", label=tr("agreed: {target:.0%}", target=result.target))
+        names = [
+            tr(p) if d == "all" else tr(s)
+            for p, d, s in zip(data["promise"], data["dimension"], data["segment"], strict=True)
+        ]
+        ax.set_yticks(y, names)
+        for label, dimension in zip(ax.get_yticklabels(), data["dimension"], strict=True):
+            label.set_fontweight("bold" if dimension == "all" else "normal")
+        ax.invert_yaxis()
+        ax.set_xlim(0, 1)
+        ax.set_xlabel(tr("share in time"))
+        ax.grid(axis="y", visible=False)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        ax.set_title(wrapped(title or result.claim, 56))
     return percent_axis(ax, "x")

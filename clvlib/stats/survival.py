@@ -329,7 +329,6 @@ def share_by(curve: pd.DataFrame, at: float, level: float = 0.95) -> dict[str, f
     time = curve["time"].to_numpy(float)
     place = int(np.searchsorted(time, at, side="right"))
     competing = "incidence" in curve
-    followed = float(curve["at_risk"].iloc[place]) if place < len(time) else 0.0
     row = curve.iloc[place - 1] if place else None
     waiting = 1.0 if row is None else float(row["open"] if competing else row["survival"])
     if waiting > 1e-12 and at > time[-1]:
@@ -339,8 +338,10 @@ def share_by(curve: pd.DataFrame, at: float, level: float = 0.95) -> dict[str, f
     if 0 < share < 1 and variance > 0:
         units = share * (1 - share) / variance
     else:
-        decided = curve["decided"].iloc[place - 1] if competing and place else curve["events"].iloc[:place].sum()
-        units = followed + float(decided)
+        until = int(np.searchsorted(time, at, side="left"))  # who was watched up to then, and who was decided before
+        followed = float(curve["at_risk"].iloc[until]) if until < len(time) else 0.0
+        before = curve["decided"].iloc[until - 1] if competing and until else curve["events"].iloc[:until].sum()
+        units = followed + float(before)
     limits = proportion_interval(share * units, units, level).iloc[0]
     return {"estimate": share, "lower": float(limits["lower"]), "upper": float(limits["upper"]), "units": units}
 

@@ -195,6 +195,7 @@ def test_share_by_a_time() -> None:
     assert np.isnan(share_by(curve, 4.5)["estimate"])  # nobody was followed beyond 4, and one is open
     full = kaplan_meier(np.arange(1, 41), np.arange(40) < 9)  # a plain proportion: all are followed beyond 9
     assert share_by(full, 9)["units"] == pytest.approx(40)
+    assert share_by(kaplan_meier([1, 1], [False, False]), 1)["units"] == 2  # watched up to then, and nothing happened
     ended = kaplan_meier([1, 2], [True, True])
     assert share_by(ended, 9)["estimate"] == 1.0
     assert share_by(ended, 9)["units"] == 2
