@@ -15,7 +15,7 @@ from clvlib.data.together import together
 from clvlib.errors import DataError, MissingTableError, ParameterError
 from clvlib.words import mark, tr
 
-__all__ = ["COUNTS", "fetch", "fetch_people", "fetch_values", "merged", "span"]
+__all__ = ["COUNTS", "fetch", "fetch_members", "fetch_people", "fetch_values", "merged", "span"]
 
 COUNTS = ("people", "extra_rows", "bought_before", "bad_amounts")
 _UNKNOWN = mark("unknown")  # the segment of people whom the table of segments lacks
@@ -106,6 +106,47 @@ def fetch_values(
       FROM outcomes WHERE status = 'mature' GROUP BY {keys} ORDER BY {keys}"""
     values = people.query(query, **tables)
     return values if values["cluster_id"].notna().any() else values.drop(columns="cluster_id")
+
+
+def fetch_members(
+    assignments: Table | pd.DataFrame,
+    orders: Table | pd.DataFrame,
+    *,
+    name: str,
+    as_of: str | dt.date,
+    until: str | dt.date | None = None,
+) -> pd.DataFrame:
+    """List the people of an experiment with what they brought since their assignment.
+
+    Parameters
+    ----------
+    assignments, orders, name
+        As :func:`fetch` takes them.
+    as_of : str or date
+        Who was assigned by then, and what they brought by then.
+    until : str or date, optional
+        What they brought from then to here is ``came``; nothing when left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By ``unit_id``: ``variant``, ``cluster_id`` (missing where people were assigned one by one), ``observed`` and
+        ``came`` (money net of refunds). People of two arms are left out.
+    """
+    tables = _together(assignments, orders, None, None)
+    long = _seconds(pd.Timedelta("36500D"))
+    end = _end(as_of if until is None else until)
+    sql = _sql(tables, name, (long, _seconds(pd.Timedelta("1s"))), end, None)
+    then = _end(as_of)
+    query = f"""{sql}, parts AS (
+      SELECT unit_id, SUM(CASE WHEN NOT earlier AND ordered_at < {then} THEN amount ELSE 0 END) AS observed,
+             SUM(CASE WHEN ordered_at >= {then} THEN amount ELSE 0 END) AS came FROM purchases GROUP BY unit_id
+    )
+    SELECT p.unit_id, p.variant, p.cluster_id, COALESCE(b.observed, 0) AS observed, COALESCE(b.came, 0) AS came
+    FROM people AS p LEFT JOIN parts AS b ON b.unit_id = p.unit_id
+    WHERE p.variant = p.other_variant AND p.assigned_at < {then} ORDER BY p.unit_id"""
+    people = tables.pop("assignments")
+    return people.query(query, **tables).set_index("unit_id")
 
 
 def fetch_people(people: Table | pd.DataFrame, metrics: Iterable[Metric], *, as_of: str | dt.date) -> pd.DataFrame:
@@ -246,7 +287,8 @@ people AS (
   GROUP BY CAST(unit_id AS VARCHAR)
 ),
 purchases AS (
-  SELECT p.unit_id, CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at AS earlier, CAST(o.{money} AS DOUBLE) AS amount,
+  SELECT p.unit_id, CAST(o.ordered_at AS TIMESTAMP) AS ordered_at,
+         CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at AS earlier, CAST(o.{money} AS DOUBLE) AS amount,
          CAST(o.{gross} AS DOUBLE) AS gross
   FROM people AS p JOIN {{orders}} AS o ON CAST(o.customer_id AS VARCHAR) = p.unit_id CROSS JOIN known
   WHERE CAST(o.ordered_at AS TIMESTAMP) >= p.assigned_at - {history}

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from clvlib.abtest.value import value_effect
-from clvlib.errors import DataError, MissingColumnError, ParameterError
+from clvlib.abtest.experiment import Experiment
+from clvlib.abtest.value import members, value_check, value_effect
+from clvlib.errors import DataError, EmptyDataError, MissingColumnError, ParameterError
+from tests.abtest import test_experiment as made
 
 
 def people(seed: int = 1, n: int = 400) -> pd.DataFrame:
@@ -48,7 +50,7 @@ def test_in_words() -> None:
     frame.loc[frame["variant"] == "B", ["observed", "projected"]] += [10.0, 20.0]
     said = value_effect(frame, {"A": 0.1, "B": 0.1}).sentence
     assert said.startswith("A person of B is worth +")
-    assert "seen within the window" in said
+    assert "seen so far" in said
     assert "cannot be told" not in said
     assert "cannot be told from nothing" in value_effect(people(), {"A": 9.0, "B": 9.0}).sentence
 
@@ -91,3 +93,57 @@ def test_bad_input(frame: pd.DataFrame, errors: dict[str, float], error: type[Ex
 def test_a_level_out_of_range() -> None:
     with pytest.raises(ParameterError, match="level: a share"):
         value_effect(people(), {"A": 0, "B": 0}, level=95)
+
+
+def test_members_bring_what_they_bring_after_their_assignment() -> None:
+    """A person of both arms is nobody's; what was bought before the assignment, or after the end, is not there."""
+    assigned = pd.concat([made.people(A=3, B=3), made.people(C=1).assign(unit_id="A2")])
+    assigned = pd.concat([assigned, made.people(A=5).iloc[4:].assign(assigned_at=made.START + pd.Timedelta("9D"))])
+    orders = pd.concat([
+        made.bought(["A0", "A0", "B1"], np.array([10.0, 5.0, 7.0])), made.bought(["A0"], 100.0, "-1h"),
+        made.bought(["B1", "A1"], 20.0, "3D"), made.bought(["B1"], 40.0, "30D"),
+    ])  # fmt: skip
+    day = (made.START + pd.Timedelta("1D")).date()
+    found = members(Experiment("script"), assigned, orders, as_of=day, until=day + pd.Timedelta("6D"))
+    assert found.index.tolist() == ["A0", "A1", "B0", "B1", "B2"]
+    assert found["observed"].tolist() == [15, 0, 0, 7, 0]
+    assert found["came"].tolist() == [0, 20, 0, 20, 0]
+    assert members(Experiment("script"), assigned, orders, as_of=day)["came"].tolist() == [0] * 5
+    with pytest.raises(EmptyDataError, match="nobody was assigned by"):
+        members(Experiment("script"), assigned, orders, as_of="2020-01-01")
+    with pytest.raises(DataError, match="clusters were assigned"):
+        members(Experiment("script"), assigned.assign(cluster_id="c"), orders, as_of=day)
+
+
+def foreseen(rng: np.random.Generator, shift: float = 0.0, n: int = 400) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Poisson buyers of two arms seen for 4 weeks, a gamma prior's forecast of 2 more, and what these bring."""
+    rate, seen, coming, arms, errors = 8.0, 4.0, 2.0, [], {}
+    for arm, shape in (("A", 2.0), ("B", 2.4)):
+        often = rng.gamma(shape, 1 / rate, n)
+        x = rng.poisson(often * seen).astype(float)
+        projected = (rate * x.mean() / seen + x) / (rate + seen) * coming + shift * (arm == "B")
+        came = rng.poisson(often * coming).astype(float)
+        arms.append(pd.DataFrame({"variant": arm, "projected": projected, "came": came}))
+        errors[arm] = coming / (rate + seen) * rate / seen * x.std(ddof=1) / n**0.5
+    return pd.concat(arms), errors
+
+
+@pytest.mark.slow
+def test_a_right_forecast_fits_in_19_of_20_cases_and_a_wrong_one_is_found() -> None:
+    rng, runs = np.random.default_rng(7), 1000
+    fits = sum(value_check(*foreseen(rng)).fits for _ in range(runs)) / runs
+    assert fits == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / runs) ** 0.5)
+    wrong = [value_check(*foreseen(rng, shift=0.3)) for _ in range(50)]
+    assert sum(found.fits for found in wrong) < 5
+    assert "does not fit" in next(found.sentence for found in wrong if not found.fits)
+
+
+def test_a_check_by_hand() -> None:
+    """What came less what was expected: A 0 and 2, B 4 and 6; so 4 with an error of the root of 2 x 2 / 2."""
+    frame = pd.DataFrame({"variant": list("AABB"), "projected": [1.0, 1, 2, 2], "came": [1.0, 3, 6, 8]})
+    row = value_check(frame, {"A": 0.0, "B": 0.0}).table.iloc[0]
+    half = stats.t.isf(0.025, 2) * 2**0.5
+    figures = ["expected", "came", "surprise", "lower", "upper"]
+    assert row[figures].tolist() == pytest.approx([1, 5, 4, 4 - half, 4 + half])
+    with pytest.raises(MissingColumnError, match="column came"):
+        value_check(frame.drop(columns="came"), {"A": 0.0, "B": 0.0})
