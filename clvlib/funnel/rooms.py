@@ -128,7 +128,7 @@ class Scorecard(Result):
             for low, high in self.table[["conversion_rank_lower", "conversion_rank_upper"]].to_numpy(dtype=float)
         ]
         shown = self.table.assign(place=place)
-        columns = ["sessions", "viewers", "stay_15", "conversion_raw", "conversion", "conversion_lower"]
+        columns = ["viewers", "stay_15", "conversion_raw", "conversion", "conversion_lower"]
         columns += ["conversion_upper", "place", "gmv", "attainment", "new_customers", "refund_rate"]
         return shown[columns].dropna(axis=1, how="all")
 

@@ -20,6 +20,8 @@ from clvlib.funnel.cohorts import Triangle, triangle
 from clvlib.funnel.context import with_context
 from clvlib.funnel.curve import ConversionCurve, conversion_curve
 from clvlib.funnel.drivers import Drivers, drivers
+from clvlib.funnel.dwell import Dwell, dwell
+from clvlib.funnel.interaction import Interaction, interaction
 from clvlib.funnel.kernel import FunnelResult, funnel
 from clvlib.funnel.paths import Credit, credit, journeys
 from clvlib.funnel.rooms import Scorecard, scorecard
@@ -196,6 +198,19 @@ class WeekFunnel:
         period = (self.week.shift(1 - self.host_weeks).start, self.week.end)
         return course(events, sessions, self._orders, steps=self.steps, period=period, level=self.level)
 
+    @cached_property
+    def dwell(self) -> Dwell:
+        """The time on the product page this week, and how it goes with the step that has a threshold."""
+        self._check_step()
+        period = (self.week.start, self.week.end)
+        return dwell(self.events, period, before=self._before, step=self.step, level=self.level)
+
+    @cached_property
+    def interaction(self) -> Interaction:
+        """Who joined in during the live sessions of the last weeks, and what goes with it."""
+        period = (self.week.shift(1 - self.host_weeks).start, self.week.end)
+        return interaction(self.shop.table("events"), self._orders, period, steps=self.steps, level=self.level)
+
     @property
     def columns(self) -> list[tuple[str, ...]]:
         """What to break down by, of what the events have."""
@@ -203,6 +218,10 @@ class WeekFunnel:
         return [by for by in wanted if set(by) <= set(self.events.columns)]
 
     def _of(self, week: Week, by: Sequence[Sequence[str]] = ()) -> list[FunnelResult]:
+        self._check_step()
+        return week_funnels(self.events, self.steps, week, by, self.window, level=self.level)
+
+    def _check_step(self) -> None:
         if self.step not in self.steps[1:]:
             raise EmptyDataError(
                 tr(
@@ -211,7 +230,6 @@ class WeekFunnel:
                     steps=", ".join(self.steps),
                 )
             )
-        return week_funnels(self.events, self.steps, week, by, self.window, level=self.level)
 
     @cached_property
     def now(self) -> FunnelResult:
