@@ -43,6 +43,7 @@ _PUBLIC = {
     "independence": "clvlib.clv.independence",
     "posterior_draws": "clvlib.clv.inference",
     "load": "clvlib.clv.models.base",
+    "outlook": "clvlib.clv.outlook",
     "rcv": "clvlib.clv.rcv",
     "churn_risk": "clvlib.clv.churn",
     "contact_plan": "clvlib.clv.contact",

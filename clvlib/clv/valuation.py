@@ -192,6 +192,16 @@ class CustomerValue:
         base = shop.customer_summary(as_of=as_of, unit="W", collapse="D")
         return self._lifetime(base, self._model(shop, as_of))
 
+    def fitted(self, summary: pd.DataFrame, model: type[PurchaseModel]) -> LifetimeValue:
+        """Return a purchase model and the spend model, fitted to histories in weeks.
+
+        Raises
+        ------
+        EmptyDataError
+            When nobody bought twice.
+        """
+        return self._lifetime(summary, model)
+
     def choose(self, shop: Any, as_of: str | dt.date, weeks: int = 13) -> Backtest:
         """Backtest the models on what was known on a day, with forecasts of at most ``weeks`` weeks.
 

@@ -1,0 +1,158 @@
+"""How forecasts from past days turned out against the naive one, and intervals widened where past ones were narrow."""
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clvlib.clv.models.base import normal_quantile
+from clvlib.clv.models.purchases import PurchaseModel
+from clvlib.clv.outlook_forecast import FIGURES, Made, forecast
+from clvlib.clv.outlook_weeks import Past
+from clvlib.clv.valuation import CustomerValue
+from clvlib.errors import EmptyDataError
+from clvlib.stats.forecasts import loss_difference
+from clvlib.stats.proportions import proportion_interval
+from clvlib.words import mark
+
+__all__ = ["histories", "past_forecasts", "record", "widened"]
+
+Array = NDArray[np.float64]
+
+_LEARN = 16  # weeks that a forecast of the past had to learn from, at least
+_PRIOR = 4.0  # past forecasts that were as their intervals said, added to those seen
+_DRAWS = 500
+_ENDS = ("lower", "upper")
+_RECORD = [
+    "origins", "error", "naive_error", "difference", "lower", "upper", "verdict", "inside", "coverage",
+    "coverage_lower", "coverage_upper",
+]  # fmt: skip
+_PAST = ["origin", "weeks", "figure", "mean", "lower", "upper", "median", "naive", "actual"]
+_NOTHING = pd.MultiIndex.from_arrays([[], []], names=["weeks", "figure"])
+_BETTER, _WORSE = mark("that is better"), mark("that is worse, so the naive forecast serves as well or better")
+_OPEN, _FEW = mark("which is better cannot be told yet"), mark("too few outcomes to compare")
+
+
+def histories(shop: Any, day: dt.date) -> pd.DataFrame:
+    """Return the histories on a day; no rows where nobody had bought."""
+    try:
+        found: pd.DataFrame = shop.customer_summary(as_of=day, unit="W", collapse="D")
+    except EmptyDataError:
+        return pd.DataFrame(columns=["frequency", "recency", "T", "monetary_value"], dtype=float)
+    return found
+
+
+def past_forecasts(
+    shop: Any, study: CustomerValue, past: Past, model: type[PurchaseModel], today: Made, weeks: list[int],
+    origins: int, step: int, seed: int,
+) -> pd.DataFrame:  # fmt: skip
+    """Forecast from past days, and hold that against what came."""
+    worth: dict[int, float] = {0: today.value}
+    rows: list[dict[str, Any]] = []
+    for back in range(step, len(past.weeks) - _LEARN + 1, step)[:origins]:
+        then = past.until(back)
+        known = histories(shop, then.last)
+        if not (known["frequency"] > 0).any() or len(then.weeks) <= weeks[0]:
+            break
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of today's fits the reader is told; those of the past are graded
+            life = study.fitted(known, model)
+            made = forecast(study, then, life, known, weeks, _DRAWS, seed, today)
+        worth[back] = made.value
+        rows += _outcomes(past, then, made, [week for week in weeks if week <= back], worth)
+    graded = pd.DataFrame(rows, columns=_PAST).astype({"origin": "datetime64[s]", "weeks": int}).dropna()
+    return _judged(graded.sort_values(["weeks", "origin"], kind="stable", ignore_index=True), step, study.interval)
+
+
+def _outcomes(past: Past, then: Past, made: Made, weeks: list[int], worth: dict[int, float]) -> list[dict[str, Any]]:
+    """Return a past day's forecasts beside what came, value by how many weeks ago it was reckoned."""
+    start, rows = len(then.weeks), []
+    for week in weeks:
+        naive = then.naive([week], made.value)
+        value = worth.get(len(past.weeks) - start - week, np.nan)
+        came = [*past.total(start, start + week).values(), value]
+        for figure, rival, actual in zip(FIGURES, naive, came, strict=True):
+            row = made.table.loc[(week, figure), ["mean", "lower", "upper", "median"]]
+            told = {"origin": pd.Timestamp(then.last), "weeks": week, "figure": figure}
+            rows.append({**told, **row, "naive": rival, "actual": actual})
+    return rows
+
+
+def _judged(graded: pd.DataFrame, step: int, level: float) -> pd.DataFrame:
+    """Widen the interval of each past forecast by what had come by then, and say what fell inside."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = np.log(graded["upper"] / graded["lower"]) / (2 * normal_quantile(level))
+        graded = graded.assign(off=np.log(graded["actual"] / graded["median"]) / reach)
+    origin, weeks = graded["origin"].to_numpy(), graded["weeks"].to_numpy()
+    due, off = origin + pd.to_timedelta(7 * weeks, "D").to_numpy(), graded["off"].to_numpy(dtype=float)
+    same = (weeks[:, None] == weeks) & (graded["figure"].to_numpy()[:, None] == graded["figure"].to_numpy())
+    by = [
+        _by(off[alike & (due <= then)], -(-int(week) // step))
+        for alike, then, week in zip(same, origin, weeks, strict=True)
+    ]
+    for end in _ENDS:
+        graded[end] = [_stretched(*each) for each in zip(graded[end], graded["median"], by, strict=True)]
+    return graded.assign(inside=graded["actual"].between(graded["lower"], graded["upper"]))
+
+
+def _by(off: Array, span: int) -> float:
+    """Return the factor by which intervals are widened where past ones were too narrow.
+
+    The root of the mean squared error of past forecasts, in units of what their intervals said, and of some that are as
+    they said, so that few outcomes do little; those that share weeks count as one. Never below 1.
+    """
+    off = off[np.isfinite(off)]
+    return float(np.sqrt(max((_PRIOR + (off**2).sum() / span) / (_PRIOR + len(off) / span), 1.0)))
+
+
+def _stretched(value: float, middle: float, by: float) -> float:
+    """Return a quantile farther from the median, in proportion."""
+    return float(middle * (value / middle) ** by) if value > 0 and middle > 0 else float(value)
+
+
+def widened(table: pd.DataFrame, past: pd.DataFrame, step: int) -> pd.DataFrame:
+    """Return today's forecasts with intervals and quantiles widened by the past ones."""
+    rows = []
+    for at, (weeks, figure) in enumerate(table.index):
+        row = table.iloc[at]
+        off = past.loc[(past["weeks"] == weeks) & (past["figure"] == figure), "off"].to_numpy(dtype=float)
+        by, middle = _by(off, -(-weeks // step)), row["median"]
+        ends = {end: _stretched(row[end], middle, by) for end in _ENDS}
+        quantiles = {level: _stretched(value, middle, by) for level, value in row["quantiles"].items()}
+        rows.append({**row, **ends, "quantiles": quantiles})
+    return pd.DataFrame(rows, index=table.index).drop(columns="median")
+
+
+def record(past: pd.DataFrame, step: int) -> pd.DataFrame:
+    """Return how past forecasts turned out, by weeks ahead and figure."""
+    rows = {}
+    for weeks in sorted(past["weeks"].unique()):
+        for figure in FIGURES:
+            group = past[(past["weeks"] == weeks) & (past["figure"] == figure)]
+            if len(group):
+                rows[int(weeks), figure] = _row(group, -(-int(weeks) // step))
+    table = pd.DataFrame(list(rows.values()), columns=_RECORD)
+    table.index = pd.MultiIndex.from_tuples(rows, names=["weeks", "figure"]) if rows else _NOTHING
+    return table
+
+
+def _row(group: pd.DataFrame, span: int) -> dict[str, Any]:
+    """Grade the forecasts of one figure."""
+    actual, n = group["actual"].to_numpy(dtype=float), len(group)
+    scale = float(actual.mean()) or 1.0
+    own, rival = ((group[name] - group["actual"]).abs().to_numpy(dtype=float) / scale for name in ("mean", "naive"))
+    figures = (n, own.mean(), rival.mean(), own.mean() - rival.mean(), np.nan, np.nan, _FEW)
+    row: dict[str, Any] = dict(zip(_RECORD, figures, strict=False))
+    if n >= span + 2:
+        found = loss_difference(own, rival, span)
+        row |= {"lower": found.lower, "upper": found.upper}
+        row["verdict"] = _BETTER if found.upper < 0 else _WORSE if found.lower > 0 else _OPEN
+    inside, share = int(group["inside"].sum()), min(span, n)
+    limits = proportion_interval(inside / share, n / share).iloc[0]
+    covered = dict(zip(_RECORD[-4:], (inside, inside / n, limits["lower"], limits["upper"]), strict=True))
+    return row | covered
