@@ -58,6 +58,11 @@ class Pseudonyms:
     def __repr__(self) -> str:
         return "Pseudonyms(…)"
 
+    @property
+    def fingerprint(self) -> str:
+        """What tells this key from another, and nothing else of it."""
+        return hmac.new(self._key, b"fingerprint of the key", hashlib.sha256).hexdigest()[:16]
+
     def of(self, ids: Any) -> pd.Index[Any]:
         """Return a pseudonym for each id; an absent id stays absent."""
         codes, levels = pd.factorize(pd.Index(ids))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from html import escape
@@ -25,17 +25,19 @@ from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms, find_key, withheld
 from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDataWarning
 from clvlib.plotting import style
 from clvlib.report.form import UNITS, frame_cells, html_table, show, text_table, worth
+from clvlib.report.lists import ENCRYPTED, EVENTS, keep
 from clvlib.report.pictures import figure_of, pictured
 from clvlib.report.publish import outlasting
 from clvlib.report.record import cells_shown, drawn, exact
 from clvlib.report.tables import save_list, save_table
 from clvlib.words import language, mark, speak, tr, trn
 
-__all__ = ["ACTION", "ALERT", "FIGURE", "FORECAST", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
+__all__ = ["ACTION", "ALERT", "CHANCES", "FIGURE", "FORECAST", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
 
 ACTION: Final = "application/vnd.clvlib.action+json"
 KPI: Final = "application/vnd.clvlib.kpi+json"
 ALERT: Final = "application/vnd.clvlib.alert+json"
+CHANCES: Final = "application/vnd.clvlib.chances+json"
 FORECAST: Final = "application/vnd.clvlib.forecast+json"
 MISSING: Final = "application/vnd.clvlib.missing+json"
 TABLE: Final = "application/vnd.clvlib.table+json"
@@ -431,6 +433,74 @@ class Chapter:
             columns = ["customer_id", *named.columns]
             saved = save_list(full[columns], self.output, _checked_name(name, "list"), self.shop.config.recipients).name
         self._show_table(name, named, caption, rows, dict(formats or {}), saved, "", people=True)
+
+    def chances(
+        self,
+        name: str,
+        chances: pd.Series | None,
+        event: Literal["purchase", "no purchase"],
+        weeks: int,
+        listed: Iterable[Any] | None = None,
+        label: str = "",
+    ) -> None:
+        """Say how likely each customer is to buy, or to buy nothing, in the coming weeks; the report grades it then.
+
+        When the weeks have come, the report of the last of them holds what was kept against its own data: how many had
+        the event and how many were expected to, the Brier score, bands of chances, and how many of a list had it. What
+        is kept are pseudonyms, for their owner alone; where lists are encrypted nothing is, and the report says so.
+
+        Parameters
+        ----------
+        name : str
+            Stable across weeks, such as ``leaving``.
+        chances : pandas.Series or None
+            By customer_id, the chance of the event; None for a list of which only its precision can be told.
+        event : {'purchase', 'no purchase'}
+            A purchase is a paid order of more than nothing.
+        weeks : int
+            After this one.
+        listed : iterable, optional
+            The customers that a list names.
+        label : str
+            Name for readers; without one, made from ``name``.
+
+        Raises
+        ------
+        ParameterError
+            The name or event is not known, the horizon is no whole week, a chance is none, or a customer is listed
+            without one.
+        ReportError, ConfigError
+            The file could not be written, or there is no key.
+        """
+        _checked_name(name, "chances")
+        if event not in EVENTS or weeks < 1 or weeks != int(weeks):
+            raise ParameterError(
+                f"chances {name}: of {' or '.join(EVENTS)} in a whole number of weeks; not {event!r} in {weeks}"
+            )
+        sealed = bool(self.shop.config.recipients)
+        said = keep(chances, listed, self._pseudonyms, None if sealed else self.output, name)
+        label = tr(label or name.replace("_", " ").capitalize())
+        payload = {"chapter": self.name, "name": name, "label": label, "event": event, "weeks": int(weeks), **said}
+        payload |= {"why": ENCRYPTED if sealed else "", "week": self.week.label}
+        _display(text := self._kept(payload), f'<p class="clv-note">{escape(text)}</p>', data={CHANCES: payload})
+
+    def _kept(self, said: Mapping[str, Any]) -> str:
+        if said["why"]:
+            return tr("{label}: this cannot be graded later: {why}.", label=said["label"], why=tr(said["why"]))
+        due = self.week.shift(said["weeks"]).label
+        if said["expected"] is None:
+            return trn(
+                "{label}: to be graded in {due}, {n:,} customer.",
+                "{label}: to be graded in {due}, {n:,} customers.",
+                said["customers"],
+                label=said["label"],
+                due=due,
+            )
+        return trn(
+            "{label}: to be graded in {due}, when of {n:,} customer {expected:,.0f} should {event}.",
+            "{label}: to be graded in {due}, by when of {n:,} customers {expected:,.0f} should {event}.",
+            said["customers"], label=said["label"], due=due, expected=said["expected"], event=tr(EVENTS[said["event"]]),
+        )  # fmt: skip
 
     @cached_property
     def _pseudonyms(self) -> Pseudonyms:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -10,13 +11,17 @@ from markupsafe import Markup
 from clvlib.report.form import ABSENT, html_table, is_absent, show, show_change, worth
 from clvlib.report.grade import FEWEST, Grades, middle
 from clvlib.report.harvest import Harvest
+from clvlib.report.lists import RIGHT
 from clvlib.report.spark import sparkline
 from clvlib.report.trend import CHANGED, NORMAL, Trend
+from clvlib.stats.proportions import proportion_interval
 from clvlib.words import mark, tr, trn
 
-__all__ = ["action_table", "changes", "figure_groups", "forecast_tables", "span"]
+__all__ = ["action_table", "changes", "figure_groups", "forecast_tables", "list_tables", "span"]
 
 Row: TypeAlias = Mapping[Any, Any]
+_TEXTS = {"figure", "ahead", "it fell", "due", "spread", "list", "made in", "verdict", "chance"}
+_DID = {"purchase": mark("bought"), "no purchase": mark("bought nothing")}
 
 
 def figure_groups(
@@ -189,10 +194,105 @@ def _spread_table(graded: Grades) -> Markup:
     return _words(heads, cells, tr("Whole distributions, from {n} weeks on judged", n=FEWEST))
 
 
+def list_tables(due: Sequence[Row], before: Sequence[Row]) -> dict[str, Any]:
+    """Return sentences and tables: how chances and lists that are due turned out, by bands, and all so far."""
+    told = [row for row in due if not row["why"]]
+    rows = [
+        [
+            tr(row["label"]), row["made"], show(row["customers"], "count"), _expected(row),
+            show(row["observed"], "count"), _precision(row),
+            show(row.get("brier"), ".3f"), show(row.get("brier_same"), ".3f"), tr(row["verdict"]),
+        ]
+        for row in told
+    ]  # fmt: skip
+    heads = [
+        mark("list"),
+        mark("made in"),
+        mark("customers"),
+        mark("expected"),
+        mark("what came"),
+        mark("of those listed"),
+    ]
+    heads += [mark("Brier score"), mark("one chance for all"), mark("verdict")]
+    bands = [
+        _words(
+            [mark("chance"), "customers", "expected", mark("what came (95% interval)")],
+            [_band(band) for band in json.loads(row["bands"])],
+            tr("{label}, made in {week}: by bands of chances", label=tr(row["label"]), week=row["made"]),
+        )
+        for row in told
+        if row.get("bands")
+    ]
+    return {
+        "sentences": [_list_sentence(row) for row in due],
+        "tables": [_words(heads, rows, tr("Lists whose time has come")), *bands, _list_record([*before, *told])],
+    }
+
+
+def _expected(row: Row) -> str:
+    if is_absent(row.get("expected")):
+        return ABSENT
+    return f"{show(row['expected'], 'count')} ({span(row['lower'], row['upper'], 'count', '')})"
+
+
+def _precision(row: Row) -> str:
+    if not row["listed"]:
+        return ABSENT
+    held = proportion_interval(row["hits"], row["listed"]).iloc[0]
+    return f"{show(held['estimate'], 'share')} ({span(held['lower'], held['upper'], 'share', '')})"
+
+
+def _band(band: Row) -> list[str]:
+    came = proportion_interval(band["observed"], band["customers"]).iloc[0]
+    return [
+        span(band["lowest"], band["highest"], "share", ""), show(band["customers"], "count"),
+        show(band["expected"], "share"),
+        f"{show(came['estimate'], 'share')} ({span(came['lower'], came['upper'], 'share', '')})",
+    ]  # fmt: skip
+
+
+def _list_sentence(row: Row) -> str:
+    values = {"label": tr(row["label"]), "made": row["made"]}
+    if row["why"]:
+        return tr("{label} of {made} cannot be graded: {why}.", **values, why=tr(row["why"]))
+    values |= {"n": int(row["customers"]), "came": int(row["observed"]), "event": tr(_DID[row["event"]])}
+    values |= {"weeks": trn("{n}\u00a0week", "{n}\u00a0weeks", int(row["weeks"]))}
+    said = tr("{label} of {made}: of {n:,} customers {came:,} {event} within {weeks}", **values)
+    if not is_absent(row.get("expected")):
+        said += tr("; expected were {expected}", expected=_expected(row))
+    if row["listed"] and row["listed"] < row["customers"]:
+        said += tr("; of the {n:,} listed {share} did", n=int(row["listed"]), share=_precision(row))
+    if row["gone"]:
+        said += tr("; {n:,} are no longer in the data", n=int(row["gone"]))
+    return tr("{sentence}.", sentence=said)
+
+
+def _list_record(rows: Sequence[Row]) -> Markup:
+    """Return how the lists of each name fared so far, once there are two of one."""
+    known: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if not row["why"]:
+            known.setdefault((row["chapter"], row["name"]), []).append(row)
+    cells = []
+    for graded in known.values():
+        stated = [row for row in graded if not is_absent(row.get("expected"))]
+        right = sum(row["verdict"] == RIGHT for row in stated)
+        hits, listed = (sum(row[field] for row in graded) for field in ("hits", "listed"))
+        cells.append([
+            tr(graded[-1]["label"]), str(len(graded)), show(sum(row["customers"] for row in graded), "count"),
+            show(sum(row["expected"] for row in stated) if stated else None, "count"),
+            show(sum(row["observed"] for row in stated) if stated else None, "count"),
+            show(hits / listed if listed else None, "share"),
+            tr("{hits} of {n}", hits=right, n=len(stated)) if stated else ABSENT,
+        ])  # fmt: skip
+    heads = ["list", mark("graded"), "customers", "expected", "what came", "of those listed", mark("as expected")]
+    return _words(heads, cells if len(rows) > len(known) else [], tr("All lists that were due so far"))
+
+
 def _held(inside: Mapping[float, tuple[int, int]], share: float) -> str:
     return tr("{hits} of {n}", hits=inside[share][0], n=inside[share][1]) if share in inside else ABSENT
 
 
 def _words(heads: list[str], rows: list[list[str]], caption: str) -> Markup:
-    numeric = [head not in {"figure", "ahead", "it fell", "due", "spread"} for head in heads]
+    numeric = [head not in _TEXTS for head in heads]
     return Markup(html_table(heads, rows, numeric, caption) if rows else "")  # noqa: S704 - escaped there

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from clvlib.report.chapter import ACTION, ALERT, FORECAST, KPI, MISSING, TABLE
+from clvlib.report.chapter import ACTION, ALERT, CHANCES, FORECAST, KPI, MISSING, TABLE
 
 __all__ = ["Harvest", "harvest"]
 
@@ -17,8 +17,8 @@ class Harvest:
 
     Attributes
     ----------
-    kpis, alerts, missing, tables, forecasts, actions : list of dict
-        By kind.
+    kpis, alerts, missing, tables, forecasts, actions, chances, grades : list of dict
+        By kind; grades are not the notebook's, but the report's, of lists of earlier ones.
     """
 
     kpis: list[dict[str, Any]] = field(default_factory=list)
@@ -27,6 +27,8 @@ class Harvest:
     tables: list[dict[str, Any]] = field(default_factory=list)
     forecasts: list[dict[str, Any]] = field(default_factory=list)
     actions: list[dict[str, Any]] = field(default_factory=list)
+    chances: list[dict[str, Any]] = field(default_factory=list)
+    grades: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _payloads(node: Any, kind: str) -> Iterator[dict[str, Any]]:
@@ -49,4 +51,5 @@ def harvest(node: Any) -> Harvest:
         list(last_table.values()),
         list(last_forecast.values()),
         list({made["name"]: made for made in _payloads(node, ACTION)}.values()),
+        list({made["name"]: made for made in _payloads(node, CHANCES)}.values()),
     )

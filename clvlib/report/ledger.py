@@ -35,9 +35,10 @@ from clvlib.report.harvest import Harvest, harvest
 from clvlib.report.publish import locked
 from clvlib.report.tables import written_whole
 
-__all__ = ["ALERTS", "NAME", "Ledger", "backup", "current", "erase", "restore"]
+__all__ = ["ALERTS", "GRADES", "NAME", "Ledger", "backup", "current", "erase", "restore"]
 
 NAME: Final = "ledger.duckdb"
+GRADES: Final = "grades.json"  # of the lists whose time had come
 ALERTS: Final = "alerts.json"  # what a report raised: the alerts of its chapters, and those of its verdicts
 _WAIT = 60.0  # seconds for another run to finish with it; it needs a fraction of one
 
@@ -64,9 +65,17 @@ _FIELDS: Final = {
         *("name", "label", "weeks", "mean", "lower", "upper", "level", "actual", "unit", "currency", "why"),
         "quantiles",
     ),
+    "chance": ("name", "label", "event", "weeks", "customers", "expected", "listed", "key", "why"),
+    "grade": (
+        *("name", "label", "event", "weeks", "made", "due", "customers", "gone", "observed", "expected", "lower"),
+        *("upper", "brier", "brier_same", "p_value", "listed", "hits", "bands", "verdict", "why"),
+    ),
 }
 _OPTIONAL: Final = {"quantiles"}  # in the content only where a report has it: older ones say the same without
-_NUMBERS: Final = {"value", "lower", "upper", "level", "weeks", "mean", "actual", "people", "cost"}
+_NUMBERS: Final = {
+    *("value", "lower", "upper", "level", "weeks", "mean", "actual", "people", "cost", "customers", "gone", "observed"),
+    *("expected", "brier", "brier_same", "p_value", "listed", "hits"),
+}
 # a forecast is held to what it said when its time came, as later revisions knew better; what happened is the last word
 _STOOD: Final = """(
   WITH made AS (
@@ -169,12 +178,12 @@ class Ledger:
 
 
 def _raised(folder: Path, chapter: str, said: Harvest) -> Harvest:
-    """Return what a chapter says, with the alerts that the report made of its verdicts."""
-    file = folder / ALERTS
-    if not file.exists():
-        return said
-    alerts = json.loads(file.read_text(encoding="utf-8"))["alerts"]
-    return replace(said, alerts=[alert for alert in alerts if alert["chapter"] == chapter])
+    """Return what a chapter says, with what the report made of it: alerts of its verdicts, grades of its lists."""
+    for file, kind in ((folder / ALERTS, "alerts"), (folder / GRADES, "grades")):
+        if file.exists():
+            told = json.loads(file.read_text(encoding="utf-8"))[kind]
+            said = replace(said, **{kind: [each for each in told if each["chapter"] == chapter]})
+    return said
 
 
 def _operator() -> str:
@@ -190,6 +199,8 @@ def _said(found: Harvest) -> dict[tuple[str, str], str]:
     named = [("kpi", kpi["name"], kpi) for kpi in found.kpis]
     named += [("forecast", f"{made['name']} {made['weeks']}w", made) for made in found.forecasts]
     named += [("action", made["name"], made) for made in found.actions]
+    named += [("chance", made["name"], made) for made in found.chances]
+    named += [("grade", f"{made['name']} of {made['made']}", made) for made in found.grades]
     for alert in found.alerts:
         about = " · ".join(filter(None, [alert["rule"], alert["segment"]]))
         names = (about if i == 1 else f"{about} ({i})" for i in count(1))

@@ -13,7 +13,7 @@ from clvlib.data.calendar import Week
 from clvlib.report.cells import chapter_page, within
 from clvlib.report.execute import Execution
 from clvlib.report.facts import Facts
-from clvlib.report.figures import action_table, changes, figure_groups, forecast_tables
+from clvlib.report.figures import action_table, changes, figure_groups, forecast_tables, list_tables
 from clvlib.report.form import frame_cells, html_table, is_absent, show
 from clvlib.report.grade import grades
 from clvlib.report.harvest import Harvest
@@ -137,6 +137,7 @@ def compose(
     harvests: Mapping[str, Harvest],
     manifest: Mapping[str, Any],
     past: Ledger,
+    lists: Sequence[Mapping[str, Any]] = (),
     *,
     place: str = "",
     editions: Mapping[str, str] | None = None,
@@ -157,6 +158,8 @@ def compose(
         Provenance, as published beside the page.
     past : Ledger
         What earlier reports said.
+    lists : sequence of dict
+        Lists whose time has come, as :func:`clvlib.report.lists.graded` returns them.
     place : str
         Folder inside that of the week, where this is not its first edition.
     editions : mapping, optional
@@ -198,6 +201,7 @@ def compose(
         "changes": changes(groups),
         "rule": {"fewest": FEWEST, "shown": SHOWN},
         "forecasts": forecast_tables(graded),
+        "lists": list_tables(lists, past.rows("grades", facts.name, week.label)),
         "alerts": raised,
         "actions": action_table(harvests),
         "missing": _left_out(harvests),

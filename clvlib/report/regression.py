@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from clvlib.errors import ParameterError, ReportError
-from clvlib.report.chapter import ACTION, ALERT, FIGURE, FORECAST, HEADER, KPI, MISSING, TABLE
+from clvlib.report.chapter import ACTION, ALERT, CHANCES, FIGURE, FORECAST, HEADER, KPI, MISSING, TABLE
 from clvlib.report.form import ABSENT
 from clvlib.report.tables import written_whole
 
@@ -30,6 +30,7 @@ _KINDS: Final[dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]]] = {
     KPI: ("kpi", lambda said: str(said["name"])),
     FORECAST: ("forecast", lambda said: f"{said['name']} over {said['weeks']} weeks"),
     ACTION: ("action", lambda said: str(said["name"])),
+    CHANCES: ("chances", lambda said: str(said["name"])),
     ALERT: ("alert", lambda said: f"{said['rule']} [{said['segment']}]" if said["segment"] else str(said["rule"])),
     MISSING: ("missing", lambda said: str(said["section"])),
     TABLE: ("table", lambda said: str(said["name"])),

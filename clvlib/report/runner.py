@@ -29,7 +29,8 @@ from clvlib.report.execute import Execution, execute
 from clvlib.report.facts import Facts, digest, facts_of, versions
 from clvlib.report.harvest import Harvest, harvest
 from clvlib.report.kernel import Kernel, warm_kernels
-from clvlib.report.ledger import ALERTS, Ledger, current
+from clvlib.report.ledger import ALERTS, GRADES, Ledger, current
+from clvlib.report.lists import graded
 from clvlib.report.locale import translated
 from clvlib.report.mail import mail_html, mail_text
 from clvlib.report.page import compose, render
@@ -273,9 +274,10 @@ def _report(plan: _Plan, facts: Mapping[str, Facts], store: Path, week: Week) ->
         past = current(plan.out, plan.tell)
         plan.tell(f"week {week.label} ({week.start} to {week.as_of})")
         made: list[Report] = []
+        lists = _lists(plan, store, week, past)
         for code in facts:
             with speaking(code):
-                made.append(_edition(plan, facts, store, week, staged, past))
+                made.append(_edition(plan, facts, store, week, staged, past, lists))
             if made[0].exit_code == 2:
                 break
         target, worst = made[0].folder, max(report.exit_code for report in made)
@@ -285,7 +287,23 @@ def _report(plan: _Plan, facts: Mapping[str, Facts], store: Path, week: Week) ->
     return Report(table=table, week=week.label, folder=target, exit_code=2 if made[0].exit_code == 2 else min(worst, 1))
 
 
-def _edition(plan: _Plan, facts: Mapping[str, Facts], store: Path, week: Week, staged: Path, past: Ledger) -> Report:
+def _lists(plan: _Plan, store: Path, week: Week, past: Ledger) -> list[dict[str, Any]]:
+    shop = connect(store)
+    try:
+        return graded(past, plan.out, shop, week)
+    finally:
+        shop.close()
+
+
+def _edition(
+    plan: _Plan,
+    facts: Mapping[str, Facts],
+    store: Path,
+    week: Week,
+    staged: Path,
+    past: Ledger,
+    lists: list[dict[str, Any]],
+) -> Report:
     """Make the report in the language spoken now: the first in the staging folder, others in folders of their own."""
     started, clock = dt.datetime.now(dt.UTC), time.monotonic()
     own, (first, *_) = language(), facts
@@ -303,7 +321,7 @@ def _edition(plan: _Plan, facts: Mapping[str, Facts], store: Path, week: Week, s
     table = _table(runs, harvests).assign(language=own)
     times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
     try:
-        said = _write(plan, facts, week, staged / place, runs, harvests, target, past)
+        said = _write(plan, facts, week, staged / place, runs, harvests, target, past, lists)
         printed = _print(plan, staged / place) if code < 2 else {}
         code = max(code, int(printed.get("status") == "failed"))
         status = {"week": week.label, "status": ("ok", "partial", "failed")[code], "exit_code": code, **times}
@@ -405,6 +423,7 @@ def _write(
     harvests: Mapping[str, Harvest],
     target: Path,
     past: Ledger,
+    lists: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Write all files but the status, and return what the page says."""
     own, (first, *_) = language(), facts
@@ -436,12 +455,13 @@ def _write(
     _dump(staged / "manifest.json", manifest)
     up = "../" if place.name else ""
     editions = {code: f"{up}{'' if code == first else f'{code}/'}index.html" for code in facts if code != own}
-    said = compose(facts[own], week, runs, harvests, manifest, past, place=place.name, editions=editions)
+    said = compose(facts[own], week, runs, harvests, manifest, past, lists, place=place.name, editions=editions)
     pages = {"index.html": render(said), "email.html": mail_html(said), "email.txt": mail_text(said)}
     for name, text in pages.items():
         (staged / name).write_text(text, encoding="utf-8")
     told = ("chapter", "rule", "text", "segment", "severity")
     _dump(staged / ALERTS, {"alerts": [{field: alert[field] for field in told} for alert in said["alerts"]]})
+    _dump(staged / GRADES, {"grades": lists})
     return said
 
 

@@ -108,7 +108,8 @@ def test_everything_is_there_and_nothing_else(ran: Ran):
     found = sorted(str(p.relative_to(ran.folder)) for p in ran.folder.rglob("*") if p.is_file())
     assert found == [
         "01_good.ipynb", "02_bad.ipynb", "03_killed.ipynb", "04_other.ipynb", "alerts.json", "email.html", "email.txt",
-        "index.html", "manifest.json", "status.json", "tables/01_good/best.csv", "tables/01_good/best.parquet",
+        "grades.json", "index.html", "manifest.json", "status.json", "tables/01_good/best.csv",
+        "tables/01_good/best.parquet",
     ]  # fmt: skip
     assert sorted(p.name for p in ran.folder.parent.iterdir()) == [
         ".2026-W28.lock", ".archive.lock", ".key", ".ledger.lock", "2026-W28", "index.html", "ledger.duckdb",
@@ -161,7 +162,7 @@ def test_same_inputs_same_bytes(tmp_path: Path):
             p for p in folder.rglob("*") if p.is_file() and p.name != "status.json"
         ]  # which says when and how long
         written.append({p.name: re.sub(rb'clvlib.code"?:? "?[0-9a-f]{16}', b"", p.read_bytes()) for p in files})
-    assert len(written[0]) == 8
+    assert len(written[0]) == 9
     assert written[0] == written[1]
 
 
