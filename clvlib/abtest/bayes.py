@@ -90,15 +90,20 @@ def bayesian(
     loss = amount(best["expected_loss"], str(first["unit"]))
     sure = best["probability_best"] >= MOST
     chance = tr("more than {share:.1%}", share=MOST) if sure else f"{best['probability_best']:.1%}"
-    sentence = tr(
+    text = mark(
         "With a {belief} prior on each arm's {metric}, {arm} is best with a probability of {chance}; choosing it is "
-        "expected to cost {loss} for the case that it is not.",
-        belief=tr(belief),
-        metric=tr(first["metric"]),
-        arm=best["arm"],
-        chance=chance,
-        loss=loss,
+        "expected to cost {loss} for the case that it is not."
     )
+    if best["arm"] != result.control:
+        text = mark(
+            "With a {belief} prior on each arm's {metric}, {arm} is best with a probability of {chance}; choosing it "
+            "is expected to cost {loss} for the case that it is not, staying with {control} {stay} for the case that "
+            "it is."
+        )
+    stay = float(table.loc[table["arm"] == result.control, "expected_loss"].iloc[0])
+    names = {"arm": best["arm"], "control": result.control, "metric": tr(first["metric"])}
+    costs = {"loss": loss, "stay": amount(stay, str(first["unit"]))}
+    sentence = tr(text, belief=tr(belief), chance=chance, **names, **costs)
     return BayesianView(table=table, prior=belief, sentence=sentence)
 
 

@@ -73,6 +73,8 @@ class Conduct:
         Whose it is.
     as_of : date, str or None
         Until when the data are known.
+    segment : str
+        Column of the table of customers in whose every part the split is checked; empty: none.
     plan : Plan or None
         As it is written today.
     lock : Lock or None
@@ -82,13 +84,14 @@ class Conduct:
     experiment: Experiment
     shop: Shop
     as_of: str | dt.date | None = None
+    segment: str = ""
     plan: Plan | None = None
     lock: Lock | None = None
 
     @cached_property
     def result(self) -> ExperimentResult:
         """What the experiment showed, analysed once; raises as :meth:`Experiment.of`."""
-        return self.experiment.of(self.shop, self.as_of)
+        return self.experiment.of(self.shop, self.as_of, self.segment)
 
     def review(self) -> Review:
         """Hold the analysis against the plan."""
@@ -143,7 +146,13 @@ def plan_name(experiment: str) -> str:
 
 
 def conduct(
-    shop: Shop, name: str, plan: str | Path = "", *, as_of: str | dt.date | None = None, **asked: Any
+    shop: Shop,
+    name: str,
+    plan: str | Path = "",
+    *,
+    as_of: str | dt.date | None = None,
+    segment: str = "",
+    **asked: Any,
 ) -> Conduct:
     """Find the plan of an experiment, and say how it is analysed.
 
@@ -158,6 +167,8 @@ def conduct(
         and ends in ``.lock`` instead.
     as_of : str or date, optional
         Until when the data are known.
+    segment : str
+        Column of the table of customers in whose every part the split is checked, if the shop has it.
     **asked : Any
         Parameters of :class:`Experiment`. What is empty (or zero) is as planned, or as by default without a plan; what
         is given rules, and is listed as a departure where it differs from the plan.
@@ -177,15 +188,16 @@ def conduct(
     path = _path(shop, name, plan)
     given = {key: value for key, value in asked.items() if value}
     measured = (*METRICS.values(), *(metric for metric in GUARDRAILS.values() if _measurable(shop, metric)))
+    parts = segment if segment and shop.has(f"customers.{segment}") else ""
     if path is None:
-        return Conduct(Experiment(name, metrics=measured, **given), shop, as_of)
+        return Conduct(Experiment(name, metrics=measured, **given), shop, as_of, parts)
     said = Plan.read(path)
     if said.experiment != name:
         raise ParameterError(f"{path}: this is the plan of experiment {said.experiment!r}, not of {name!r}")
     lock = path.with_suffix(".lock")
     known = {metric.name: metric for metric in (*said.build().metrics, *measured)}
     experiment = replace(said.build(), metrics=tuple(known.values()), **given)
-    return Conduct(experiment, shop, as_of, said, Lock.read(lock) if lock.exists() else None)
+    return Conduct(experiment, shop, as_of, parts, said, Lock.read(lock) if lock.exists() else None)
 
 
 def _path(shop: Shop, name: str, plan: str | Path) -> Path | None:

@@ -169,6 +169,7 @@ class Experiment:
         *,
         as_of: str | dt.date | None = None,
         complaints: Table | pd.DataFrame | None = None,
+        segments: tuple[Table | pd.DataFrame, str] | None = None,
     ) -> ExperimentResult:
         """Fetch the aggregates of this experiment in one query, check them and decide.
 
@@ -182,6 +183,8 @@ class Experiment:
             Until when the data are known: to the end of a date, up to a time. The last time in the data when left out.
         complaints : Table or pandas.DataFrame, optional
             Columns ``customer_id`` and ``opened_at``, for the metrics that need them.
+        segments : pair of Table or pandas.DataFrame and str, optional
+            A table of people, by ``customer_id``, and its column in whose every part the split is checked.
 
         Raises
         ------
@@ -197,12 +200,21 @@ class Experiment:
         window, history = span(self.window, "window"), span(self.history, "history")
         cells = fetch(
             assignments, orders, self.metrics, name=self.name, window=window, history=history, as_of=as_of,
-            complaints=complaints,
+            complaints=complaints, segments=segments,
         )  # fmt: skip
         return self.judge(cells)
 
-    def of(self, shop: Shop, as_of: str | dt.date | None = None) -> ExperimentResult:
+    def of(self, shop: Shop, as_of: str | dt.date | None = None, segment: str = "") -> ExperimentResult:
         """Analyse the experiment as a shop recorded it; see :meth:`analyse`.
+
+        Parameters
+        ----------
+        shop : Shop
+            Whose experiment it is.
+        as_of : str or date, optional
+            Until when the data are known.
+        segment : str
+            Column of the table of customers in whose every part the split is checked; empty: none.
 
         Raises
         ------
@@ -211,7 +223,9 @@ class Experiment:
         """
         needed = any("complaints" in metric.needs for metric in self.metrics)
         complaints = shop.table("complaints") if needed else None
-        return self.analyse(shop.table("assignments"), shop.table("orders"), as_of=as_of, complaints=complaints)
+        parts = (shop.table("customers"), segment) if segment else None
+        people, orders = shop.table("assignments"), shop.table("orders")
+        return self.analyse(people, orders, as_of=as_of, complaints=complaints, segments=parts)
 
     def analyse_people(self, people: Table | pd.DataFrame, *, as_of: str | dt.date) -> ExperimentResult:
         """Analyse a table that has a row per person already, by metrics of its columns.
@@ -374,10 +388,10 @@ class Experiment:
         rows: list[dict[str, Any]] = []
         guardrails = dict(self.guardrails or {})
         secondary = [m for name, m in metrics.items() if name != self.metric and name not in guardrails]
-        rows += self._family(arms, "primary", [metrics[self.metric]], fractions)
+        rows += self._family(arms, mark("primary"), [metrics[self.metric]], fractions)
         for name, margin in guardrails.items():
             rows += self._guardrail(arms, metrics[name], margin, fractions)
-        rows += self._family(arms, "secondary", secondary, fractions)
+        rows += self._family(arms, mark("secondary"), secondary, fractions)
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def _prepared(self, arms: Mapping[str, Row]) -> Mapping[str, Row]:
@@ -436,7 +450,7 @@ class Experiment:
                 p = look.p_value(effect.p_value)
                 compared |= {"level": self.level, "p_value": p, "p_adjusted": p, "margin": margin}
                 compared["verdict"] = _kept(compared["lower"], compared["upper"], bound, metric.better)
-            rows.append(self._value(metric, row, "guardrail", arm) | compared)
+            rows.append(self._value(metric, row, mark("guardrail"), arm) | compared)
         return rows
 
     def _look(self, how: str, pair: tuple[Row, Row], fractions: Sequence[float]) -> Look:

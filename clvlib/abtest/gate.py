@@ -39,8 +39,9 @@ def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, as
     min_per_arm : int
         People whose window is over that each arm needs.
     assigned : pandas.DataFrame
-        Rows of ``variant`` and ``people``, without those of two arms, with the ``day`` of assignment if it is known;
-        and with ``cluster_id`` where clusters were assigned, which are then held against the planned shares instead.
+        Rows of ``variant`` and ``people``, without those of two arms, with the ``day`` of assignment and the
+        ``segment`` if they are known; and with ``cluster_id`` where clusters were assigned, which are then held against
+        the planned shares instead.
 
     Returns
     -------
@@ -56,6 +57,8 @@ def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, as
     checks = [_sample_ratio(arms, shares) if clusters is None else _sample_ratio(clusters, shares, clustered=True)]
     if "day" in assigned:
         checks.append(_by_day(assigned, shares))
+    if "segment" in assigned and assigned["segment"].notna().any():
+        checks.append(_by_segment(assigned, shares))
     if "bought_before" in cells:
         checks += [_double(cells, int(arms.sum())), _duplicates(cells)]
         checks.append(_before(mature, people, clustered=clusters is not None))
@@ -101,24 +104,43 @@ def _p_rule() -> str:
     return tr("p below {fail:g} fails, below {warn:g} warns", fail=BALANCE_FAIL, warn=BALANCE_WARN)
 
 
-def _by_day(assigned: pd.DataFrame, shares: Mapping[str, float]) -> Check:
-    """Look for the day whose split is least by chance; a broken hour is lost in the sum of a month."""
-    name = mark("sample ratio by day")
+def _worst(assigned: pd.DataFrame, shares: Mapping[str, float], by: str) -> tuple[int, float, str, str]:
+    """Look for the part whose split is least by chance: number of parts, p times that number, its name and counts."""
     weights = pd.Series(dict(shares)) / sum(shares.values())
-    days: list[tuple[float, pd.Timestamp, str]] = []
-    for day, rows in assigned.groupby("day"):
+    parts: list[tuple[float, str, str]] = []
+    for part, rows in assigned.groupby(by):
         arms = _number(rows).reindex(list(shares), fill_value=0)
         if (weights * arms.sum()).min() >= FEW_EXPECTED:
-            days.append((sample_ratio(arms, list(weights)).p_value, pd.Timestamp(str(day)), _counts(arms)))
-    if not days:
-        rule = tr("the worst day, p times days below {fail:g} fails", fail=BALANCE_FAIL)
-        return _row(name, PASS, tr("no day has enough people to tell"), rule)
-    smallest, worst, arms_then = min(days)
-    p_value = min(1.0, smallest * len(days))
-    text = mark("{n} days; the worst, {day:%Y-%m-%d}, has {counts}, p = {p_value:.4g}")
-    found = tr(text, n=len(days), day=worst, counts=arms_then, p_value=p_value)
+            named = f"{pd.Timestamp(str(part)):%Y-%m-%d}" if by == "day" else str(part)
+            parts.append((sample_ratio(arms, list(weights)).p_value, named, _counts(arms)))
+    if not parts:
+        return 0, 1.0, "", ""
+    smallest, worst, counts = min(parts)
+    return len(parts), min(1.0, smallest * len(parts)), worst, counts
+
+
+def _by_day(assigned: pd.DataFrame, shares: Mapping[str, float]) -> Check:
+    """Hold each day against the plan; a broken hour is lost in the sum of a month."""
+    n, p_value, worst, counts = _worst(assigned, shares, "day")
     text = mark("the worst day, p times days below {fail:g} fails, below {warn:g} warns")
-    return _row(name, _judge(p_value), found, tr(text, fail=BALANCE_FAIL, warn=BALANCE_WARN))
+    rule = tr(text, fail=BALANCE_FAIL, warn=BALANCE_WARN)
+    if not n:
+        return _row(mark("sample ratio by day"), PASS, tr("no day has enough people to tell"), rule)
+    text = mark("{n} days; the worst, {day}, has {counts}, p = {p_value:.4g}")
+    found = tr(text, n=n, day=worst, counts=counts, p_value=p_value)
+    return _row(mark("sample ratio by day"), _judge(p_value), found, rule)
+
+
+def _by_segment(assigned: pd.DataFrame, shares: Mapping[str, float]) -> Check:
+    """Hold each segment against the plan; a browser that never shows one arm is lost in the sum of all."""
+    n, p_value, worst, counts = _worst(assigned, shares, "segment")
+    text = mark("the worst segment, p times segments below {fail:g} fails, below {warn:g} warns")
+    rule = tr(text, fail=BALANCE_FAIL, warn=BALANCE_WARN)
+    if not n:
+        return _row(mark("sample ratio by segment"), PASS, tr("no segment has enough people to tell"), rule)
+    text = mark("{n} segments; the worst, {segment}, has {counts}, p = {p_value:.4g}")
+    found = tr(text, n=n, segment=tr(worst), counts=counts, p_value=p_value)
+    return _row(mark("sample ratio by segment"), _judge(p_value), found, rule)
 
 
 def _double(cells: pd.DataFrame, single: int) -> Check:

@@ -13,10 +13,11 @@ from typing import Protocol
 from scipy import stats
 
 from clvlib.stats.sequential import anytime_alpha, anytime_p_value, boundaries, planned_p_value
+from clvlib.words import mark
 
 __all__ = ["LOOKS", "AnyTime", "Look", "Once", "Planned", "TooEarly"]
 
-LOOKS = ("once", "weekly", "any")
+LOOKS = (mark("once"), mark("weekly"), mark("any"))
 
 
 class Look(Protocol):

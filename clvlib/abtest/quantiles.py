@@ -25,7 +25,7 @@ from clvlib.words import mark, tr
 __all__ = ["QuantileResult", "quantiles"]
 
 ASKED = ((0.5, "buyers"), (0.9, "buyers"), (0.95, "people"), (0.99, "people"))
-_WHOSE = {"buyers": mark("of buyers"), "people": mark("of everybody")}
+_WHOSE = {"buyers": mark("buyers"), "people": mark("everybody")}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class QuantileResult(Result):
     Attributes
     ----------
     table : pandas.DataFrame
-        A row per quantile and treatment ``arm``: ``probability``, ``whose`` (of buyers, of everybody), ``n``,
+        A row per quantile and treatment ``arm``: ``percentile`` (its probability), ``whose`` (buyers, everybody), ``n``,
         ``control_n``, ``value``, ``control_value``, ``difference``, ``lower``, ``upper``, ``level``, ``p_value``,
         ``p_adjusted`` (Benjamini and Hochberg over all rows, with intervals that agree), ``verdict``. Where people are
         too few a limit is infinite.
@@ -116,7 +116,7 @@ def _compared(
         return []
     control = samples.pop(experiment.control)
     return [
-        {"probability": probability, "whose": _WHOSE[whose], "arm": arm, "n": sample.n, "control_n": control.n}
+        {"percentile": probability, "whose": _WHOSE[whose], "arm": arm, "n": sample.n, "control_n": control.n}
         | {"value": sample.quantile(probability), "control_value": control.quantile(probability)}
         | {"pair": (sample, control)}
         for arm, sample in samples.items()
@@ -144,12 +144,12 @@ def _counted(rows: pd.DataFrame, probability: float) -> Counted:
 def _corrected(rows: list[dict[str, Any]], level: float) -> pd.DataFrame:
     """Intervals and verdicts that allow for how many quantiles were compared."""
     pairs: list[tuple[Counted, Counted]] = [row.pop("pair") for row in rows]
-    of = [float(row["probability"]) for row in rows]
+    of = [float(row["percentile"]) for row in rows]
     p_values = [quantile_difference(*pair, probability).p_value for pair, probability in zip(pairs, of, strict=True)]
     adjusted = adjust(p_values, "benjamini-hochberg")
     levels = agreeing_alpha(p_values, 1 - level, "benjamini-hochberg")
     for row, pair, p, q, alpha in zip(rows, pairs, p_values, adjusted, levels, strict=True):
-        effect = quantile_difference(*pair, row["probability"], 1 - float(alpha))
+        effect = quantile_difference(*pair, row["percentile"], 1 - float(alpha))
         told = effect.lower > 0 or effect.upper < 0
         row |= {"difference": effect.estimate, "lower": effect.lower, "upper": effect.upper, "level": effect.level}
         row |= {"p_value": p, "p_adjusted": float(q)}
@@ -162,12 +162,12 @@ def _sentence(table: pd.DataFrame, control: str) -> str:
     told = table[table["verdict"] != "not told apart"]
     if told.empty:
         return tr("No quantile of revenue can be told from {control}'s.", control=control)
-    text = mark("{arm}'s {share:g}% quantile {whose} is {size} against {control}'s ({lower} to {upper})")
+    text = mark("{arm}'s {share:g}% quantile of {whose} is {size} against {control}'s ({lower} to {upper})")
     parts = [
         tr(
             text,
             arm=row["arm"],
-            share=100 * row["probability"],
+            share=100 * row["percentile"],
             whose=tr(row["whose"]),
             control=control,
             size=amount(row["difference"], "money", sign=True),

@@ -26,7 +26,7 @@ from clvlib.words import mark, tr
 
 __all__ = ["ValueCheck", "ValueEffect", "members", "value_check", "value_effect"]
 
-PARTS = ("observed", "projected", "total")
+PARTS = (mark("observed"), mark("projected"), mark("total"))
 
 
 @dataclass(frozen=True)

@@ -103,3 +103,23 @@ def test_a_day_on_which_the_split_broke() -> None:
         "10 days; the worst, 2026-10-08, has A " in result.gate.set_index("check").loc["sample ratio by day", "found"]
     )
     assert result.verdict == "invalid"
+
+
+def test_a_segment_in_which_the_split_broke() -> None:
+    """Of one of five browsers nine of ten people went to B; in whole and by day the split is as planned."""
+    rng = np.random.default_rng(4)
+    browser = np.arange(4000) % 5
+    arm = np.where(rng.random(4000) < np.where(browser == 2, 0.75, 0.4375), "B", "A")
+    ids = [f"p{i}" for i in range(4000)]
+    assigned = pd.DataFrame({"experiment": "script", "variant": arm, "unit_id": ids, "assigned_at": START})
+    customers = pd.DataFrame({"customer_id": ids, "browser": [f"browser {b}" for b in browser]})
+    orders = bought(["p1", "p2", "p3"])
+    experiment = Experiment("script", min_per_arm=1)
+    result = experiment.analyse(assigned, orders, as_of=LATER, segments=(customers, "browser"))
+    assert status(result, "sample ratio") == "pass"
+    assert status(result, "sample ratio by segment") == "fail"
+    found = result.gate.set_index("check").loc["sample ratio by segment", "found"]
+    assert "5 segments; the worst, browser 2, has A " in found
+    assert result.verdict == "invalid"
+    few = experiment.analyse(assigned.iloc[:20], orders, as_of=LATER, segments=(customers, "browser"))
+    assert "no segment has enough people to tell" in few.gate["found"].tolist()
