@@ -35,10 +35,10 @@ class QuantileResult(Result):
     Attributes
     ----------
     table : pandas.DataFrame
-        A row per quantile and treatment ``arm``: ``percentile`` (its probability), ``whose`` (buyers, everybody), ``n``,
-        ``control_n``, ``value``, ``control_value``, ``difference``, ``lower``, ``upper``, ``level``, ``p_value``,
-        ``p_adjusted`` (Benjamini and Hochberg over all rows, with intervals that agree), ``verdict``. Where people are
-        too few a limit is infinite.
+        A row per quantile and treatment ``arm``: ``percentile`` (its probability), ``whose`` (buyers, everybody),
+        ``n``, ``control_n``, ``value``, ``control_value``, ``difference``, ``lower``, ``upper``, ``level``,
+        ``p_value``, ``p_adjusted`` (Benjamini and Hochberg over all rows, with intervals that agree), ``verdict``.
+        Where people are too few a limit is infinite.
     sentence : str
         Which quantiles moved.
     """
