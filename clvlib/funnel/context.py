@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from clvlib.data.engine import Table, identifier
+from clvlib.data.engine import DuckDBEngine, Table, identifier, literal, register
 from clvlib.data.together import together
+from clvlib.errors import ParameterError
+from clvlib.words import mark
 
-__all__ = ["with_context"]
+__all__ = ["with_common", "with_context", "with_history", "with_personas"]
+
+_NEW, _RETURNING, _OTHER = mark("new"), mark("returning"), mark("other")
 
 _SESSION = ("host_id", "script", "topic")
 
@@ -66,3 +70,85 @@ def with_context(
     columns = ", ".join([*(f"e.{identifier(c)}" for c in log.columns), *added])
     relation = f"(SELECT {columns} FROM {log.relation} AS e{joins})"
     return Table(log.engine, log.name, relation, (*log.columns, *added))
+
+
+def with_history(events: Table, orders: Table) -> Table:
+    """Add ``new_or_returning``: whether the person had bought before the ISO week of the event.
+
+    Parameters
+    ----------
+    events : Table
+        With ``person_id`` and ``occurred_at``.
+    orders : Table
+        Of the same shop, all of them: ``customer_id`` and ``ordered_at``; where there is a column ``is_purchase`` only
+        its rows count. Whoever is not in it, under the id that the event has, is new.
+    """
+    bought = "WHERE is_purchase" if "is_purchase" in orders.columns else ""
+    relation = (
+        f"(SELECT e.*, CASE WHEN first_order < date_trunc('week', e.occurred_at) THEN {literal(_RETURNING)}"
+        f" ELSE {literal(_NEW)} END AS new_or_returning FROM {events.relation} AS e LEFT JOIN (SELECT customer_id,"
+        f" MIN(ordered_at) AS first_order FROM {orders.relation} AS o {bought} GROUP BY customer_id) AS o"
+        " ON o.customer_id = e.person_id)"
+    )
+    return Table(events.engine, events.name, relation, (*events.columns, "new_or_returning"))
+
+
+def with_common(events: Table, column: str, name: str, condition: str, fewest: int, most: int = 20) -> Table:
+    """Add a column that keeps the levels of another which enough people have, and takes the rest as ``other``.
+
+    Parameters
+    ----------
+    events : Table
+        With ``person_id``.
+    column, name : str
+        The column, and what the new one is called.
+    condition : str
+        SQL: which events are counted.
+    fewest : int
+        People that a level needs.
+    most : int
+        How many levels are kept, those with most people.
+
+    Returns
+    -------
+    Table
+        As it was where no level has enough.
+    """
+    quoted = identifier(column)
+    counts = events.query(
+        f"SELECT CAST({quoted} AS VARCHAR) AS name, COUNT(DISTINCT person_id) AS n FROM {{t}} AS e WHERE {condition}"
+        f" AND {quoted} IS NOT NULL GROUP BY 1 HAVING COUNT(DISTINCT person_id) >= {int(fewest)}"
+        f" ORDER BY n DESC, name LIMIT {int(most)}"
+    )
+    if counts.empty:
+        return events
+    relation = (
+        f"(SELECT *, CASE WHEN {quoted} IS NULL OR CAST({quoted} AS VARCHAR) IN {literal(counts['name'].tolist())}"
+        f" THEN CAST({quoted} AS VARCHAR) ELSE {literal(_OTHER)} END AS {identifier(name)} FROM {events.relation} AS e)"
+    )
+    return Table(events.engine, events.name, relation, (*events.columns, name))
+
+
+def with_personas(events: Table, personas: pd.Series) -> Table:
+    """Add ``persona`` by ``person_id``; of those who have none it is not known.
+
+    Parameters
+    ----------
+    events : Table
+        In DuckDB.
+    personas : pandas.Series
+        Index person, values persona.
+
+    Raises
+    ------
+    ParameterError
+        The events lie on another engine, or a person has two personas.
+    """
+    if not isinstance(events.engine, DuckDBEngine):
+        raise ParameterError("personas: they can be joined to events in DuckDB alone")
+    if personas.index.has_duplicates:
+        raise ParameterError("personas: a person has more than one")
+    frame = pd.DataFrame({"person_id": personas.index.astype("str"), "persona": personas.astype("str").to_numpy()})
+    register(events.engine.connection, "_personas", frame)
+    relation = f"(SELECT e.*, p.persona FROM {events.relation} AS e LEFT JOIN _personas AS p USING (person_id))"
+    return Table(events.engine, events.name, relation, (*events.columns, "persona"))

@@ -94,6 +94,12 @@ class Interaction(Result):
         return self.table.assign(**texts)
 
     @property
+    def formats(self) -> dict[str, str]:
+        """How a notebook writes the columns of :attr:`shown`."""
+        ratios = dict.fromkeys(["ratio", "lower", "upper"], ".2f")
+        return ratios | {"n_with": "count", "n_without": "count", "p_value": "p_value"}
+
+    @property
     def conversion_sentence(self) -> str:
         """How conversion goes with joining in, and what that does not say, in words."""
         raw, same = self._row("conversion", _RAW), self._row("conversion", _SAME)

@@ -12,12 +12,12 @@ import pandas as pd
 
 from clvlib.data.calendar import Week
 from clvlib.data.connect import Shop
-from clvlib.data.engine import Table
+from clvlib.data.engine import Table, literal
 from clvlib.errors import EmptyDataError, ThinDataWarning
 from clvlib.funnel.audit import definitions
 from clvlib.funnel.change import Change, change
 from clvlib.funnel.cohorts import Triangle, triangle
-from clvlib.funnel.context import with_context
+from clvlib.funnel.context import with_common, with_context, with_history, with_personas
 from clvlib.funnel.curve import ConversionCurve, conversion_curve
 from clvlib.funnel.drivers import Drivers, drivers
 from clvlib.funnel.dwell import Dwell, dwell
@@ -38,8 +38,13 @@ _BY = (
     mark("channel"),
     mark("host_id"),
     mark("script"),
+    mark("new_or_returning"),
+    mark("product"),
+    mark("persona"),
     ("platform", "category"),
 )
+_OF_PEOPLE = {"new_or_returning", "persona"}  # who people are, not where in the shop they went
+_FEWEST = 200  # people who made the step before in two weeks, for a product to be a segment of its own
 
 
 class WeekFunnel:
@@ -67,6 +72,8 @@ class WeekFunnel:
         How many weeks hosts are compared over.
     level : float
         Confidence level.
+    personas : pandas.Series, optional
+        Persona by person, as known before the week, to break down by.
 
     Raises
     ------
@@ -88,10 +95,12 @@ class WeekFunnel:
         weeks: int = 12,
         host_weeks: int = 26,
         level: float = 0.95,
+        personas: pd.Series | None = None,
     ) -> None:
         self.shop, self.week = shop, week
         self.window, self.step, self.minimum = window, step, minimum
         self.by, self.weeks, self.host_weeks, self.level = by, weeks, host_weeks, level
+        self.personas = personas
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -100,9 +109,16 @@ class WeekFunnel:
 
     @cached_property
     def events(self) -> Table:
-        """The events with their category, host and script, as far as they are known."""
+        """The events with their category, host, script, product and kind of customer, as far as they are known."""
         sessions = self.shop.table("sessions") if self.shop.has("sessions") else None
-        return with_context(self.shop.table("events"), self._orders, sessions)
+        events = with_context(self.shop.table("events"), self._orders, sessions)
+        if "product_id" in events.columns and self.step in self.steps[1:]:
+            since = f"occurred_at >= {literal(self.week.previous.start)} AND occurred_at < {literal(self.week.end)}"
+            before = f"event = {literal(self._before)} AND {since}"
+            events = with_common(events, "product_id", "product", before, _FEWEST)
+        if self._orders is not None:
+            events = with_history(events, self._orders)
+        return events if self.personas is None else with_personas(events, self.personas)
 
     @property
     def _orders(self) -> Table | None:
@@ -243,8 +259,13 @@ class WeekFunnel:
 
     @cached_property
     def verdict(self) -> Threshold:
-        """Whether the step's rate is at or above its threshold, in all and by segment."""
-        return threshold(self.now, self.step, self.minimum, self.segments)
+        """Whether the step's rate is at or above its threshold, in all and by segment.
+
+        Who has bought before does so more readily, week for week: that is no place where people are lost, so kinds of
+        people are not among these segments.
+        """
+        places = [part for part in self.segments if not _OF_PEOPLE & {*part.by}]
+        return threshold(self.now, self.step, self.minimum, places)
 
     @cached_property
     def moved(self) -> Change:
@@ -260,7 +281,8 @@ class WeekFunnel:
         As for ``now``, of the people who started this week, so far; the few whose next step is still to come count as
         having left.
         """
-        by = tuple(dict.fromkeys(name for columns in self.columns for name in columns))
+        finer = {"product", "persona"}  # than the category, and than who is new
+        by = tuple(dict.fromkeys(n for columns in self.columns for n in columns if n not in finer))
         if not by:
             raise EmptyDataError(tr("the events have no column that could go with leaving"))
         self._of(self.week)

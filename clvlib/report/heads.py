@@ -188,6 +188,7 @@ HEADS: Final = {
     "n_without": mark("number without"),
     "naive_error": mark("naive error"),
     "new_customers": mark("new customers"),
+    "new_or_returning": mark("new or returning"),
     "observed": mark("observed"),
     "odds_ratio": mark("odds ratio"),
     "of": mark("of baskets"),
@@ -340,6 +341,7 @@ HEADS: Final = {
 VALUES: Final = (
     *(mark("quality"), mark("service"), mark("host promise"), mark("size or fit"), mark("not as described")),
     *(mark("arrived late"), mark("changed mind"), mark("damaged")),
+    *(mark("platform × category"), mark("new_or_returning")),
     *(mark("female"), mark("male"), mark("unknown"), mark("tier 1"), mark("tier 2"), mark("tier 3"), mark("rural")),
     *(mark("row"), mark("value"), mark("hazard"), mark("recency rule"), mark("cause"), mark("context")),
     *(mark("thank_you_24h"), mark("coupon_48h"), mark("sleeping_message"), mark("vip_service"), mark("win_back")),

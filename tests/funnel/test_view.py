@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import clvlib as clv
-from clvlib.errors import EmptyDataError, MissingTableError
+from clvlib.errors import EmptyDataError, MissingTableError, ParameterError
 from clvlib.funnel.view import WeekFunnel
 from clvlib.stats.proportions import proportion_interval
 
@@ -73,6 +73,58 @@ def test_parts_agree(view):
     assert paths["conversions"].sum() == view.credit.table["last"].sum()
 
 
+def test_breakdowns_by_product_and_kind_of_customer(shop, view):
+    moved = view.moved.table
+    assert {"product", "new_or_returning", "host_id", "channel"} <= set(moved["dimension"])
+    for dimension in ("product", "new_or_returning"):
+        part = moved[moved["dimension"] == dimension]
+        assert part["before_now"].sum() == view.now.total.set_index("step")["people"]["click"]
+        assert part[["rate_effect", "mix_effect"]].to_numpy().sum() == pytest.approx(view.moved.difference)
+    products = moved[moved["dimension"] == "product"].set_index("segment")
+    assert "other" in products.index
+    kept = products.drop(index="other")
+    assert (
+        kept["before_now"] + kept["before_then"]
+    ).min() > 150  # 200 people in the log; fewer are in both weeks' paths
+    returning = view.path_by("new_or_returning").table.set_index(["new_or_returning", "step"])
+    counts = shop.query(
+        "SELECT COUNT(DISTINCT person_id) AS n FROM events JOIN (SELECT customer_id, MIN(ordered_at) AS f FROM orders "
+        "WHERE is_purchase GROUP BY 1) ON customer_id = person_id WHERE event = 'exposure' AND f < '2026-11-02' "
+        "AND occurred_at >= '2026-11-02' AND occurred_at < '2026-11-09'"
+    )["n"].iloc[0]
+    assert returning.loc[("returning", "exposure"), "people"] == counts
+    assert not {"new_or_returning", "persona"} & set(view.verdict.table["dimension"])
+
+
+def test_personas_are_joined(shop):
+    people = shop.query("SELECT DISTINCT customer_id FROM orders WHERE ordered_at < '2026-11-09' ORDER BY 1")[
+        "customer_id"
+    ]
+    personas = pd.Series(["odd", "even"] * (len(people) // 2), index=people[: len(people) // 2 * 2])
+    view = WeekFunnel(shop, shop.week(), personas=personas, by=["persona"])
+    part = view.moved.table.set_index("segment")
+    assert set(part.index) == {"odd", "even", "unknown"}
+    assert part.loc[["odd", "even"], "z"].abs().max() < 2.5  # drawn at random
+    with pytest.raises(ParameterError, match="more than one"):
+        _ = WeekFunnel(shop, shop.week(), personas=pd.concat([personas, personas])).moved
+
+
+def test_a_shop_without_products_has_no_such_segments():
+    events = pd.DataFrame(
+        {
+            "person_id": ["a", "b"],
+            "event": "exposure",
+            "occurred_at": pd.Timestamp("2026-11-10"),
+            "product_id": ["p", None],
+        }
+    )
+    orders = pd.DataFrame({"customer_id": ["a"], "ordered_at": ["2026-11-01"], "amount": [1.0]})
+    shop = clv.connect({"events": events, "orders": orders})
+    view = WeekFunnel(shop, shop.week("2026-W46"))
+    assert "product" not in view.events.columns
+    assert view.columns == [("new_or_returning",)]
+
+
 def test_a_shop_without_events_fails_only_when_asked():
     orders = pd.DataFrame({"customer_id": ["a", "b"], "ordered_at": ["2026-01-05", "2026-01-14"], "amount": [9, 9]})
     shop = clv.connect({"orders": orders})
@@ -88,6 +140,10 @@ def test_a_shop_without_events_fails_only_when_asked():
         "credit",
         "cohorts",
         "drivers",
+        "dwell",
+        "rooms",
+        "course",
+        "interaction",
     ):
         with pytest.raises(MissingTableError, match="no table 'events'"):
             getattr(view, part)
