@@ -184,9 +184,8 @@ class Markets(Result):
 
 def _spans(table: pd.DataFrame, name: str) -> pd.Series:
     """Two columns of limits as one of intervals; none where there is no limit."""
-    ends = zip(table[f"{name}_lower"], table[f"{name}_upper"], strict=True)
-    spans = [pd.Interval(low, high, closed="both") if np.isfinite(low) else None for low, high in ends]
-    return pd.Series(spans, index=table.index, dtype=object)
+    spans = pd.arrays.IntervalArray.from_arrays(table[f"{name}_lower"], table[f"{name}_upper"], closed="both")
+    return pd.Series(spans, index=table.index)
 
 
 def markets(

@@ -521,7 +521,8 @@ class Chapter:
             return frame, ""
         figures = frame.select_dtypes("number").columns
         guarded = frame.astype(dict.fromkeys(figures, float))
-        guarded.loc[hidden, figures] = np.nan
+        spans = [name for name in frame if isinstance(frame[name].dtype, pd.IntervalDtype)]
+        guarded.loc[hidden, [*figures, *spans]] = np.nan
         return guarded, trn(
             "{n} group withheld: fewer than {k} people, or found by subtraction",
             "{n} groups withheld: fewer than {k} people, or found by subtraction",

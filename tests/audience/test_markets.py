@@ -17,6 +17,7 @@ from clvlib.audience.markets_plot import markets_data, markets_plot
 from clvlib.data.identities import events_of
 from clvlib.data.together import together
 from clvlib.errors import DataError, EmptyDataError, MissingColumnError, ParameterError
+from clvlib.report.tables import save_table
 from clvlib.stats.ranks import rank_intervals
 from tests.conftest import ROOT
 
@@ -249,3 +250,13 @@ def test_bad_input():
         markets(who[["customer_id"]], sold, PERIOD)
     with pytest.raises(DataError, match="several rows"):
         markets(pd.concat([who, who]), sold, PERIOD, seen, fewest=2)
+
+
+def test_tables_can_be_saved_as_they_are_shown(tmp_path):
+    who, sold, seen = small(ROWS)
+    found = markets(who, sold, PERIOD, seen, fewest=2)
+    for name in ("ranking", "criteria", "table"):
+        save_table(getattr(found, name), tmp_path, name)
+        assert len(pd.read_csv(tmp_path / f"{name}.csv")) == len(found.table)
+    saved = pd.read_csv(tmp_path / "ranking.csv").set_index("segment")
+    assert saved.loc["female", "ranks"] == str(found.ranking.loc[("gender", "female"), "ranks"])

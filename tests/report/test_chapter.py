@@ -241,6 +241,14 @@ def test_small_groups_are_withheld(chapter, shown, tmp_path: Path):
         chapter.table("groups", frame, people="persons")
 
 
+def test_intervals_of_small_groups_are_withheld_too(chapter, shown):
+    spans = pd.arrays.IntervalArray.from_tuples([(1.0, 2.0), (3.0, 4.0), (5.0, 6.0)], closed="both")
+    chapter.table("small", pd.DataFrame({"people": [50, 40, 7], "rate": spans}), people="people")
+    assert "1 to 2" in shown[0][0]["text/plain"]
+    assert "3 to 4" not in shown[0][0]["text/plain"]
+    assert "5 to 6" not in shown[0][0]["text/plain"]
+
+
 @pytest.mark.parametrize("what", ["axes", "figure", "array", "grid"])
 def test_figure(chapter, shown, what: str):
     import seaborn as sns
