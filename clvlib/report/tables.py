@@ -63,7 +63,10 @@ def _needs_text(column: pd.Series) -> bool:
     dtype = column.cat.categories.dtype if isinstance(column.dtype, pd.CategoricalDtype) else column.dtype
     if isinstance(dtype, (pd.IntervalDtype, pd.PeriodDtype)):
         return True
-    return dtype.kind == "O" and not isinstance(dtype, pd.StringDtype) and len({type(v) for v in column.dropna()}) > 1
+    if dtype.kind != "O" or isinstance(dtype, pd.StringDtype):
+        return False
+    kinds = {type(value) for value in column.dropna()}
+    return len(kinds) > 1 or bool(kinds & {pd.Interval, pd.Period})
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:

@@ -59,6 +59,7 @@ def test_columns_that_no_format_knows(tmp_path: Path):
             "band": pd.cut(pd.Series([1, 9]), [0, 5, 10]),
             "week": pd.period_range("2026-11-09", periods=2, freq="W"),
             "mixed": [1, "a"],
+            "ranks": pd.Series([pd.Interval(1, 3, closed="both"), None], dtype=object),
             "kind": pd.Categorical(["x", None]),
             ("two", "levels"): [1, 2],
         }
@@ -67,6 +68,8 @@ def test_columns_that_no_format_knows(tmp_path: Path):
     back = pd.read_parquet(tmp_path / "odd.parquet")
     assert back["band"].tolist() == ["(0, 5]", "(5, 10]"]
     assert back["mixed"].tolist() == ["1", "a"]
+    assert back["ranks"].tolist()[0] == "[1, 3]"
+    assert back["ranks"].isna().tolist() == [False, True]
     assert "two levels" in back.columns
     save_table(frame.iloc[:0], tmp_path, "none")
     assert pd.read_parquet(tmp_path / "none.parquet").empty
