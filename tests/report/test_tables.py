@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,3 +100,12 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path):
     (tmp_path / "out").write_text("", encoding="utf-8")
     with pytest.raises(ReportError, match="cannot write"):
         save_table(pd.DataFrame({"a": [1]}), tmp_path / "out", "best")
+
+
+@pytest.mark.parametrize("value", [pd.Interval(1.0, 2.0, closed="both"), pd.Period("2026-01")])
+def test_columns_of_objects_that_no_file_knows_are_text(tmp_path: Path, value: Any):
+    frame = pd.DataFrame({"rank": pd.Series([value, None, value], dtype=object), "n": [1, 2, 3]})
+    save_table(frame, tmp_path, "ranks")
+    back = pd.read_parquet(tmp_path / "ranks.parquet")
+    assert back["rank"].tolist()[0] == str(value)
+    assert pd.isna(back["rank"][1])
