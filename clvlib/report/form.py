@@ -128,7 +128,7 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
             text = _short(abs(number), 0 if abs(number) >= 1000 else 2, short=short)
             return f"{'−' if number < 0 else ''}{currency_symbol(currency)}{text}"
         case "count":
-            text = _short(number, 0 if number == round(number) or abs(number) >= 100 else 1, short=short)
+            text = _short(number, 0 if number == round(number) or abs(number) >= 20 else 1, short=short)
         case "share":
             text = f"{100 * number:.1f}%" if abs(number) >= 0.0005 or number == 0 else f"{100 * number:.1g}%"
         case "points":

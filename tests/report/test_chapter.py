@@ -132,7 +132,7 @@ def test_forecast(chapter, shown):
     chapter.forecast("buyers", 30.5, 20, 41, actual=float("nan"))
     first, second = (bundle for bundle, _ in shown)
     assert first["text/plain"] == "Buyers, next 4 weeks: 120 (90% interval 101 to 135)"
-    assert second["text/plain"] == "Buyers, next week: 30.5 (90% interval 20 to 41)"
+    assert second["text/plain"] == "Buyers, next week: 30 (90% interval 20 to 41)"
     assert first[FORECAST] == {
         "chapter": "03_clv", "name": "buyers", "label": "Buyers", "mean": 120.04, "lower": 101, "upper": 135,
         "actual": 118, "unit": "count", "level": 0.9, "weeks": 4, "week": "2026-W27", "currency": "CNY", "why": "",
@@ -142,7 +142,7 @@ def test_forecast(chapter, shown):
 
 def test_forecast_with_its_distribution(chapter, shown):
     chapter.forecast("buyers", 30, quantiles={0.75: 33, 0.25: 27, 0.05: np.float64(21.5), 0.5: 30, 0.95: 40}, label="B")
-    assert shown[0][0]["text/plain"] == "B, next week: 30 (90% interval 21.5 to 40; middle half 27 to 33)"
+    assert shown[0][0]["text/plain"] == "B, next week: 30 (90% interval 22 to 40; middle half 27 to 33)"
     said = shown[0][0][FORECAST]
     assert said["quantiles"] == [(0.05, 21.5), (0.25, 27), (0.5, 30), (0.75, 33), (0.95, 40)]
     assert (said["lower"], said["upper"]) == (21.5, 40)

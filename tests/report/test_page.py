@@ -338,7 +338,7 @@ def test_last_week_change_and_verdict(later: str):
     # s² = 2.1, one of two figures is flagged, so 0.1 ± t(0.9875; 9) √(2.1 · 1.1) = 0.1 ± 2.685 · 1.52
     assert sold == (
         "sold &lt;i&gt; higher is better target 200, now at 70.0% of it 140 130 to 150 101 "
-        "+39 (+38.6%) 25.5 to 53.9 changed, for the better usual change −4.0 to 4.2"
+        "+39 (+38.6%) 26 to 54 changed, for the better usual change −4.0 to 4.2"
     )
     assert (
         share == "share &lt;i&gt; higher is better target 20.0%, reached 25.0% 25.0% +0.0 pp "
