@@ -45,6 +45,7 @@ _PUBLIC = {
     "load": "clvlib.clv.models.base",
     "outlook": "clvlib.clv.outlook",
     "rcv": "clvlib.clv.rcv",
+    "repurchase": "clvlib.clv.repurchase",
     "churn_risk": "clvlib.clv.churn",
     "contact_plan": "clvlib.clv.contact",
     "contact_effects": "clvlib.clv.contact_effects",
