@@ -169,18 +169,22 @@ class CrossChannel(Result):
                 lower=alike["lower"],
                 upper=alike["upper"],
             )
-        return text + tr(" ") + more
+        return tr("{text} {more}", text=text, more=more)
 
     @property
     def shown(self) -> pd.DataFrame:
-        """The columns of ``table`` that a reader looks at first."""
-        shares = [f"{name}{end}" for name in ("resolved_share", "lost_share") for end in ("", "_lower", "_upper")]
-        return self.table[["ids", *KINDS, *shares]]
+        """The columns of ``table`` that a reader looks at first, limits as intervals."""
+        frame = self.table[["ids", *KINDS]].copy()
+        for name in ("resolved", "lost"):
+            lower, upper = self.table[f"{name}_share_lower"], self.table[f"{name}_share_upper"]
+            frame[f"{name}_share"] = self.table[f"{name}_share"]
+            frame[f"{name}_interval"] = pd.arrays.IntervalArray.from_arrays(lower, upper, closed="both")
+        return frame
 
     @property
     def formats(self) -> dict[str, str]:
         """How a notebook writes the columns of :attr:`shown`."""
-        return {str(name): "share" if "share" in str(name) else "count" for name in self.shown}
+        return {str(name): "count" if name in ("ids", *KINDS) else "share" for name in self.shown}
 
 
 def cross_channel(

@@ -118,7 +118,8 @@ class Markets(Result):
         text = tr("Under these weights {parts}.", parts=tr("; ").join(parts))
         rest = [_word(str(name)) for name in features if name not in sure]
         if rest:
-            text += tr(" ") + tr("By {names} no segment can be told from the others.", names=tr(", ").join(rest))
+            more = tr("By {names} no segment can be told from the others.", names=tr(", ").join(rest))
+            text = tr("{text} {more}", text=text, more=more)
         return text
 
     def _leads(self, feature: str) -> str:
@@ -167,14 +168,15 @@ class Markets(Result):
         table = self._leaders_first()
         parts: dict[str, pd.Series] = {}
         for name in [name for name in CRITERIA if name in table and name != "size"]:
-            parts |= {name: table[name], f"{name}_interval": _spans(table, name)}
+            shown = "expected_value" if name == "value" else name
+            parts |= {shown: table[name], f"{name}_interval": _spans(table, name)}
         return table[["buyers"]].assign(**parts)
 
     @property
     def formats(self) -> dict[str, str]:
         """How a notebook writes the columns of :attr:`criteria`."""
-        forms = {"spending": "money", "conversion": "share", "growth": "share", "value": "money"}
-        return {f"{n}{end}": form for n, form in forms.items() if n in self.table for end in ("", "_interval")}
+        forms = {"spending": ",.0f", "conversion": "share", "growth": "share", "value": ",.0f"}
+        return {str(name): form for name in self.criteria for key, form in forms.items() if key in str(name)}
 
     def _leaders_first(self) -> pd.DataFrame:
         place = self.table.groupby(level="feature", sort=False).cumcount()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ class Referrals(Result):
                 upper=self.acceptance_upper,
                 open=self.open,
             )
-        return k + tr(" ") + rate
+        return tr("{text} {more}", text=k, more=rate)
 
     @property
     def worth_sentence(self) -> str:
@@ -205,7 +206,7 @@ class Referrals(Result):
                     self.loops,
                 )
             )
-        return tr(" ").join(told)
+        return reduce(lambda text, more: tr("{text} {more}", text=text, more=more), told)
 
     @property
     def shown(self) -> pd.DataFrame:

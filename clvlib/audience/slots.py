@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from clvlib.audience.period import days, during, purchases
 from clvlib.data.engine import Table, literal
@@ -19,7 +20,7 @@ from clvlib.stats.effect import Effect
 from clvlib.stats.means import mean_interval, ratio_moments
 from clvlib.words import mark, tr
 
-__all__ = ["Slots", "lift", "lifts", "slots"]
+__all__ = ["Slots", "change", "lift", "lifts", "slots"]
 
 Measure = Literal["views", "viewers", "orders"]
 DAYS = (
@@ -214,6 +215,20 @@ def lift(
     >>> print(f"{found.estimate:.3f} ({found.lower:.3f} to {found.upper:.3f})")
     1.071 (0.164 to 1.979)
     """
+    busy, rest = _sides(result, measure, hours, weekdays)
+    if len(rest) < 2:
+        raise ParameterError("a lift needs at least two weeks, as its interval comes from how weeks differ")
+    if not rest.any():
+        raise EmptyDataError(
+            tr("{measure}: all are in these slots, so there is no rest to compare them with", measure=tr(measure))
+        )
+    return _over_weeks(busy, rest, level)
+
+
+def _sides(
+    result: Slots, measure: Measure, hours: Iterable[int], weekdays: Iterable[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Counts per slot of the chosen slots and of all others, week by week."""
     if measure not in result.measures:
         raise ParameterError(f"measure: {measure!r} was not counted; there are {', '.join(result.measures)}")
     index = result.weekly.index
@@ -224,13 +239,63 @@ def lift(
     counts = result.weekly[measure]
     busy = counts[chosen].groupby(level="week").sum().to_numpy(float) / (inside / result.weeks)
     rest = counts[~chosen].groupby(level="week").sum().to_numpy(float) / (outside / result.weeks)
-    if len(rest) < 2:
-        raise ParameterError("a lift needs at least two weeks, as its interval comes from how weeks differ")
-    if not rest.any():
-        raise EmptyDataError(
-            tr("{measure}: all are in these slots, so there is no rest to compare them with", measure=tr(measure))
-        )
-    return _over_weeks(busy, rest, level)
+    return busy, rest
+
+
+def change(
+    result: Slots,
+    measure: Measure = "views",
+    *,
+    hours: Iterable[int] = range(24),
+    weekdays: Iterable[int] = range(7),
+    level: float = 0.95,
+) -> Effect:
+    """How much busier some slots are in the last week than the weeks before led to expect.
+
+    Expected is what all other slots of the week have, times the ratio of the two that the weeks before had on average
+    (geometric mean). So a festival that fills all hours alike changes nothing, and a slot that has always been busy is
+    not news.
+
+    Parameters
+    ----------
+    result : Slots
+        At least four weeks.
+    measure, hours, weekdays, level
+        As for :func:`lift`.
+
+    Returns
+    -------
+    Effect
+        0.35 is 35% more than expected. The interval holds no change where the last week is one like those before: it is
+        Student's for a new value of the log ratio, as it differs from week to week. The p-value is of change 0.
+
+    Raises
+    ------
+    ParameterError
+        Not counted, or no slot or every slot chosen.
+    EmptyDataError
+        Less than three earlier weeks, or the last one, have counts on both sides.
+
+    Examples
+    --------
+    >>> hours = [pd.Timestamp("2026-11-02 09:00") + pd.Timedelta(days=7 * w, hours=12 * (k % 2), minutes=k)
+    ...          for w, n in enumerate([20, 22, 18, 20, 30]) for k in range(n) if k % 2 or k < 20]
+    >>> seen = slots(pd.DataFrame({"person_id": "a", "occurred_at": hours}), None, ("2026-11-02", "2026-12-07"))
+    >>> found = change(seen, hours=range(20, 24))
+    >>> print(f"{found.estimate:.2f} ({found.lower:.2f} to {found.upper:.2f})")
+    0.46 (0.24 to 0.74)
+    """
+    busy, rest = _sides(result, measure, hours, weekdays)
+    known = (busy > 0) & (rest > 0)
+    ratios = np.log(busy[known] / rest[known])
+    if len(ratios) < 4 or not known[-1]:
+        raise EmptyDataError(tr("three weeks before, and the last one, need {what} in these hours", what=tr(measure)))
+    past, n = ratios[:-1], len(ratios) - 1
+    apart, error = ratios[-1] - past.mean(), past.std(ddof=1) * np.sqrt(1 + 1 / n)
+    half = stats.t.isf((1 - level) / 2, n - 1) * error
+    p_value = 2 * stats.t.sf(abs(apart) / error, n - 1) if error > 0 else float(apart == 0)
+    estimate, lower, upper = np.expm1([apart, apart - half, apart + half]).tolist()
+    return Effect(estimate, lower, upper, float(p_value), "student, a new week", level)
 
 
 def _over_weeks(busy: np.ndarray, rest: np.ndarray, level: float) -> Effect:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clvlib.audience.plots import plot_slots, slots_data
-from clvlib.audience.slots import lift, lifts, slots
+from clvlib.audience.slots import Slots, change, lift, lifts, slots
 from clvlib.errors import EmptyDataError, MissingColumnError, MissingTableError, ParameterError
 
 FIRST = pd.Timestamp("2026-11-02")
@@ -133,3 +133,46 @@ def test_dates_without_a_time_of_day_have_no_hours():
 def test_sentence():
     found = weeks_of([20, 30], [50, 70])
     assert found.sentence == "Views peak at 10:00, with 71% of them in that hour; Tuesday is the busiest day (71%)"
+
+
+def test_change_by_hand():
+    """Ratios of the hours on Monday evening to the rest: 21 of 168 slots a week, 1/2 four times, then 3/4."""
+    found = change(weeks_of([20, 30, 24, 33, 30], [40, 60, 50, 60, 40]), hours=range(21, 24))
+    past, last = np.log(np.array([20 / 40, 30 / 60, 24 / 50, 33 / 60])), np.log(30 / 40)
+    error = past.std(ddof=1) * np.sqrt(1 + 1 / 4)
+    assert found.estimate == pytest.approx(np.exp(last - past.mean()) - 1)
+    assert found.upper == pytest.approx(np.exp(last - past.mean() + stats.t.isf(0.025, 3) * error) - 1)
+    assert found.p_value == pytest.approx(2 * stats.t.sf((last - past.mean()) / error, 3))
+
+
+def test_a_festival_in_all_hours_and_a_slot_that_is_always_busy_are_no_change():
+    found = change(weeks_of([300, 310, 295, 305, 900], [100, 104, 99, 101, 300]), hours=range(21, 24))
+    assert found.lower < 0 < found.upper
+    assert abs(found.estimate) < 0.03
+
+
+def counted(busy, rest):
+    """Views at 21:00 on Monday and at 10:00 on Tuesday, week by week, without a log of them."""
+    grid = pd.MultiIndex.from_product([range(len(busy)), range(7), range(24)], names=["week", "weekday", "hour"])
+    weekly = pd.DataFrame({"views": np.zeros(len(grid), dtype=np.int64)}, index=grid)
+    for week, (a, b) in enumerate(zip(busy, rest, strict=True)):
+        weekly.loc[[(week, 0, 21), (week, 1, 10)], "views"] = a, b
+    return Slots(weeks=len(busy), first="2026-11-02", measures=("views",), weekly=weekly, table=weekly.reset_index())
+
+
+def test_weeks_like_those_before_are_told_to_have_changed_as_seldom_as_said():
+    rng, held, runs = np.random.default_rng(3), [], 200
+    for _ in range(runs):
+        level = rng.lognormal(0, 0.4, 8)  # of the weeks, the same for all their hours
+        busy, rest = rng.poisson(200 * level * rng.lognormal(0, 0.1, 8)), rng.poisson(300 * level)
+        found = change(counted(busy, rest), hours=range(21, 24))
+        held.append(found.lower <= 0 <= found.upper)
+    assert np.mean(held) > 0.95 - 3 * np.sqrt(0.05 * 0.95 / runs)
+
+
+def test_a_change_needs_weeks_before():
+    for busy, rest in (([3, 4, 5], [5] * 3), ([3, 4, 5, 6, 0], [5] * 5), ([3, 4, 5, 6], [0, 5, 5, 5])):
+        with pytest.raises(EmptyDataError, match="three weeks before"):
+            change(weeks_of(busy, rest), hours=[21])
+    with pytest.raises(ParameterError, match="not all or none"):
+        change(weeks_of([3] * 5, [4] * 5))
