@@ -281,8 +281,8 @@ class WeekFunnel:
         As for ``now``, of the people who started this week, so far; the few whose next step is still to come count as
         having left.
         """
-        finer = {"product", "persona"}  # than the category, and than who is new
-        by = tuple(dict.fromkeys(n for columns in self.columns for n in columns if n not in finer))
+        apart = {"product", *_OF_PEOPLE}  # finer than the category, and no place to look for what is wrong
+        by = tuple(dict.fromkeys(n for columns in self.columns for n in columns if n not in apart))
         if not by:
             raise EmptyDataError(tr("the events have no column that could go with leaving"))
         self._of(self.week)
