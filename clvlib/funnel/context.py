@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pandas as pd
 
 from clvlib.data.engine import DuckDBEngine, Table, identifier, literal, register
@@ -9,10 +11,12 @@ from clvlib.data.together import together
 from clvlib.errors import ParameterError
 from clvlib.words import mark
 
-__all__ = ["with_common", "with_context", "with_history", "with_personas"]
+__all__ = ["computed_once", "with_common", "with_context", "with_history", "with_personas"]
 
 _NEW, _RETURNING, _OTHER = mark("new"), mark("returning"), mark("other")
 
+_MOST = 20_000_000  # rows that are held twice
+_number = count()
 _SESSION = ("host_id", "script", "topic")
 
 
@@ -51,8 +55,9 @@ def with_context(
     log = tables["events"]
     added: list[str] = []
     joins = ""
-    if "orders" in tables and "product_id" in log.columns and {"product_id", "category"} <= {*tables["orders"].columns}:
-        added += [] if "category" in log.columns else ["category"]
+    sold = {*tables["orders"].columns} if "orders" in tables else set()
+    if "category" not in log.columns and "product_id" in log.columns and {"product_id", "category"} <= sold:
+        added += ["category"]
         joins += (
             " LEFT JOIN (SELECT product_id, category FROM (SELECT product_id, category, row_number() OVER"
             " (PARTITION BY product_id ORDER BY COUNT(*) DESC, category) AS place"
@@ -152,3 +157,21 @@ def with_personas(events: Table, personas: pd.Series) -> Table:
     register(events.engine.connection, "_personas", frame)
     relation = f"(SELECT e.*, p.persona FROM {events.relation} AS e LEFT JOIN _personas AS p USING (person_id))"
     return Table(events.engine, events.name, relation, (*events.columns, "persona"))
+
+
+def computed_once(events: Table) -> Table:
+    """Return a table of the same rows that is not joined again for each of many queries, as long as it is small.
+
+    Parameters
+    ----------
+    events : Table
+        Of more than 20 million rows, or on another engine than DuckDB, it comes back as it is.
+    """
+    if (
+        not isinstance(events.engine, DuckDBEngine)
+        or events.query("SELECT COUNT(*) AS n FROM {t}")["n"].iloc[0] > _MOST
+    ):
+        return events
+    name = f"_computed_{next(_number)}"
+    events.engine.connection.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM {events.relation} AS e")
+    return Table(events.engine, events.name, name, events.columns)

@@ -17,7 +17,7 @@ from clvlib.errors import EmptyDataError, ThinDataWarning
 from clvlib.funnel.audit import definitions
 from clvlib.funnel.change import Change, change
 from clvlib.funnel.cohorts import Triangle, triangle
-from clvlib.funnel.context import with_common, with_context, with_history, with_personas
+from clvlib.funnel.context import computed_once, with_common, with_context, with_history, with_personas
 from clvlib.funnel.curve import ConversionCurve, conversion_curve
 from clvlib.funnel.drivers import Drivers, drivers
 from clvlib.funnel.dwell import Dwell, dwell
@@ -118,7 +118,7 @@ class WeekFunnel:
             events = with_common(events, "product_id", "product", before, _FEWEST)
         if self._orders is not None:
             events = with_history(events, self._orders)
-        return events if self.personas is None else with_personas(events, self.personas)
+        return computed_once(events if self.personas is None else with_personas(events, self.personas))
 
     @property
     def _orders(self) -> Table | None:
@@ -201,7 +201,7 @@ class WeekFunnel:
     @cached_property
     def rooms(self) -> Scorecard:
         """The hosts over the last ``host_weeks``, and the sessions of the week."""
-        events, sessions = self.shop.table("events"), self.shop.table("sessions")
+        events, sessions = self.events, self.shop.table("sessions")
         options: dict[str, Any] = {"steps": self.steps, "weeks": self.host_weeks, "level": self.level}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ThinDataWarning)  # what cannot be compared is missing from the table
@@ -210,7 +210,7 @@ class WeekFunnel:
     @cached_property
     def course(self) -> Course:
         """How the sessions of the last ``host_weeks`` went, by the minutes since they began."""
-        events, sessions = self.shop.table("events"), self.shop.table("sessions")
+        events, sessions = self.events, self.shop.table("sessions")
         period = (self.week.shift(1 - self.host_weeks).start, self.week.end)
         return course(events, sessions, self._orders, steps=self.steps, period=period, level=self.level)
 
@@ -225,7 +225,7 @@ class WeekFunnel:
     def interaction(self) -> Interaction:
         """Who joined in during the live sessions of the last weeks, and what goes with it."""
         period = (self.week.shift(1 - self.host_weeks).start, self.week.end)
-        return interaction(self.shop.table("events"), self._orders, period, steps=self.steps, level=self.level)
+        return interaction(self.events, self._orders, period, steps=self.steps, level=self.level)
 
     @property
     def columns(self) -> list[tuple[str, ...]]:

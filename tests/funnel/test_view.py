@@ -7,6 +7,7 @@ import pytest
 
 import clvlib as clv
 from clvlib.errors import EmptyDataError, MissingTableError, ParameterError
+from clvlib.funnel import context
 from clvlib.funnel.view import WeekFunnel
 from clvlib.stats.proportions import proportion_interval
 
@@ -156,3 +157,13 @@ def test_a_shop_with_another_funnel(shop):
         _ = WeekFunnel(shop, shop.week(), by=["planet"]).moved
     with pytest.raises(EmptyDataError, match="no column"):
         _ = WeekFunnel(shop, shop.week(), by=["planet"]).drivers
+
+
+def test_a_small_log_is_joined_once_and_a_large_one_each_time(shop, monkeypatch):
+    small = WeekFunnel(shop, shop.week())
+    assert small.events.relation.startswith("_computed_")
+    monkeypatch.setattr(context, "_MOST", 1000)
+    large = WeekFunnel(shop, shop.week())
+    assert "JOIN" in large.events.relation
+    assert small.now.table.equals(large.now.table)
+    assert small.events.columns == large.events.columns
