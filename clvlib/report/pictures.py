@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clvlib.errors import ParameterError
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["DENSITY", "figure_of", "pictured", "repacked"]
+
+Pixels = NDArray[np.uint32]
 
 DENSITY: Final = 2  # pixels of a picture for one of the page, so that it is sharp on phones and on paper
 _DPI = 80 * DENSITY  # 7.2 inches fill the page's column
@@ -53,12 +56,12 @@ def pictured(figure: Any) -> tuple[str, int, int]:
     picture = _few_colours(_drawn(figure))
     plt.close(figure)
     file = io.BytesIO()
-    picture.save(file, format="png", optimize=True)
-    size = (round(side / DENSITY) for side in picture.size)
-    return base64.b64encode(file.getvalue()).decode(), *size  # type: ignore[return-value]
+    picture.save(file, format="png")
+    width, height = (round(side / DENSITY) for side in picture.size)
+    return base64.b64encode(file.getvalue()).decode(), width, height
 
 
-def _drawn(figure: Any) -> Image:
+def _drawn(figure: Any) -> Pixels:
     """Draw and cut to what there is; savefig(bbox_inches="tight") does so too, and draws twice."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
@@ -68,53 +71,55 @@ def _drawn(figure: Any) -> Image:
     figure.set_dpi(_DPI)
     canvas: Any = FigureCanvasAgg(figure)  # whose methods have no types
     canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    pixels = _packed(np.asarray(canvas.buffer_rgba()))
     box = figure.get_tightbbox(canvas.get_renderer()).padded(_MARGIN)
     figure.set_dpi(before)
     width, height = figure.get_size_inches()
     if min(box.x0, box.y0) < -_MARGIN or box.x1 > width + _MARGIN or box.y1 > height + _MARGIN:
         raw = io.BytesIO()  # something stands out of the figure
         figure.savefig(raw, format="png", dpi=_DPI, bbox_inches="tight", pil_kwargs={"compress_level": 0})
-        return Image.open(raw).convert("RGB")
+        return _packed(np.asarray(Image.open(raw).convert("RGBA")))
     left, top, right, bottom = (round(side * _DPI) for side in (box.x0, height - box.y1, box.x1, height - box.y0))
-    return picture.crop((max(left, 0), max(top, 0), min(right, picture.width), min(bottom, picture.height)))
+    return np.ascontiguousarray(pixels[max(top, 0) : bottom, max(left, 0) : right])
 
 
-def _few_colours(picture: Image) -> Image:
+def _few_colours(pixels: Pixels) -> Image:
     """Return a picture in at most 256 colours: those of areas as they are, those of edges in few steps."""
     from PIL import Image
 
-    pixels = _packed(np.asarray(picture))
     corner = pixels[:-1, :-1]
     block = (corner == pixels[1:, :-1]) & (corner == pixels[:-1, 1:]) & (corner == pixels[1:, 1:])
-    areas, counts = np.unique(corner[block], return_counts=True)
-    edges = np.array([_packed(np.array(colour)) for _, colour in picture.getcolors(pixels.size) or ()])
-    areas, counts = areas[counts >= _AREA], counts[counts >= _AREA]
-    edges = edges[~np.isin(edges, areas)]
+    found, sizes = np.unique(corner[block], return_counts=True)
+    areas, counts = found[sizes >= _AREA].astype(np.int64), sizes[sizes >= _AREA]
+    index = np.zeros(1 << 24, dtype=np.uint8)
+    index[pixels] = 1
+    index[areas] = 0
+    edges = np.flatnonzero(index.view(np.bool_))
     for steps, size in _FITS:
         near = np.where(counts < size, _rounded(areas, steps), areas)
         wanted = np.concatenate([near, _rounded(edges, _STEPS)])
         palette, place = np.unique(wanted, return_inverse=True)
         if len(palette) <= 256:
             break
-    index = np.zeros(1 << 24, dtype=np.uint8)
     index[np.concatenate([areas, edges])] = place
     few = Image.fromarray(index[pixels])
     few.putpalette(_channels(palette).astype(np.uint8).tobytes())
     return few
 
 
-def _packed(colours: Any) -> Any:
-    wide = colours.astype(np.int32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+def _packed(rgba: Any) -> Pixels:
+    """Return one number for each pixel: red + 256 green + 65536 blue."""
+    packed: Pixels = np.ascontiguousarray(rgba).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
+    return packed
 
 
 def _channels(packed: Any) -> Any:
-    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1)
+    return np.stack([packed & 255, packed >> 8 & 255, packed >> 16], axis=-1)
 
 
 def _rounded(packed: Any, steps: int) -> Any:
-    return _packed(np.rint(np.rint(_channels(packed) * (steps / 255)) * (255 / steps)))
+    red, green, blue = np.rint(np.rint(_channels(packed) * (steps / 255)) * (255 / steps)).astype(np.int64).T
+    return red | green << 8 | blue << 16
 
 
 def repacked(png: bytes) -> tuple[str, bytes]:

@@ -12,10 +12,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from clvlib.data.calendar import Week
-from clvlib.report import ledger
+from clvlib.report import cells, ledger
 from clvlib.report.cells import chapter_page, within
 from clvlib.report.chapter import ACTION, ALERT, FORECAST, KPI, MISSING
 from clvlib.report.execute import Execution
@@ -370,3 +372,37 @@ def test_a_first_report_says_so():
     assert "This is the first report that lies here" in html
     assert "Last week" not in html
     assert 'id="forecasts"' not in html
+
+
+PIECES = st.sampled_from([
+    *("<p>", "</p>", '<td class="num">', "</td>", '<p style="x">', "<br>", "</br>", "<script>", "</script>", "<b"),
+    *("<p onclick=x>", '<p onclick="x()">', "a < b", "&lt;", "&", '"', "<!--", "-->", "<P>", "<img src=x>", "<p/>"),
+    *("text", " ", '<p class="a>b">', "<svg>", "<a href='javascript:1'>", "</p >", "</div>", "\x00", "<![CDATA["),
+    '<div role="group" tabindex="0">',
+])  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(st.lists(PIECES, max_size=8).map("".join))
+def test_what_is_passed_as_harmless_a_parser_would_pass_too(html: str):
+    plain = cells._harmless(html)
+    if plain is None:
+        return
+    parsed = cells.bleach.clean(plain, tags=cells._TAGS, attributes=cells._ATTRIBUTES)
+    assert "&lt;" not in parsed.replace("&lt;", "", html.count("&lt;"))  # nothing was escaped that looked like a tag
+    names = set(Outline(plain).tags)
+    assert names <= cells._TAGS
+    assert {name for _, name, _ in Outline(plain).attributes} <= {"class", "role", "tabindex"}
+
+
+def test_tables_of_ours_need_no_parser():
+    from clvlib.report.form import html_table
+
+    table = html_table(["a", "n"], [["<script>", "1"], ["x & y", "2"]], [False, True], "Caption")
+    plain = cells._harmless(table)
+    assert plain == re.sub(' style="[^"]*"', "", table)
+    assert (
+        Outline(plain).tags == Outline(cells.bleach.clean(table, tags=cells._TAGS, attributes=cells._ATTRIBUTES)).tags
+    )
+    for broken in (table + "<", table[:-1], table.replace("</tr>", "", 1), f"{table}</p>", "<p>&lt;</p></p>", "<p>"):
+        assert cells._harmless(broken) is None
