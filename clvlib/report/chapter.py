@@ -479,7 +479,8 @@ class Chapter:
             )
         sealed = bool(self.shop.config.recipients)
         said = keep(chances, listed, self._pseudonyms, None if sealed else self.output, name)
-        label = tr(label or name.replace("_", " ").capitalize())
+        label = tr(label or name).replace("_", " ")
+        label = f"{label[:1].upper()}{label[1:]}"
         payload = {"chapter": self.name, "name": name, "label": label, "event": event, "weeks": int(weeks), **said}
         payload |= {"why": ENCRYPTED if sealed else "", "week": self.week.label}
         _display(text := self._kept(payload), f'<p class="clv-note">{escape(text)}</p>', data={CHANCES: payload})

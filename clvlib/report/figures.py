@@ -20,7 +20,7 @@ from clvlib.words import mark, tr, trn
 __all__ = ["action_table", "changes", "figure_groups", "forecast_tables", "list_tables", "span"]
 
 Row: TypeAlias = Mapping[Any, Any]
-_TEXTS = {"figure", "ahead", "it fell", "due", "spread", "list", "made in", "verdict", "chance"}
+_TEXTS = {"figure", "ahead", "it fell", "due", "spread", "list", "verdict", "chance"}
 _DID = {"purchase": mark("bought"), "no purchase": mark("bought nothing")}
 
 
@@ -224,7 +224,8 @@ def list_tables(due: Sequence[Row], before: Sequence[Row]) -> dict[str, Any]:
         if row.get("bands")
     ]
     return {
-        "sentences": [_list_sentence(row) for row in due],
+        "due": len(due) > 0,
+        "sentences": [_list_sentence(row) for row in due if row["why"] or not is_absent(row.get("expected"))],
         "tables": [_words(heads, rows, tr("Lists whose time has come")), *bands, _list_record([*before, *told])],
     }
 
@@ -259,7 +260,7 @@ def _list_sentence(row: Row) -> str:
     values |= {"weeks": trn("{n}\u00a0week", "{n}\u00a0weeks", int(row["weeks"]))}
     said = tr("{label} of {made}: of {n:,} customers {came:,} {event} within {weeks}", **values)
     if not is_absent(row.get("expected")):
-        said += tr("; expected were {expected}", expected=_expected(row))
+        said += tr("; {expected} were expected", expected=_expected(row))
     if row["listed"] and row["listed"] < row["customers"]:
         said += tr("; of the {n:,} listed {share} did", n=int(row["listed"]), share=_precision(row))
     if row["gone"]:

@@ -73,7 +73,7 @@ def test_graded_by_hand(tmp_path: Path):
     assert (found["made"], found["due"]) == (MADE.label, DUE.label)
     said = list_tables([found], [])
     assert said["sentences"] == [
-        "Leaving of 2026-W40: of 4 customers 2 bought nothing within 2\u00a0weeks; expected were 2 (1 to 4); "
+        "Leaving of 2026-W40: of 4 customers 2 bought nothing within 2\u00a0weeks; 2 (1 to 4) were expected; "
         "of the 2 listed 100.0% (34.2% to 100.0%) did."
     ]  # fmt: skip
 
@@ -105,7 +105,8 @@ def test_a_list_without_chances_tells_its_precision(tmp_path: Path):
     (found,) = graded(current(tmp_path, print), tmp_path, shop(tmp_path / "shop", BOUGHT), DUE)
     assert (found["listed"], found["hits"], found["verdict"]) == (3, 2, "no chances stated")
     said = list_tables([found], [found])
-    assert said["sentences"] == ["Coupon of 2026-W40: of 3 customers 2 bought within 2\u00a0weeks."]
+    assert (said["due"], said["sentences"]) == (True, [])  # its table says it
+    assert "<td>66.7% (20.8% to 93.9%)</td>" in re.sub(' (style|class)="[^"]*"', "", said["tables"][0])
     assert "<td>2</td>" in re.sub(' (style|class)="[^"]*"', "", said["tables"][-1])  # graded twice
 
 
