@@ -122,7 +122,15 @@ class Scorecard(Result):
 
     @property
     def shown(self) -> pd.DataFrame:
-        """The columns of ``table`` that fit a page, ``place`` being the interval of the rank in conversion."""
+        """The columns of ``table`` that fit a page, ``place`` being the interval of the rank in conversion.
+
+        Raises
+        ------
+        EmptyDataError
+            No session has a host.
+        """
+        if self.table.empty:
+            raise EmptyDataError(tr("no live session has a host"))
         place = [
             "" if pd.isna(low) else tr("{low:.0f} to {high:.0f}", low=low, high=high)
             for low, high in self.table[["conversion_rank_lower", "conversion_rank_upper"]].to_numpy(dtype=float)
@@ -209,7 +217,7 @@ def scorecard(
     Parameters
     ----------
     events, sessions, orders : Table or pandas.DataFrame
-        As for :func:`clvlib.funnel.rooms_data.rooms`; sessions with ``host_id``.
+        As for :func:`clvlib.funnel.rooms_data.rooms`; sessions with ``host_id``, or there are no hosts.
     week : Week
         The last week.
     steps : sequence of str
@@ -230,7 +238,7 @@ def scorecard(
     ParameterError
         The funnel has less than two steps, the level is no share, or there is less than one week.
     MissingColumnError, EmptyDataError
-        As for :func:`~clvlib.funnel.rooms_data.rooms`; no session has a host.
+        As for :func:`~clvlib.funnel.rooms_data.rooms`.
 
     Warns
     -----
@@ -241,8 +249,6 @@ def scorecard(
         raise ParameterError(f"scorecard: two steps, a level in (0, 1), a week are needed: {steps}, {level}, {weeks}")
     period = (week.shift(1 - weeks).start, week.end)
     found = rooms(events, sessions, orders, steps=steps, period=period)
-    if "host_id" not in found.sessions or found.sessions["host_id"].isna().all():
-        raise EmptyDataError(tr("no live session has a host"))
     cells = room_cells(found, step)
     measures, spread = _measures(cells[cells["host_id"] != ""], level)
     before = steps[max(steps.index(step) - 1, 0)] if step in steps else ""
@@ -259,7 +265,7 @@ def scorecard(
         first=str(period[0]),
         last=str(week.as_of),
         level=level,
-        hostless=int(found.sessions["host_id"].isna().sum()),
+        hostless=int(sold["host_id"].eq("").sum()),
     )
 
 
@@ -267,7 +273,7 @@ def _measures(cells: pd.DataFrame, level: float) -> tuple[pd.DataFrame, float]:
     """All measures of all hosts, with p-values adjusted over them; and the spread of the conversions."""
     made = {name: compare(cells, "host_id", name, level) for name in _NAMES if f"{name}_n" in cells}
     for name, (table, _) in made.items():
-        if table.empty:
+        if table.empty and len(cells):
             text = tr("{measure}: hosts cannot be compared", measure=tr(name.replace("_", " ")))
             warnings.warn(text, ThinDataWarning, stacklevel=3)
     kept = {name: table for name, (table, _) in made.items() if len(table)}

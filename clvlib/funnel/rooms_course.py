@@ -54,7 +54,9 @@ class Course(Result):
     @property
     def sentence(self) -> str:
         """Whether it matters when people come, in words."""
-        if not self.p_value <= 1 - self.level:
+        if not np.isfinite(self.p_value):
+            return tr("Too few people converted to tell whether it matters when they come into a session")
+        if self.p_value > 1 - self.level:
             return tr(
                 "Whether people come early or late in a session, they convert alike: the differences are within what "
                 "chance explains (p = {p:.2f})",

@@ -208,6 +208,10 @@ def test_course_by_hand(small):
     assert found.table["gmv"].tolist() == [80.0, 0.0, 20.0]
     assert found.table["gmv_per_minute"].tolist() == [2.0, 0.0, 0.5]
     assert np.isnan(found.table["rate"].iloc[1])
+    assert found.p_value == pytest.approx(0.2482, abs=1e-4)  # 1 of 2 and 0 of 2: chi-square 4 / 3
+    nobody = small["events"][small["events"]["event"] != "paid"]
+    none = course(nobody, small["sessions"], steps=STEPS, period=PERIOD, fewest=1)
+    assert none.sentence.startswith("Too few people")
 
 
 def test_figures(view):
@@ -228,8 +232,12 @@ def test_shops_that_lack_something(small):
     assert bare.table[["gmv", "stay_5", "attainment", "refund_rate"]].isna().all(axis=None)
     assert "gmv" not in bare.shown
     assert course(tables["events"], tables["sessions"], steps=STEPS, period=PERIOD, fewest=1).table["gmv"].isna().all()
-    with pytest.raises(EmptyDataError, match="no live session has a host"):
-        scorecard(small["events"], small["sessions"].assign(host_id=None), WEEK, steps=STEPS)
+    for hostless in (small["sessions"].assign(host_id=None), small["sessions"].drop(columns="host_id")):
+        card = scorecard(small["events"], hostless, WEEK, small["orders"], steps=STEPS, weeks=1)
+        assert (card.hostless, len(card.table), card.alerts()) == (2, 0, [])
+        assert card.week["gmv"].tolist() == [65.0, 0.0]
+        with pytest.raises(EmptyDataError, match="no live session has a host"):
+            _ = card.shown
     with pytest.raises(EmptyDataError, match="no live session began"):
         rooms(**small, steps=STEPS, period=(dt.date(2020, 1, 6), dt.date(2020, 1, 13)))
     with pytest.raises(EmptyDataError, match="had a viewer"):
