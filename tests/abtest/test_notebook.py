@@ -10,7 +10,7 @@ import pytest
 
 from clvlib.abtest.experiment import Experiment
 from clvlib.data.connect import connect
-from tests.conftest import ROOT
+from tests.conftest import ROOT, shared_data
 
 
 def run(capsys: pytest.CaptureFixture[str], source: Path, **parameters: object) -> str:
@@ -70,3 +70,21 @@ def test_a_shop_with_orders_alone_gets_one_line_a_section(tmp_path: Path, capsys
     lines = run(capsys, tmp_path).strip().splitlines()
     assert len(lines) == 13  # the head of the chapter, then a line a section
     assert all("is left out: this shop has no table 'assignments'" in line for line in lines[1:])
+
+
+@pytest.mark.slow
+def test_cookie_cats_as_a_shop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A gate at level 40 keeps 0.82 points fewer players for a week; the split is suspicious, and there is no money."""
+    data = pd.read_csv(shared_data("cookie_cats") / "cookie_cats.csv")
+    ids, start = data["userid"].astype(str), pd.Timestamp("2026-10-05 12:00")
+    assigned = pd.DataFrame({"experiment": "gate", "variant": data["version"], "unit_id": ids, "assigned_at": start})
+    assigned.to_parquet(tmp_path / "assignments.parquet")
+    came = pd.DataFrame({"customer_id": ids[data["retention_7"]], "ordered_at": start + pd.Timedelta("6D")})
+    came.assign(amount=1.0).to_parquet(tmp_path / "orders.parquet")
+    (tmp_path / "clvlib.toml").write_text("as_of = 2026-10-18\n", encoding="utf-8")
+    said = run(capsys, tmp_path, experiment="gate", control="gate_30", week="2026-W42")
+    assert "Do not ship gate_40: gate_40's conversion is 0.82 points below gate_30's" in said
+    assert "p = 0.0016; 45,489 against 44,700 people" in said
+    assert "sample ratio               warn" in said
+    assert "E4 Customer value is left out: " in said  # nobody came twice
+    assert "E3 Segments is left out: this shop has no table 'customers'" in said
