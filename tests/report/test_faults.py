@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,8 +18,9 @@ from clvlib.report.kernelapp import LONGEST
 from clvlib.report.ledger import current
 from clvlib.report.page import LIMIT
 from clvlib.report.runner import run
+from tests.conftest import ROOT
 
-from .books import OPEN, notebook, shop_folder
+from .books import FIGURES, OPEN, notebook, shop_folder
 
 PEAK = """import os, re, sys
 def peak():
@@ -90,3 +95,42 @@ def test_an_archive_that_cannot_be_written_is_no_reason_to_fail(tmp_path: Path):
     report = run(tmp_path / "shop", out=tmp_path / "reports", folder=tmp_path / "books", tell=lines.append)
     assert report.exit_code == 0
     assert any(line.startswith("the page over all weeks is not up to date: ") for line in lines)
+
+
+# refuses what leaves this machine, in each Python that finds it on its path; sockets of the file system stay
+_WALL = """import sys
+def refuse(event, arguments):
+    if event in {"socket.getaddrinfo", "socket.gethostbyname"}:
+        raise PermissionError(f"the network: {event} {arguments}")
+    if event in {"socket.connect", "socket.bind", "socket.sendto"} and arguments[0].family != 1:
+        raise PermissionError(f"the network: {event} {arguments[1]}")
+sys.addaudithook(refuse)
+"""
+_RUN = """import sys
+from pathlib import Path
+from clvlib.report.runner import run
+report = run(sys.argv[1], out=sys.argv[2], folder=Path(sys.argv[3]))
+print(report.table["error"].tolist())"""
+
+
+@pytest.mark.parametrize("how", ["a wall in each process", "a system without a network"])
+def test_no_network_is_used(tmp_path: Path, how: str):
+    """Neither by the run, nor by kernels, nor by what is not Python; a notebook that tries shows the wall."""
+    alone = ["unshare", "--map-root-user", "--net"] if how == "a system without a network" else []
+    if alone and (not sys.platform.startswith("linux") or subprocess.run([*alone, "true"], check=False).returncode):
+        pytest.skip("this system lets nobody take the network away")
+    shop_folder(tmp_path / "shop")
+    notebook(tmp_path / "books", "01_a", [OPEN, FIGURES])
+    reach = "import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=5)"  # of RFC 5737: nobody's
+    notebook(tmp_path / "books", "02_b", [OPEN, reach])
+    (tmp_path / "wall").mkdir()
+    (tmp_path / "wall" / "sitecustomize.py").write_text(_WALL if not alone else "", encoding="utf-8")
+    env = os.environ | {"PYTHONPATH": f"{tmp_path / 'wall'}{os.pathsep}{ROOT}"}
+    paths = [str(tmp_path / name) for name in ("shop", "reports", "books")]
+    done = subprocess.run(
+        [*alone, sys.executable, "-c", _RUN, *paths], env=env, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    fine, tried = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert fine == ""
+    assert ("the network: " in tried) if not alone else ("unreachable" in tried), tried

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from clvlib.errors import ParameterError, ReportError
-from clvlib.report.chapter import ALERT, FIGURE, FORECAST, KPI, TABLE
+from clvlib.report.chapter import ALERT, CHANCES, FIGURE, FORECAST, KPI, TABLE
 from clvlib.report.form import frame_cells
 from clvlib.report.record import MOST, cells_shown, drawn, sketch
 from clvlib.report.regression import Difference, Tolerance, accept, compare, fresh, story, tolerances
@@ -334,7 +334,7 @@ def _mutants(payload: dict[str, Any], kind: str) -> list[tuple[Any, ...]]:
 def test_a_planted_change_in_any_record_is_caught(name: str):
     node = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     outputs = [output for cell in node.cells for output in cell.get("outputs", [])]
-    planted = dict.fromkeys((KPI, FORECAST, ALERT, TABLE, FIGURE), 0)
+    planted = dict.fromkeys((KPI, FORECAST, ALERT, CHANCES, TABLE, FIGURE), 0)
     for output in outputs:
         for kind in planted.keys() & output.get("data", {}).keys():
             # the notebook as far as this record, which is enough: records are found by name
