@@ -93,6 +93,12 @@ class CrossChannel(Result):
         foreign = int(row["ids"] - row["own"])
         if not foreign:
             return tr("All {ids:,} ids seen are customers' own: there is nothing to resolve.", ids=self.ids)
+        if row["resolved"] == foreign:
+            return tr(
+                "Of {ids:,} ids seen, {foreign:,} are no customer's own; the identities lead all of those to a customer.",
+                ids=self.ids,
+                foreign=foreign,
+            )
         return tr(
             "Of {ids:,} ids seen, {foreign:,} are no customer's own; the identities resolve {share:.0%} of those "
             "({lower:.0%} to {upper:.0%}). What is left has {lost:.1%} of the events ({lost_lower:.1%} to "

@@ -121,7 +121,10 @@ class Referrals(Result):
             upper=100 * self.upper,
         )
         if np.isnan(self.acceptance):
-            rate = tr("No invitation is {within} days old yet, so the share accepted is not known.", within=self.within)
+            rate = tr(
+                "No unanswered invitation is {within} days old yet, so the share accepted is not known.",
+                within=self.within,
+            )
         else:
             rate = tr(
                 "Of {invitations:,} invitations {rate:.0%} are accepted within {within} days ({lower:.0%} to "
@@ -223,7 +226,8 @@ class Referrals(Result):
     @property
     def best(self) -> pd.DataFrame:
         """Those of ``referrers`` who brought somebody, with the columns that a reader looks at first."""
-        columns = ["invitations", "brought", "tree", "revenue", "is_kol"]
+        columns = ["invitations", "brought", "tree", "revenue"]
+        columns += ["is_kol"] if "is_kol" in self.table.index.get_level_values("by") else []
         return self.referrers.loc[self.referrers["brought"] > 0, columns]
 
 

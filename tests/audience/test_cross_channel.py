@@ -173,6 +173,8 @@ def test_shops_that_know_less(shop):
         worth_data(found)
     own = cross_channel(seen(("C1", "x", 2)), known(("x", "x1", "C1")), ORDERS, PERIOD)
     assert own.sentence == "All 1 ids seen are customers' own: there is nothing to resolve."
+    led = cross_channel(seen(("C1", "x", 2), ("x1", "x", 1)), known(("x", "x1", "C1")), ORDERS, PERIOD)
+    assert led.sentence == "Of 2 ids seen, 1 are no customer's own; the identities lead all of those to a customer."
     part = shop.where(platform="Douyin")
     one = cross_channel(
         *(part.table(name) for name in ("events", "identities", "orders")), ("2026-05-18", "2026-11-16")

@@ -162,6 +162,7 @@ def test_without_leaders_channels_or_names():
     bare = referrals(SENT.drop(columns=["is_kol"]), ORDERS, "2026-10-31")
     assert bare.table.index.get_level_values("by").unique().tolist() == ["all"]
     assert bare.leaders_sentence == ""
+    assert "is_kol" not in bare.best
     with pytest.raises(EmptyDataError, match="opinion leader"):
         leaders_data(bare)
     nameless = referrals(SENT.drop(columns=["customer_id", "is_kol"]), ORDERS, "2026-10-31")
@@ -175,7 +176,7 @@ def test_without_leaders_channels_or_names():
 def test_young_invitations_and_those_that_nobody_accepted():
     young = referrals(sent(("a", 55, None, None, False)), ORDERS, "2026-10-31")
     assert np.isnan(young.acceptance)
-    assert "No invitation is 30 days old yet" in young.sentence
+    assert "No unanswered invitation is 30 days old yet" in young.sentence
     cold = referrals(sent(("a", 1, None, None, False), ("b", 1, None, None, False)), ORDERS, "2026-10-31")
     assert (cold.acceptance, cold.k_factor, cold.lower) == (0, 0, 0)
     assert cold.acceptance_upper == pytest.approx(0.6576, abs=1e-4)  # Wilson of 0 in 2
