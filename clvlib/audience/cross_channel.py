@@ -95,7 +95,8 @@ class CrossChannel(Result):
             return tr("All {ids:,} ids seen are customers' own: there is nothing to resolve.", ids=self.ids)
         if row["resolved"] == foreign:
             return tr(
-                "Of {ids:,} ids seen, {foreign:,} are no customer's own; the identities lead all of those to a customer.",
+                "Of {ids:,} ids seen, {foreign:,} are no customer's own; the identities lead all of those to a "
+                "customer.",
                 ids=self.ids,
                 foreign=foreign,
             )
