@@ -25,7 +25,7 @@ from clvlib.words import mark, tr
 __all__ = ["QuantileResult", "quantiles"]
 
 ASKED = ((0.5, "buyers"), (0.9, "buyers"), (0.95, "people"), (0.99, "people"))
-_WHOSE = {"buyers": mark("buyers"), "people": mark("everybody")}
+_WHOSE = {"buyers": mark("buyers"), "people": mark("all people")}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class QuantileResult(Result):
     Attributes
     ----------
     table : pandas.DataFrame
-        A row per quantile and treatment ``arm``: ``percentile`` (its probability), ``whose`` (buyers, everybody),
+        A row per quantile and treatment ``arm``: ``percentile`` (its probability), ``whose`` (buyers, all people),
         ``n``, ``control_n``, ``value``, ``control_value``, ``difference``, ``lower``, ``upper``, ``level``,
         ``p_value``, ``p_adjusted`` (Benjamini and Hochberg over all rows, with intervals that agree), ``verdict``.
         Where people are too few a limit is infinite.
