@@ -44,6 +44,7 @@ _PUBLIC = {
     "posterior_draws": "clvlib.clv.inference",
     "load": "clvlib.clv.models.base",
     "outlook": "clvlib.clv.outlook",
+    "budget": "clvlib.clv.budget",
     "rcv": "clvlib.clv.rcv",
     "repurchase": "clvlib.clv.repurchase",
     "churn_risk": "clvlib.clv.churn",
