@@ -56,7 +56,8 @@ class Scorecard(Result):
         ``ratio`` (shrunken) with ``lower`` and ``upper``, ``gmv``, ``target``, ``attainment``, ``new_customers``,
         ``z`` and ``p_value`` (Holm over the sessions).
     recent : pandas.DataFrame
-        Sessions of the last four weeks: ``missing`` conversions and ``excess`` refunds against what was expected.
+        Sessions of the last four weeks with ``host_id`` and ``started_at``: ``missing`` conversions and ``excess``
+        refunds against what was expected.
     names : dict of str to str
         What the measures are called.
     spread : float
@@ -168,7 +169,8 @@ class Scorecard(Result):
             kind = "excess" if set(rows.index.get_level_values("measure")) == {"refund_rate"} else "missing"
             own = self.recent[(self.recent["host_id"] == host) & (self.recent[kind] > 0)].nlargest(3, kind)
             if len(own):
-                names = tr(", ").join(own["session_id"].astype(str))
+                days = own["started_at"].dt.strftime("%m-%d")
+                names = tr(", ").join(own["session_id"].astype(str) + " (" + days + ")")
                 parts.append(tr("sessions to look at: {sessions}", sessions=names))
             rule = tr("host surely behind the others")
             raised.append({"rule": rule, "text": tr("; ").join(parts), "segment": str(host)})
@@ -364,7 +366,7 @@ def _week(sold: pd.DataFrame, cells: pd.DataFrame, level: float) -> pd.DataFrame
 
 def _recent(sold: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """What the last sessions brought less, and had returned more, than others in the same strata."""
-    table = sold[["session_id", "host_id"]].set_index("session_id")
+    table = sold[["session_id", "host_id", "started_at"]].set_index("session_id")
     for name, measure, sign in (("missing", "conversion", -1), ("excess", "refund_rate", 1)):
         table[name] = 0.0
         if f"{measure}_n" in cells:

@@ -90,6 +90,9 @@ def course(
 ) -> Course:
     """Follow the sessions that began in a period by the minutes since they began.
 
+    A session has one script by the contract, so the clock starts with the session and not with a change of script. Who
+    comes late is not who comes early: differences are associations.
+
     Parameters
     ----------
     events, sessions, orders : Table or pandas.DataFrame

@@ -155,9 +155,10 @@ def test_the_worst_host_is_named_and_nobody_else(view, long):
         alerts = card.alerts()
         assert [alert["segment"] for alert in alerts] == ["H08"]
         assert "sessions to look at: S" in alerts[0]["text"]
-        of_host = card.recent.set_index("session_id")["host_id"]
+        recent = card.recent.set_index("session_id")
         named = alerts[0]["text"].split("sessions to look at: ")[1].split(", ")
-        assert [of_host[name] for name in named] == ["H08"] * 3
+        assert [recent.loc[name[:5], "host_id"] for name in named] == ["H08"] * 3
+        assert [f"({recent.loc[name[:5], 'started_at']:%m-%d})" for name in named] == [name[6:] for name in named]
     assert "refund rate" in long.alerts()[0]["text"]
 
 
