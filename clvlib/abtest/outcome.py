@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from clvlib.abtest.decision import finding
+from clvlib.abtest.decision import amount, finding
 from clvlib.errors import ParameterError
 from clvlib.result import Result
+from clvlib.stats.sampling import highest_baseline
 from clvlib.words import mark, tr
 
 __all__ = ["COLUMNS", "ExperimentResult"]
@@ -130,6 +131,33 @@ class ExperimentResult(Result):
         value, change = {"share": ("share", "points"), "money": ("money", "money")}.get(unit, ("number", "number"))
         units = {"n": "count", "value": value, "relative": "share", "p_adjusted": "p_value"}
         return units | dict.fromkeys(("difference", "lower", "upper"), change)
+
+    def reach(self, effect: float, people: int) -> str:
+        """Say up to which value of the control so many people an arm find a rise of a share, and what it is.
+
+        Parameters
+        ----------
+        effect : float
+            The rise, of the primary metric.
+        people : int
+            Per arm.
+
+        Raises
+        ------
+        ParameterError
+            The primary metric is no share, or clusters were assigned.
+        """
+        row = self.best
+        if row["family"] != "beta":
+            raise ParameterError(f"metric: {self.metric} is not a share of people who were assigned one by one")
+        highest = highest_baseline(effect, people, people, self.power, 1 - float(row["level"]))
+        text = mark(
+            "{n:,} people per arm find {effect} with a chance of {power:.0%} as long as {control}'s {metric} is not "
+            "above {highest:.1%}; it is {value:.1%}."
+        )
+        control = self.rows().set_index("arm").loc[self.control, "value"]
+        names = {"effect": amount(effect, "share"), "control": self.control, "metric": tr(self.metric)}
+        return tr(text, n=people, power=self.power, highest=highest, value=control, **names)
 
     def finding(self, metric: str = "") -> str:
         """Say in words what ``metric`` showed in each treatment arm, with interval and p-value."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,12 +10,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from clvlib.errors import ParameterError
+from clvlib.abtest.experiment import Experiment
+from clvlib.abtest.query import fetch_values, span
+from clvlib.data.engine import Table
+from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
 from clvlib.stats.means import Moments, mean_difference
 from clvlib.stats.proportions import proportion_effects, proportion_interval
+from clvlib.words import mark, tr
 
-__all__ = ["Simulation", "simulate"]
+__all__ = ["Simulation", "revenue_power", "simulate"]
+
+MOST = 200_000  # people whose values are drawn from; more say nothing new
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,48 @@ def simulate(
             {"effect": effect, "difference": true} | _share("found", told, runs) | _share("covered", held, runs)
         )
     return Simulation(table=pd.DataFrame(rows), n=n, runs=runs, level=level)
+
+
+def revenue_power(
+    experiment: Experiment,
+    assignments: Table | pd.DataFrame,
+    orders: Table | pd.DataFrame,
+    *,
+    as_of: str | dt.date | None = None,
+    effects: Sequence[float] = (0.0, 0.1, 0.2, 0.5),
+    runs: int = 400,
+    seed: int | np.random.Generator = 0,
+) -> Simulation:
+    """Say which changes of revenue a test of the size asked for finds, on what people of the control brought.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Its control, window, level and ``min_per_arm`` count.
+    assignments, orders, as_of
+        As :meth:`Experiment.analyse` takes them.
+    effects, runs, seed
+        As :func:`simulate` takes them.
+
+    Raises
+    ------
+    EmptyDataError
+        The control has nobody whose window is over, or nobody of it brought anything else than the others.
+    ParameterError
+        As :func:`simulate`.
+    """
+    window = span(experiment.window, "window")
+    values = fetch_values(assignments, orders, name=experiment.name, window=window, as_of=as_of)
+    own = values[values["variant"] == experiment.control].groupby("revenue")["people"].sum()
+    if len(own) < 2:
+        text = mark("experiment {name!r}: what people of {control} brought does not vary, so nothing can be simulated")
+        raise EmptyDataError(tr(text, name=experiment.name, control=experiment.control))
+    generator = np.random.default_rng(seed)
+    brought = np.repeat(own.index.to_numpy(dtype=float), own.to_numpy(dtype=int))
+    if len(brought) > MOST:
+        brought = generator.choice(brought, MOST)
+    n, level = experiment.min_per_arm, experiment.level
+    return simulate(brought, n, effects=effects, runs=runs, level=level, seed=generator)
 
 
 Limits = tuple[NDArray[np.float64], NDArray[np.float64]]

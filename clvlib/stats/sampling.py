@@ -14,6 +14,7 @@ __all__ = [
     "SampleRatio",
     "detectable_difference",
     "detectable_mean_difference",
+    "highest_baseline",
     "power_proportions",
     "sample_ratio",
     "sample_size_means",
@@ -128,6 +129,43 @@ def detectable_difference(baseline: float, n1: float, n2: float, power: float = 
     if largest <= 0 or shortfall(largest) < 0:
         return float("inf")
     return _root(shortfall, min(1e-12, largest / 2), largest)
+
+
+def highest_baseline(difference: float, n1: float, n2: float, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Highest baseline, up to one half, over which groups of these sizes find a rise of ``difference``.
+
+    Parameters
+    ----------
+    difference : float
+        The rise that is to be found.
+    n1, n2, power, alpha : float
+        As in :func:`detectable_difference`.
+
+    Returns
+    -------
+    float
+        0 when it is found over no baseline.
+
+    Raises
+    ------
+    ValueError
+        A difference outside (0, 1), or as :func:`detectable_difference`.
+
+    Examples
+    --------
+    >>> round(highest_baseline(0.032, 2000, 2000), 3)
+    0.138
+    """
+    if not 0 < difference < 1:
+        raise ValueError(f"a difference between 0 and 1 is needed; found {difference}")
+
+    def excess(baseline: float) -> float:
+        return detectable_difference(baseline, n1, n2, power, alpha) - difference
+
+    top = min(0.5, 1 - difference)
+    if excess(1e-9) > 0:
+        return 0.0
+    return top if excess(top) <= 0 else _root(excess, 1e-9, top)
 
 
 def sample_size_means(difference: float, variance: float, power: float = 0.8, alpha: float = 0.05) -> float:

@@ -39,6 +39,9 @@ def test_the_planted_effect_is_found_and_nothing_where_nothing_was_planted(
     assert "is unchanged and was kept. It said: A professional review" in said
     assert "refund share holds; complaint rate holds" in said
     assert "Looks are put on record by reports alone" in said
+    assert (
+        "2,100 people per arm find 3.20 points with a chance of 80% as long as A's conversion is not above 14." in said
+    )
     nothing = run(capsys, sample, experiment="cover_image", control="control")
     assert "Do not ship treatment: the test is over" in nothing
     assert "Experiment cover_image has no plan" in nothing
@@ -68,7 +71,7 @@ def test_a_shop_with_orders_alone_gets_one_line_a_section(tmp_path: Path, capsys
     orders = pd.DataFrame({"customer_id": [f"c{i % 9}" for i in range(60)], "ordered_at": days, "amount": 10.0})
     orders.to_csv(tmp_path / "orders.csv", index=False)
     lines = run(capsys, tmp_path).strip().splitlines()
-    assert len(lines) == 13  # the head of the chapter, then a line a section
+    assert len(lines) == 14  # the head of the chapter, then a line a section
     assert all("is left out: this shop has no table 'assignments'" in line for line in lines[1:])
 
 

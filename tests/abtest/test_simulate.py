@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
-from clvlib.abtest.simulate import simulate
-from clvlib.errors import ParameterError
+from clvlib.abtest.experiment import Experiment
+from clvlib.abtest.simulate import revenue_power, simulate
+from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.stats.sampling import power_proportions
+from tests.abtest.test_experiment import LATER, bought, first, people
 
 
 def test_the_power_of_proportions_is_rs() -> None:
@@ -63,3 +67,17 @@ def test_bad_input(arguments: tuple, message: str) -> None:
 def test_too_few_people_to_see_anybody_spend() -> None:
     table = simulate(np.r_[np.zeros(10_000), 5.0], 2, effects=[0.0], runs=100).table
     assert table[["found", "covered"]].iloc[0].tolist() == [0, 1]
+
+
+def test_the_power_for_revenue_is_that_of_what_the_control_brought() -> None:
+    """One in ten brings 50, as if drawn: a test of 2,000 an arm has the power of the formula for that variance."""
+    orders = pd.concat([bought(first("A", 200)), bought(first("B", 400), 500.0)])
+    experiment = Experiment("script", min_per_arm=2000)
+    found = revenue_power(experiment, people(A=2000, B=2000), orders, as_of=LATER, effects=[0.0, 0.3])
+    assert found.table["difference"].tolist() == pytest.approx([0, 1.5])
+    error = (2500 * 0.09 * (1 + 1.3**2) / 2000) ** 0.5
+    power = stats.norm.sf(1.96 - 1.5 / error)
+    assert found.table["found_lower"][1] < power < found.table["found_upper"][1]
+    assert found.table["found_lower"][0] < 0.05 < found.table["found_upper"][0]
+    with pytest.raises(EmptyDataError, match="what people of A brought does not vary"):
+        revenue_power(experiment, people(A=2000, B=2000), orders.iloc[200:], as_of=LATER)

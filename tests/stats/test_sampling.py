@@ -11,6 +11,7 @@ from clvlib.stats.proportions import proportion_effects
 from clvlib.stats.sampling import (
     detectable_difference,
     detectable_mean_difference,
+    highest_baseline,
     power_proportions,
     sample_ratio,
     sample_size_means,
@@ -83,3 +84,13 @@ def test_sample_ratio_with_a_plan() -> None:
 def test_bad_input(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_highest_baseline_is_where_the_detectable_difference_is_that_large() -> None:
+    assert highest_baseline(0.032, 2000, 2000) == pytest.approx(0.138, abs=5e-4)  # as issue 6 has it
+    assert detectable_difference(highest_baseline(0.05, 900, 1500), 900, 1500) == pytest.approx(0.05)
+    assert highest_baseline(0.4, 2000, 2000) == 0.5
+    assert highest_baseline(0.001, 50, 50) == 0
+    for wrong in (0.0, 1.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            highest_baseline(wrong, 2000, 2000)
