@@ -84,7 +84,7 @@ def test_a_list_is_for_its_recipients():
     text = b"customer_id,reason\nC1,silent\n"
     sealed = encrypted(text, [str(own.to_public())])
     assert sealed.startswith(b"age-encryption.org/v1")
-    assert b"C1" not in sealed
+    assert b"customer_id" not in sealed  # two letters might stand there by chance
     assert pyrage.decrypt(sealed, [own]) == text
     with pytest.raises(pyrage.DecryptError):
         pyrage.decrypt(sealed, [other])
