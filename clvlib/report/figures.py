@@ -20,7 +20,7 @@ from clvlib.words import mark, tr, trn
 __all__ = ["action_table", "changes", "figure_groups", "forecast_tables", "list_tables", "span"]
 
 Row: TypeAlias = Mapping[Any, Any]
-_TEXTS = {"figure", "ahead", "it fell", "due", "spread", "list", "verdict", "chance"}
+_TEXTS = {"figure", "ahead", "it fell", "spread", "list", "verdict", "stated chance"}
 _DID = {"purchase": mark("bought"), "no purchase": mark("bought nothing")}
 
 
@@ -216,7 +216,7 @@ def list_tables(due: Sequence[Row], before: Sequence[Row]) -> dict[str, Any]:
     heads += [mark("Brier score"), mark("one chance for all"), mark("verdict")]
     bands = [
         _words(
-            [mark("chance"), "customers", "expected", mark("what came (95% interval)")],
+            [mark("stated chance"), "customers", "expected", mark("what came (95% interval)")],
             [_band(band) for band in json.loads(row["bands"])],
             tr("{label}, made in {week}: by bands of chances", label=tr(row["label"]), week=row["made"]),
         )
