@@ -14,6 +14,7 @@ from clvlib.data.engine import Table, as_table, literal
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.plotting import ACCENT, FAINT, SEQUENTIAL, new_axes, percent_axis, styled
 from clvlib.result import Result
+from clvlib.stats.means import Moments, mean_interval
 from clvlib.stats.proportions import proportion_interval
 from clvlib.words import tr
 
@@ -30,9 +31,9 @@ class Fans(Result):
     """How people come back; ``table`` has a row per week.
 
     ``table`` columns: ``people`` (seen in the week), ``daily`` (mean people a day), ``monthly`` (seen in the four
-    weeks that end with it), ``stickiness`` (daily ÷ monthly), ``new`` (seen for the first time), ``retained`` (of
-    those seen in the week before, the share seen again) with ``lower`` and ``upper``. A column is blank where the data
-    begin too late to tell.
+    weeks that end with it), ``stickiness`` (daily ÷ monthly: the share of the week's days on which they came) with
+    ``_lower`` and ``_upper``, ``new`` (seen for the first time), ``retained`` (of those seen in the week before, the
+    share seen again) with ``lower`` and ``upper``. A column is blank where the data begin too late to tell.
 
     Attributes
     ----------
@@ -70,6 +71,22 @@ class Fans(Result):
             retained=self.retained,
             lower=self.lower,
             upper=self.upper,
+        )
+
+    @property
+    def stickiness_sentence(self) -> str:
+        """Stickiness in words; empty where the data have no four weeks yet."""
+        row = self.table.iloc[-1]
+        if np.isnan(row["stickiness_lower"]):
+            return ""
+        return tr(
+            "On a mean day {daily:,.0f} people came, {share:.1%} of the {monthly:,} of four weeks ({lower:.1%} to "
+            "{upper:.1%}).",
+            daily=row["daily"],
+            share=row["stickiness"],
+            monthly=int(row["monthly"]),
+            lower=row["stickiness_lower"],
+            upper=row["stickiness_upper"],
         )
 
 
@@ -120,7 +137,11 @@ def fans(events: Table | pd.DataFrame, week: Week, weeks: int = 12, level: float
     frame = pd.DataFrame({name: found["n"].reindex(numbers, fill_value=0) for name, found in facts.items()})
     frame["daily"] = frame["daily"] / 7
     frame["monthly"] = frame["monthly"].where(numbers >= began + _MONTH - 1).astype(float)
-    frame["stickiness"] = frame["daily"] / frame["monthly"]
+    squares = facts["daily"]["squares"].reindex(numbers, fill_value=0).to_numpy(dtype=float)
+    frame[["stickiness", "stickiness_lower", "stickiness_upper"]] = [
+        _stickiness(daily, square, people, level)
+        for daily, square, people in zip(frame["daily"], squares, frame["monthly"], strict=True)
+    ]
     stayed = frame.pop("stayed")
     before = facts["people"]["n"].reindex(numbers - 1, fill_value=0).to_numpy(dtype=float)
     frame[["retained", "lower", "upper"]] = np.nan
@@ -144,10 +165,22 @@ def fans(events: Table | pd.DataFrame, week: Week, weeks: int = 12, level: float
     )
 
 
+def _stickiness(daily: float, squares: float, people: float, level: float) -> list[float]:
+    """Mean share of the week's days on which somebody of the four weeks came, with Student's interval over people."""
+    if not people > 0:
+        return [np.nan] * 3
+    mean = daily / people
+    variance = (squares / 49 - people * mean**2) / (people - 1) if people > 1 else 0.0
+    if not variance > 1e-12:
+        return [mean, np.nan, np.nan]
+    found = mean_interval(Moments(people, mean, variance), level)
+    return [found.estimate, found.lower, found.upper]
+
+
 _MONDAY = dt.date(1970, 1, 5)
 _QUERIES = {
     "people": "SELECT week, COUNT(*) AS n FROM weekly GROUP BY week",
-    "daily": "SELECT week, SUM(days) AS n FROM weekly GROUP BY week",
+    "daily": "SELECT week, SUM(days) AS n, SUM(days * days) AS squares FROM weekly GROUP BY week",
     "monthly": f"SELECT w.week + k.k AS week, COUNT(DISTINCT w.person_id) AS n FROM weekly AS w "
     f"CROSS JOIN (VALUES {', '.join(f'({k})' for k in range(_MONTH))}) AS k(k) GROUP BY w.week + k.k",
     "new": "SELECT week, COUNT(*) AS n FROM (SELECT MIN(week) AS week FROM weekly GROUP BY person_id) AS f "

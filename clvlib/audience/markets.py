@@ -398,21 +398,19 @@ def _segments(people: pd.DataFrame, feature: str, shares: Mapping[str, float], f
 
 def _rivals(logs: pd.DataFrame, shares: Mapping[str, float]) -> pd.DataFrame:
     """For each criterion, the nearest weight at which another segment would come first, and which."""
-    weights = pd.Series(shares, dtype=float)
-    scores = logs @ weights
-    leader = str(scores.idxmax())
+    figures, weights = logs[[*shares]].to_numpy(), np.array([*shares.values()])
+    lead = int((figures @ weights).argmax())
+    apart = figures[lead] - figures  # of the leader to each segment, by criterion
     rows: list[tuple[str, float, str | None, float]] = []
-    for name, weight in shares.items():
-        others = weights.drop(name)
-        spread = others / others.sum() if others.sum() > 0 else others + 1 / max(len(others), 1)
-        by, rest = logs[name], logs[others.index] @ spread
-        apart, gap = by[leader] - by, rest[leader] - rest  # the lead is needed * apart + (1 - needed) * gap
-        with np.errstate(divide="ignore", invalid="ignore"):
-            needed = (gap / (gap - apart)).drop(leader)
-        needed = needed[(needed > 1e-9) & (needed < 1 - 1e-9)]  # at the very ends it is a tie
-        if needed.empty:
-            rows.append((name, weight, None, np.nan))
+    for place, (name, weight) in enumerate(shares.items()):
+        others = np.delete(weights, place)
+        spread = others / others.sum() if others.sum() > 0 else np.full(len(others), 1 / max(len(others), 1))
+        by, rest = apart[:, place], np.delete(apart, place, axis=1) @ spread  # the lead is w * by + (1 - w) * rest
+        turns = np.divide(rest, rest - by, out=np.full(len(by), np.nan), where=rest != by)
+        inside = np.flatnonzero((turns > 1e-9) & (turns < 1 - 1e-9))  # at the very ends it is a tie
+        if len(inside):
+            nearest = inside[np.abs(turns[inside] - weight).argmin()]
+            rows.append((name, weight, str(logs.index[nearest]), float(turns[nearest])))
         else:
-            place = int((needed - weight).abs().to_numpy().argmin())
-            rows.append((name, weight, str(needed.index[place]), float(needed.iloc[place])))
+            rows.append((name, weight, None, np.nan))
     return pd.DataFrame(rows, columns=["criterion", "weight", "rival", "needed"]).set_index("criterion")

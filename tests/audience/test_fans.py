@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from clvlib.audience.fans import cohorts_plot, fans, retention_plot
 from clvlib.data.calendar import Week
@@ -56,6 +57,13 @@ def test_figures_are_those_of_counting(rows, weeks):
         if not np.isnan(row["monthly"]):
             assert row["monthly"] == len(four)
             assert start - pd.Timedelta(weeks=3) >= min(by_week)
+            each = own.groupby("person_id")["occurred_at"].apply(lambda times: times.dt.date.nunique() / 7)
+            shares = np.array([each.get(who, 0.0) for who in four])
+            if four:
+                assert row["stickiness"] == pytest.approx(shares.mean())
+            if len(four) > 1 and np.ptp(shares) > 0:
+                ends = stats.t.interval(0.95, len(four) - 1, shares.mean(), stats.sem(shares))
+                assert tuple(row[["stickiness_lower", "stickiness_upper"]]) == pytest.approx(ends)
     for label, shares in result.cohorts.iterrows():
         start = pd.Timestamp(Week(label).start)
         cohort = {who for who, week in first.items() if week == start}
