@@ -23,8 +23,9 @@ from clvlib.report.figures import list_tables
 from clvlib.report.forget import forget
 from clvlib.report.ledger import GRADES, current
 from clvlib.report.lists import grade, graded, keep, kept_file
+from clvlib.report.runner import run_weeks
 
-from .books import published
+from .books import OPEN, notebook, published, shop_folder
 
 MADE, DUE = Week("2026-W40"), Week("2026-W42")
 NAMES = Pseudonyms(SAMPLE_KEY)
@@ -229,3 +230,30 @@ def test_brier_of_calibrated_chances_is_what_it_should_be():
     came = pd.Series(rng.random(len(chance)) < chance)
     assert grade(chance[:2000], came[:2000], came[:2000])["customers"] == 2000
     assert grade(chance, came, came)["brier"] == pytest.approx(0.2, abs=0.002)
+
+
+STATE = """import pandas as pd
+until = f"day <= DATE '{{chapter.week.as_of}}'"
+ids = sorted(shop.table("orders").query("SELECT DISTINCT customer_id FROM {{t}} WHERE " + until)["customer_id"])
+chapter.chances("again", pd.Series(0.5, index=ids), "purchase", 1, listed=ids[:12], label="Come again")"""
+
+
+def test_from_week_to_week(tmp_path: Path):
+    """A backfill of two weeks: the second grades the first, by orders counted here from the shop's own file."""
+    source = shop_folder(tmp_path / "shop")
+    notebook(tmp_path / "books", "01_a", [OPEN, STATE])
+    _, second = run_weeks(source, ["2026-W25", "2026-W26"], tmp_path / "reports", folder=tmp_path / "books")
+    assert second.exit_code == 0, second.table["error"].tolist()
+    orders = pd.read_csv(source / "orders.csv", keep_default_na=False)
+    orders = orders[orders["amount"] != "n/a"]  # set aside
+    day = orders["ordered_at"].str[:10]
+    known = sorted(set(orders.loc[day <= Week("2026-W25").as_of.isoformat(), "customer_id"]))
+    later = set(orders.loc[day.between("2026-06-22", "2026-06-28"), "customer_id"])
+    (found,) = json.loads((second.folder / GRADES).read_text(encoding="utf-8"))["grades"]
+    assert (found["customers"], found["expected"]) == (len(known), len(known) / 2)
+    assert found["observed"] == len(later.intersection(known))
+    assert found["hits"] == len(later.intersection(known[:12]))
+    page = (second.folder / "index.html").read_text(encoding="utf-8")
+    assert f"Come again of 2026-W25: of {len(known)} customers {found['observed']} bought within" in page
+    ledger = current(tmp_path / "reports", print)
+    assert [row["observed"] for row in ledger.rows("grades", "Mini <shop>")] == [found["observed"]]
