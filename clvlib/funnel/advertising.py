@@ -23,14 +23,16 @@ from clvlib.stats.multiplicity import adjust
 from clvlib.stats.overdispersion import dispersed_proportions, dispersed_ratio
 from clvlib.words import mark, tr
 
-__all__ = ["Advertising", "advertising", "reach"]
+__all__ = ["SLOTS", "Advertising", "advertising", "reach"]
 
 _ALL, _UNKNOWN = mark("all"), mark("unknown")
 _WEEKDAYS = (
     *(mark("Monday"), mark("Tuesday"), mark("Wednesday"), mark("Thursday")),
     *(mark("Friday"), mark("Saturday"), mark("Sunday")),
 )
-_SLOTS = ((0, 6), (6, 12), (12, 18), (18, 21), (21, 24))
+SLOTS = {"00–06 h": 6, "06–12 h": 12, "12–18 h": 18, "18–21 h": 21, "21–24 h": 24}
+"""Parts of the day, and the hour at which each ends."""
+
 _RATES = ("ctr", "lower", "upper", "ctr_before", "change", "change_lower", "change_upper")
 
 
@@ -259,7 +261,7 @@ def reach(
     _check(before_weeks, level)
     tables = together(events=events, customers=customers)
     log = tables["events"].require("person_id", "occurred_at", "event")
-    slots = " ".join(f"WHEN EXTRACT(hour FROM occurred_at) < {b} THEN '{a:02d}–{b:02d} h'" for a, b in _SLOTS)
+    slots = " ".join(f"WHEN EXTRACT(hour FROM occurred_at) < {end} THEN '{name}'" for name, end in SLOTS.items())
     columns = {_ALL: f"'{_ALL}'", "hours": f"CASE {slots} END"}
     if "customers" in tables and "region" in tables["customers"].columns:
         columns["region"] = f"COALESCE(CAST(region AS VARCHAR), '{_UNKNOWN}')"

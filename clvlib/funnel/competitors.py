@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from clvlib.data.calendar import as_period
 from clvlib.data.engine import Table, as_table, literal
 from clvlib.errors import EmptyDataError, ParameterError
+from clvlib.funnel.advertising import SLOTS
 from clvlib.result import Result
 from clvlib.words import mark, tr
 
@@ -84,9 +85,14 @@ class Competitors(Result):
         )
 
     @property
+    def shown(self) -> pd.DataFrame:
+        """The table as a notebook shows it."""
+        return self.table.rename(columns={"started_at": "runs_from", "ended_at": "runs_until", "hours": "hours_met"})
+
+    @property
     def formats(self) -> dict[str, str]:
-        """How a notebook writes the columns of the tables."""
-        return {"strength": ".2f", "hours": ".1f"}
+        """How a notebook writes the columns of :attr:`shown`."""
+        return {"strength": ".2f", "hours_met": ".1f"}
 
     @property
     def sentence(self) -> str:
@@ -344,5 +350,5 @@ def _by_clock(ours: pd.DataFrame) -> pd.DataFrame:
     cut = ours.iloc[row].reset_index(drop=True)
     begin = np.maximum(cut["begin"].to_numpy(float), hour)
     end = np.minimum(cut["end"].to_numpy(float), hour + 1)
-    slot = [f"{int(h):02d}:00" for h in hour % 24]
+    slot = np.array(list(SLOTS))[np.searchsorted(list(SLOTS.values()), hour % 24, side="right")]
     return cut.assign(begin=begin, end=end, hours=end - begin, slot=slot)

@@ -272,7 +272,7 @@ def refunds(
     MissingColumnError, ParameterError
         As :func:`returns`.
     EmptyDataError
-        No order of the period is old enough.
+        No order of the period is old enough, or the shop records no refunds.
 
     Examples
     --------
@@ -307,6 +307,8 @@ def refunds(
         )
     young = found.query(f"SELECT COUNT(*) AS n FROM {{t}} AS t WHERE {usable} AND NOT ({settled})")["n"].iloc[0]
     returned, number = int(whole["observed"].sum()), int(whole["orders"].sum())
+    if not returned and "refunded_amount" not in found.columns:
+        raise EmptyDataError(tr("no refund is recorded"))
     total = proportion_interval(returned, number, level).iloc[0]
     by_stratum = whole.set_index("stratum")["observed"] / whole.set_index("stratum")["orders"]
     parts = []

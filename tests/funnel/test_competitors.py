@@ -61,7 +61,7 @@ def test_overlaps_by_hand():
     assert found.share == pytest.approx(6 / 12)
     shares = found.shares.set_index(["dimension", "segment"])
     assert shares.loc[("platform", "x"), "share"] == pytest.approx(5 / 8)
-    assert shares.loc[("time slot", "22:00"), ["our_hours", "under"]].tolist() == [3, 1]
+    assert shares.loc[("time slot", "21–24 h"), ["our_hours", "under"]].tolist() == [9, 5]
     assert shares.loc["time slot", "under"].sum() == pytest.approx(6)
     assert shares.loc["time slot", "our_hours"].sum() == pytest.approx(12)
     assert "4 promotions of 4 competitors" in found.sentence

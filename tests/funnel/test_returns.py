@@ -165,6 +165,8 @@ def test_figure_and_bad_input():
         refunds(log.assign(refunded_amount=0.0), PERIOD, level=2)
     with pytest.raises(MissingColumnError, match="refunded_amount"):
         refunds(log, PERIOD)
+    with pytest.raises(EmptyDataError, match="no refund is recorded"):
+        refunds(log.assign(net_amount=log["amount"]), PERIOD)
     with pytest.raises(EmptyDataError, match="no paid order"):
         returns(log, ("2025-01-01", "2025-02-01"))
     with pytest.raises(EmptyDataError, match="paid 30 days before the end"):
