@@ -196,7 +196,10 @@ def conduct(
         raise ParameterError(f"{path}: this is the plan of experiment {said.experiment!r}, not of {name!r}")
     lock = path.with_suffix(".lock")
     known = {metric.name: metric for metric in (*said.build().metrics, *measured)}
-    experiment = replace(said.build(), metrics=tuple(known.values()), **given)
+    planned = said.build()
+    if "min_per_arm" in given:  # who asks for more people than planned plans for as many
+        given["planned_per_arm"] = max(given["min_per_arm"], said.people_per_arm)
+    experiment = replace(planned, metrics=tuple(known.values()), **given)
     return Conduct(experiment, shop, as_of, parts, said, Lock.read(lock) if lock.exists() else None)
 
 

@@ -31,7 +31,9 @@ _WORDS = {  # how readers call what a plan or an experiment says
     "smallest_effect": mark("smallest effect worth having"),
     "minimum_effect": mark("smallest effect worth having"),
     "people_per_arm": mark("people per arm"),
-    "min_per_arm": mark("people per arm"),
+    "planned_per_arm": mark("people per arm"),
+    "least_per_arm": mark("people per arm before anything is decided"),
+    "min_per_arm": mark("people per arm before anything is decided"),
     "control": mark("control"),
     "shares": mark("arms"),
     "guardrails": mark("may get worse at most"),
@@ -61,6 +63,9 @@ class Plan:
         Smallest difference worth having, in the metric's unit.
     people_per_arm : int
         Planned size.
+    least_per_arm : int, optional
+        People per arm before which nothing is decided, for tests that may be decided earlier than at their planned size
+        (looks weekly or any); the planned size when left out.
     control : str
         The arm that the others are compared with.
     shares : mapping
@@ -105,6 +110,7 @@ class Plan:
     history: str = "28D"
     baseline: float | None = None
     deviation: float | None = None
+    least_per_arm: int | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> Plan:
@@ -156,7 +162,8 @@ class Plan:
             metric=self.primary,
             window=self.window,
             level=1 - self.alpha,
-            min_per_arm=self.people_per_arm,
+            min_per_arm=self.people_per_arm if self.least_per_arm is None else self.least_per_arm,
+            planned_per_arm=self.people_per_arm,
             shares=self.shares,
             minimum_effect=self.smallest_effect,
             power=self.power,
@@ -199,6 +206,7 @@ class Plan:
             mark("arms"): tr("{split}; {control} is the control", split=split, control=self.control),
             mark("smallest effect worth having"): amount(self.smallest_effect, unit),
             mark("people per arm"): f"{self.people_per_arm:,}",
+            mark("people per arm before anything is decided"): f"{self.build().min_per_arm:,}",
             mark("people needed"): self._needed(),
             mark("may get worse at most"): tr("; ").join(guards) or tr("nothing is guarded"),
             mark("looks"): tr(self.looks),
@@ -260,21 +268,10 @@ class Plan:
             if then[key] != now[key]
         ]
         should, does = lock.plan.build(), experiment
-        same = (
-            "name",
-            "control",
-            "metric",
-            "window",
-            "level",
-            "minimum_effect",
-            "min_per_arm",
-            "power",
-            "looks",
-            "history",
-        )
+        same = ("name", "control", "metric", "window", "level", "minimum_effect", "min_per_arm", "planned_per_arm")
         rows += [
             (tr("analysis: {key}", key=tr(_WORDS.get(key, key))), getattr(should, key), getattr(does, key))
-            for key in (*same, "history")
+            for key in (*same, "power", "looks", "history")
             if getattr(should, key) != getattr(does, key)
         ]
         for key in ("shares", "guardrails"):
@@ -381,7 +378,7 @@ def _value(name: str, key: str, value: Any) -> Any:
                 f"{name}: {key}: names with numbers are needed, such as {{A: 1, B: 1}}; found {value!r}"
             )
         return {part: _value(name, f"{key}.{part}", share) for part, share in value.items()}
-    if key == "people_per_arm":
+    if key in {"people_per_arm", "least_per_arm"}:
         if not (number and value == int(value)):
             raise ParameterError(f"{name}: {key}: a whole number is needed; found {value!r}")
         return int(value)

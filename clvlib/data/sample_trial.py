@@ -102,6 +102,7 @@ PLAN: dict[str, Any] = {
     "history": "28D",
     "baseline": 0.1,
     "deviation": None,
+    "least_per_arm": None,
 }
 _COMMENTS = {
     "experiment": "as in the table of assignments",

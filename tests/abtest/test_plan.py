@@ -12,7 +12,7 @@ import pytest
 from clvlib.abtest.experiment import Experiment
 from clvlib.abtest.plan import Lock, Plan
 from clvlib.errors import DataError, ParameterError
-from tests.abtest.test_experiment import LATER, START, bought, first, people
+from tests.abtest.test_experiment import LATER, START, bought, cells, first, people
 
 TEXT = """
 experiment: script
@@ -140,3 +140,21 @@ def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
         Plan.read(tmp_path / "plan.yaml")
     (tmp_path / "plan.yaml").write_text(TEXT, encoding="utf-8")
     assert Plan.read(tmp_path / "plan.yaml") == Plan.parse(TEXT)
+
+
+def test_a_test_that_may_end_early_is_planned_for_its_full_size() -> None:
+    """Of 2,000 planned, 600 an arm with a large effect are enough for Lan and DeMets at the second weekly look."""
+    plan = Plan.parse(TEXT.replace("guardrails: {revenue: 5}\n", "") + "looks: weekly\nleast_per_arm: 500")
+    experiment = plan.build()
+    assert (experiment.min_per_arm, experiment.planned_per_arm) == (500, 2000)
+    weeks = [cells({"A": (300, 30), "B": (300, x)}, look=START + pd.Timedelta(f"{d}D")) for x, d in ((75, 7), (90, 14))]
+    both = pd.concat(weeks)
+    still = both.assign(status="open", people=50, look=pd.NaT)
+    found = experiment.judge(pd.concat([both, still]))
+    assert (found.verdict, found.best["n"]) == ("ship", 600)
+    waits = dataclasses.replace(experiment, min_per_arm=2000).judge(pd.concat([both, still]))
+    assert waits.verdict == "keep running"
+    with pytest.raises(ParameterError, match="planned_per_arm: at least min_per_arm"):
+        Plan.parse(TEXT + "least_per_arm: 3000")
+    with pytest.raises(ParameterError, match="least_per_arm: a whole number"):
+        Plan.parse(TEXT + "least_per_arm: 10.5")
