@@ -23,6 +23,7 @@ __all__ = ["LifetimeValue"]
 
 Array = NDArray[np.float64]
 
+_IMPOSSIBLE = 1e-15  # a count less likely than that moves no quantile
 _LEAST_FREEDOM = 2.1  # a spend distribution without a variance is given that of this many degrees of freedom
 
 
@@ -259,27 +260,29 @@ def _groups(summary: pd.DataFrame, by: pd.Series | None) -> tuple[NDArray[np.int
 
 
 def _mixture_quantile(shape: Array, mass: Array, freedom: Array, level: Array) -> Array:
-    """Return w with Σ mass · P(beta prime(shape, freedom) ≤ w) = level, by false position (Illinois) in log w."""
+    """Return w with Σ mass · P(beta prime(shape, freedom) ≤ w) = level, by Newton's method in log w, kept in a bracket.
 
-    def excess(y: Array) -> Array:
-        return np.asarray((mass * special.betainc(shape, freedom, special.expit(y))).sum(axis=0) - level)
-
-    mean = (mass * shape).sum(axis=0) / np.maximum(mass.sum(axis=0), 1e-300)
-    centre = np.log(mean / freedom)
-    low, high = centre - 2.0, centre + 2.0
-    f_low, f_high = excess(low), excess(high)
-    for width in (4.0, 8.0, 16.0, 32.0, 64.0):
-        if (f_low < 0).all() and (f_high > 0).all():
+    Counts that are next to impossible are left out, and so is whoever is done.
+    """
+    column, number = np.nonzero(mass.T > _IMPOSSIBLE)
+    a, b, m = shape[number, 0], freedom[column], mass.T[column, number]
+    log_beta = special.betaln(a, b)
+    y = np.log((mass * shape).sum(axis=0) / np.maximum(mass.sum(axis=0), 1e-300) / freedom)
+    low, high = y - 64.0, y + 64.0
+    todo = np.ones(len(y), dtype=bool)
+    for _ in range(100):
+        x, rest = special.expit(y)[column], special.expit(-y)[column]
+        below = np.bincount(column, m * special.betainc(a, b, x), len(y))
+        slope = np.bincount(column, m * np.exp(a * np.log(x) + b * np.log(rest) - log_beta), len(y))
+        f = np.where(todo, below - level, 0.0)
+        low, high = np.where(f < 0, y, low), np.where(f > 0, y, high)
+        step = y - np.divide(f, slope, out=np.full_like(y, np.inf), where=slope > 0)
+        after = np.where((step > low) & (step < high), step, (low + high) / 2)
+        done = (np.abs(f) < 1e-12) | (high - low < 1e-9) | (np.abs(after - y) < 1e-10)
+        y = np.where(todo, np.where(np.abs(f) < 1e-12, y, after), y)
+        todo &= ~done
+        if not todo.any():
             break
-        low, high = np.where(f_low >= 0, centre - width, low), np.where(f_high <= 0, centre + width, high)
-        f_low, f_high = excess(low), excess(high)
-    for _ in range(60):
-        y = np.where(f_high > f_low, (low * f_high - high * f_low) / np.where(f_high > f_low, f_high - f_low, 1.0), low)
-        f = excess(y)
-        right = f > 0
-        # Illinois: an end that is kept twice loses half its weight
-        f_low, f_high = np.where(right, 0.5 * f_low, f), np.where(right, f, 0.5 * f_high)
-        low, high = np.where(right, low, y), np.where(right, y, high)
-        if (np.abs(f) < 1e-9).all() or (high - low < 1e-7).all():
-            break
+        kept = todo[column]
+        column, a, b, m, log_beta = column[kept], a[kept], b[kept], m[kept], log_beta[kept]
     return np.asarray(np.exp(y))
