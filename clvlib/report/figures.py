@@ -225,7 +225,8 @@ def list_tables(due: Sequence[Row], before: Sequence[Row]) -> dict[str, Any]:
     ]
     return {
         "due": len(due) > 0,
-        "sentences": [_list_sentence(row) for row in due if row["why"] or not is_absent(row.get("expected"))],
+        "sentences": [_list_sentence(row) for row in told if not is_absent(row.get("expected"))],
+        "ungraded": [_list_sentence(row) for row in due if row["why"]],
         "tables": [_words(heads, rows, tr("Lists whose time has come")), *bands, _list_record([*before, *told])],
     }
 

@@ -6,8 +6,8 @@ of all together. The report of the week in which the time has come asks its own 
 pseudonyms, and grades what was kept. So nothing is computed again, and what is graded is what was said.
 
 What cannot be graded, and is said: lists of a shop that encrypts its lists, of which nothing is kept in the clear;
-those whose pseudonyms were made with another key; those whose file was removed. A customer who is no longer in the data
-(forgotten, or known under another id) is left out and counted.
+those whose pseudonyms were made with another key; those whose file was removed or broken. A customer who is no longer
+in the data (forgotten, or known under another id) is left out and counted.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ RIGHT, MORE, FEWER, UNEVEN, UNTOLD = (
 ENCRYPTED = mark("lists of this shop are encrypted, and nothing of them is kept in the clear")
 _OTHER_KEY = mark("its pseudonyms were made with another key")
 _GONE = mark("its file is no longer there")
+_BROKEN = mark("its file cannot be read")
 _FEW = mark("it is about fewer people than may be shown")
 _OF_THE_LEDGER = {"shop", "week", "revision", "run"}
 _ALPHA, _LEVEL = 0.05, 0.95
@@ -151,7 +152,10 @@ def _graded(said: Mapping[str, Any], out: Path, shop: Any, made: Week, due: Week
         return {"why": said["why"] or _GONE}
     if names.fingerprint != said["key"]:
         return {"why": _OTHER_KEY}
-    table = pd.read_parquet(file)
+    try:
+        table = pd.read_parquet(file)[["customer", "chance", "listed"]]
+    except (OSError, ValueError, KeyError):  # one broken file must not cost a report
+        return {"why": _BROKEN}
     came = _purchases(shop, made, due)
     came.index = names.of(came.index)
     bought = table["customer"].map(came)

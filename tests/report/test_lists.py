@@ -126,9 +126,12 @@ def test_what_cannot_be_graded_says_why(tmp_path: Path):
     report(tmp_path / "c", MADE, CHANCE)
     (found,) = graded(current(tmp_path / "c", print), tmp_path / "c", shop(tmp_path / "ten", BOUGHT, toml=TEN), DUE)
     assert found["why"] == "it is about fewer people than may be shown"
-    for name, why in (("a", "its pseudonyms were made with another key"), ("b", "its file is no longer there")):
+    report(tmp_path / "d", MADE, CHANCE)
+    kept_file(tmp_path / "d" / MADE.label / "tables" / "01_a", "leaving").write_bytes(b"PAR1 broken")
+    whys = ("its pseudonyms were made with another key", "its file is no longer there", "its file cannot be read")
+    for name, why in zip("abd", whys, strict=True):
         (found,) = graded(current(tmp_path / name, print), tmp_path / name, data, DUE)
-        assert list_tables([found], [])["sentences"] == [f"Leaving of 2026-W40 cannot be graded: {why}."]
+        assert list_tables([found], [])["ungraded"] == [f"Leaving of 2026-W40 cannot be graded: {why}."]
 
 
 def test_kept_for_its_owner_alone_without_ids_and_forgotten(tmp_path: Path):
