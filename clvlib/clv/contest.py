@@ -107,10 +107,10 @@ def rank_contest(
     came = spent.reindex(scores.index).fillna(0.0).to_numpy(dtype=float)
     if not (np.isfinite(values).all() and np.isfinite(came).all() and (came >= 0).all()):
         raise ParameterError("every customer has every score, and spend that is not negative")
-    if len(came) < 2 or came.max(initial=0.0) <= came.min(initial=0.0):
+    own = _Levels.of(came)
+    if own.size < 2:
         raise EmptyDataError(tr("all customers then spent the same, so there is nothing to rank"))
     ranked = [_Levels.of(score) for score in values.T]
-    own = _Levels.of(came)
     found = _measured(ranked, own, came, np.ones(len(came)))
     rng = np.random.default_rng(seed)
     drawn = np.full((draws, *found.shape), np.nan)
