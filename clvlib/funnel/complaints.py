@@ -97,7 +97,7 @@ class ServiceLevels(Result):
         """The promises as a whole, by their name, and what they are called."""
         rows = self.table[self.table["dimension"] == _ALL].set_index("promise")
         names = [
-            tr("{what} within {minutes:g} minutes", what=tr(LEVELS[str(name)]).capitalize(), minutes=minutes)
+            tr("Complaints {what} within {minutes:g} minutes", what=tr(LEVELS[str(name)]), minutes=minutes)
             for name, minutes in rows["minutes"].items()
         ]
         return rows.assign(label=names)
