@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from clvlib.abtest.experiment import Experiment
 from clvlib.abtest.query import fetch_values, span
 from clvlib.data.engine import Table
-from clvlib.errors import EmptyDataError, ParameterError
+from clvlib.errors import DataError, EmptyDataError, ParameterError
 from clvlib.result import Result
 from clvlib.stats.means import Moments, mean_difference
 from clvlib.stats.proportions import proportion_effects, proportion_interval
@@ -135,6 +135,8 @@ def revenue_power(
 
     Raises
     ------
+    DataError
+        People were assigned by cluster.
     EmptyDataError
         The control has nobody whose window is over, or nobody of it brought anything else than the others.
     ParameterError
@@ -142,6 +144,9 @@ def revenue_power(
     """
     window = span(experiment.window, "window")
     values = fetch_values(assignments, orders, name=experiment.name, window=window, as_of=as_of)
+    if "cluster_id" in values:
+        text = mark("experiment {name!r}: clusters were assigned, and people are drawn one by one in a simulation")
+        raise DataError(tr(text, name=experiment.name))
     own = values[values["variant"] == experiment.control].groupby("revenue")["people"].sum()
     if len(own) < 2:
         text = mark("experiment {name!r}: what people of {control} brought does not vary, so nothing can be simulated")

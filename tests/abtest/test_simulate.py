@@ -11,7 +11,7 @@ from scipy import stats
 
 from clvlib.abtest.experiment import Experiment
 from clvlib.abtest.simulate import revenue_power, simulate
-from clvlib.errors import EmptyDataError, ParameterError
+from clvlib.errors import DataError, EmptyDataError, ParameterError
 from clvlib.stats.sampling import power_proportions
 from tests.abtest.test_experiment import LATER, bought, first, people
 
@@ -81,3 +81,5 @@ def test_the_power_for_revenue_is_that_of_what_the_control_brought() -> None:
     assert found.table["found_lower"][0] < 0.05 < found.table["found_upper"][0]
     with pytest.raises(EmptyDataError, match="what people of A brought does not vary"):
         revenue_power(experiment, people(A=2000, B=2000), orders.iloc[200:], as_of=LATER)
+    with pytest.raises(DataError, match="clusters were assigned"):
+        revenue_power(experiment, people(A=2000, B=2000).assign(cluster_id="c"), orders, as_of=LATER)
