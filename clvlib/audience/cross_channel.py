@@ -374,7 +374,7 @@ def _worth(bought: pd.DataFrame, value: pd.Series | None, fewest: int, level: fl
     """Customers by number of platforms, and those of several against those of one."""
     known = bought[bought["platforms"] > 0]
     if value is not None:
-        known = known.assign(value=value.reindex(known.index))
+        known = known.assign(value=value.set_axis(value.index.astype(str)).reindex(known.index))
     measures = [name for name in MEASURES if name in known]
     several = known["platforms"] > 1
     counts = known["platforms"].value_counts().sort_index().rename("customers")

@@ -156,6 +156,21 @@ class Markets(Result):
         )
 
     @property
+    def left_out_sentence(self) -> str:
+        """Who is in no rank, in words; empty where everybody is."""
+        small, most = int(self.table["rank"].isna().sum()), max(self.unknown.values())
+        if not (small or self.nameless or most):
+            return ""
+        return tr(
+            "Not ranked: {small:,} segments of fewer than {fewest:,} buyers, {nameless:,} people without a row among "
+            "the customers, and up to {most:,} of whom a feature is not known.",
+            small=small,
+            fewest=self.fewest,
+            nameless=self.nameless,
+            most=most,
+        )
+
+    @property
     def ranking(self) -> pd.DataFrame:
         """What a reader looks at first: places and scores; the first three of each feature, then all others."""
         table = self._leaders_first()

@@ -201,6 +201,10 @@ class Referrals(Result):
         if aside:
             parts = tr(", ").join(f"{n:,} {tr(SET_ASIDE[name])}" for name, n in aside.items())
             told.append(tr("Acceptances that brought nobody new: {parts}.", parts=parts))
+        if self.nameless:
+            told.append(tr("Accepted by nobody knows whom, and counted as new: {n:,}.", n=self.nameless))
+        if self.early:
+            told.append(tr("Accepted, by their clock, before they were sent: {n:,}.", n=self.early))
         if self.loops:
             told.append(
                 trn(
@@ -299,9 +303,9 @@ def referrals(
     tables = together(referrals=invitations, orders=orders)
     sent = sent_by(tables["referrals"], end, within)
     bought = customers(tables["orders"], end)
+    sent = classified(sent, bought)
     if sent.empty or bought.empty:
         raise EmptyDataError(tr("nobody had been invited, or nobody had bought, by {day}", day=last))
-    sent = classified(sent, bought)
     named = sent[sent["brought"] & sent["customer_id"].notna()]
     trees = forest(named["customer_id"], named["referrer_id"])
     looped = trees.loc[trees["loop"] >= 0, "loop"]
@@ -424,6 +428,8 @@ def _worth(
 ) -> tuple[pd.DataFrame, float]:
     """Compare referred customers with others who first bought in the same weeks."""
     monday = bought["first_day"] - pd.to_timedelta(bought["first_day"].dt.day_of_week, unit="D")
-    people = bought if value is None else bought.assign(value=value.reindex(bought.index))
+    people = bought
+    if value is not None:
+        people = bought.assign(value=value.set_axis(value.index.astype(str)).reindex(bought.index))
     measures = [name for name in MEASURES if name in people]
     return compare_alike(people, bought.index.to_series().isin(referred), monday, measures, fewest, level)

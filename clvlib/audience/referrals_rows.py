@@ -64,11 +64,11 @@ def classified(sent: pd.DataFrame, bought: pd.DataFrame) -> pd.DataFrame:
     oneself = guest.eq(sent["referrer_id"])
     order = sent["accepted_at"].where(taken & ~oneself & guest.notna()).sort_values(kind="stable").dropna().index
     repeated = guest.loc[order].duplicated().reindex(sent.index, fill_value=False)
-    first = guest.map(bought["first_day"])
+    first = pd.Series(bought["first_day"].reindex(guest).to_numpy(), index=sent.index)
     before = first < sent["accepted_at"].dt.normalize()
     reasons = [taken & oneself, repeated, taken & before]
     sent["aside"] = np.select(reasons, [*SET_ASIDE], "")
     sent = sent[~oneself | taken]  # an invitation to oneself that was never accepted is none
     sent = sent.assign(brought=sent["accepted"] & sent["aside"].eq(""))
-    sent["revenue"] = guest.map(bought["spend"]).where(sent["brought"])
-    return sent
+    revenue = bought["spend"].reindex(sent["customer_id"]).to_numpy()
+    return sent.assign(revenue=np.where(sent["brought"], revenue, np.nan))

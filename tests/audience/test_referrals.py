@@ -75,6 +75,9 @@ def test_every_figure_by_hand():
     assert found.chains["customers"].to_dict() == {1: 2, 2: 2}
     assert found.referrers.loc["a", ["brought", "tree"]].tolist() == [2, 4]  # b and c, and by them d and f
     assert found.best.index.tolist() == ["a", "c", "b"]
+    assert "nobody knows whom, and counted as new: 1. Accepted, by their clock, before they were sent: 1." in (
+        found.chains_sentence
+    )
 
 
 def test_all_intervals_hold_their_estimates():
@@ -205,6 +208,8 @@ def test_bad_input():
         referrals(SENT.drop(columns="accepted_at"), ORDERS, "2026-10-31")
     with pytest.raises(EmptyDataError, match="nobody had been invited"):
         referrals(SENT, ORDERS, "2020-01-01")
+    with pytest.raises(EmptyDataError, match="nobody had been invited"):
+        referrals(sent(("a", 1, "a", None, False)), ORDERS, "2026-10-31")  # to oneself, and not accepted
     for wrong in ({"within": 0}, {"level": 1.0}):
         with pytest.raises(ParameterError, match="within is a day"):
             referrals(SENT, ORDERS, "2026-10-31", **wrong)
