@@ -21,7 +21,7 @@ _ROWS = 10  # of a division, the largest
 
 
 def repurchase_plot(result: Repurchase, smallest: int = 1, ax: Axes | None = None) -> Axes:
-    """Draw the share that bought again within the longest of the days, by group, with intervals (``result.table``).
+    """Draw the share that bought again within the longest of the days that is known, by group (``result.table``).
 
     Parameters
     ----------
@@ -35,13 +35,16 @@ def repurchase_plot(result: Repurchase, smallest: int = 1, ax: Axes | None = Non
     Raises
     ------
     EmptyDataError
-        Nobody has been followed for so long.
+        Nobody has been followed for the shortest of the days, or the customers are fewer than that.
     """
-    column = f"within_{result.days[-1]}"
+    known = [n for n in result.days if np.isfinite(result.table[f"within_{n}"].to_numpy(dtype=float)[0])]
+    if not known:
+        raise EmptyDataError(tr("nobody has been followed for {n} days yet", n=result.days[0]))
+    if result.table["customers"].iloc[0] < smallest:
+        raise EmptyDataError(tr("fewer than {n} customers have bought", n=smallest))
+    day, column = known[-1], f"within_{known[-1]}"
     table = result.table[(result.table["customers"] >= smallest) & result.table[column].notna()]
     parts = [table.loc[[by]].head(_ROWS).sort_values(column, ascending=False) for by in table.index.unique("by")]
-    if not np.isfinite(float(result.table[column].to_numpy(dtype=float)[0])) or not parts:
-        raise EmptyDataError(tr("nobody has been followed for {n} days yet", n=result.days[-1]))
     places = np.concatenate([np.arange(len(part)) + 0.6 * i for i, part in enumerate(parts)])
     places += np.repeat(np.cumsum([0, *map(len, parts[:-1])]), list(map(len, parts)))
     names = [str(name) for part in parts for name in part.index.get_level_values("group")]
@@ -57,8 +60,8 @@ def repurchase_plot(result: Repurchase, smallest: int = 1, ax: Axes | None = Non
         ax.set_yticks(-places, [tr(name) for name in names])
         ax.grid(visible=False, axis="y")
         ax.set_xlim(left=0)
-        ax.set_xlabel(tr("bought again within {n} days", n=result.days[-1]))
-        title = tr("{share:.0%} of new customers buy again within {n} days", n=result.days[-1], share=whole)
+        ax.set_xlabel(tr("bought again within {n} days", n=day))
+        title = tr("{share:.0%} of new customers buy again within {n} days", n=day, share=whole)
         ax.set_title(wrapped(title))
         percent_axis(ax, "x")
     return ax

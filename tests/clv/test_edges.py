@@ -106,3 +106,17 @@ def test_one_customer_is_answered_or_told():
             except ClvError as error:
                 said = len(str(error))
         assert said
+
+
+def test_labels_of_the_saved_sheet_come_back(sample):
+    """What an analyst writes beside the sample is joined to feedback by customer and time, and is learnt from."""
+    shop = clv.connect(sample)
+    told = shop.table("feedback").query("SELECT * EXCLUDE (label) FROM {t}")
+    week = Week("2026-W46")
+    sheet = clv.voice(told, week, weeks=4, size=60).sample
+    labels = sheet[["customer_id", "created_at"]].assign(label="negative")
+    known = told.merge(labels, "left", ["customer_id", "created_at"])
+    assert len(known) == len(told)
+    assert known["label"].notna().sum() == len(sheet)
+    again = clv.voice(known, week, weeks=4, size=60).sample
+    assert again["label"].tolist() == ["negative"] * len(sheet)

@@ -113,6 +113,10 @@ def test_a_log_of_orders_alone_and_bad_input():
     assert "not known yet" in repurchase(frame, "2026-01-10").sentence
     with pytest.raises(EmptyDataError, match="nobody has been followed"):
         repurchase_plot(repurchase(frame, "2026-01-10"))
+    with pytest.raises(EmptyDataError, match="fewer than 10"):
+        repurchase_plot(alone, 10)
+    young = repurchase(frame, "2026-02-15")  # 30 days are known, 90 are not
+    assert "30 days" in repurchase_plot(young).get_title(loc="left")
     one = sold(("a", "2026-01-01"), ("b", "2026-01-04"), channel="Weibo", category="beauty", coupon_id=None)
     assert repurchase(one, "2026-03-02").tests.empty  # everybody in one group
     with pytest.raises(EmptyDataError, match="no customer bought"):
