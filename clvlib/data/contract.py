@@ -61,6 +61,8 @@ class TableContract:
         Whether the key may occur once only.
     time : str
         The column that orders the table in time, or "".
+    plans : bool
+        Whether rows may be of the coming year: what is announced is known before it happens.
     """
 
     name: str
@@ -69,6 +71,7 @@ class TableContract:
     key: tuple[str, ...] = ()
     unique: bool = False
     time: str = ""
+    plans: bool = False
     by_name: MappingProxyType[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -165,6 +168,7 @@ _TABLES = (
         key=("session_id",),
         unique=True,
         time="started_at",
+        plans=True,
     ),
     TableContract(
         "spend",
@@ -249,6 +253,7 @@ _TABLES = (
             Column("traffic_source", "text", "where their visitors come from"),
         ),
         time="started_at",
+        plans=True,
     ),
     TableContract(
         "identities",

@@ -36,6 +36,8 @@ _RECORDS = (
     'CREATE TABLE _notes ("table" VARCHAR, message VARCHAR, fields VARCHAR)',
 )
 
+_PLANNED = dt.timedelta(days=366)  # what is announced for later than this is a clock's error
+
 _NOT_A = {
     "id": mark("not an id"), "text": mark("not text"), "time": mark("not a time"), "date": mark("not a day"),
     "money": mark("not a number"), "number": mark("not a number"), "integer": mark("not a whole number"),
@@ -121,7 +123,12 @@ class _Job:
     sources: list[dict[str, str]]
     shop: Config
     end: dt.date
-    """The first day that rows may no longer speak of."""
+    """The first day that rows of what has happened may no longer speak of."""
+
+    @property
+    def until(self) -> dt.date:
+        """The first day that this table's rows may no longer speak of."""
+        return self.end + _PLANNED if self.table.plans else self.end
 
     @property
     def present(self) -> list[Column]:
@@ -198,8 +205,8 @@ def _parse(job: _Job, number: int) -> dict[str, Parsed]:
     }
 
 
-def _checks(item: Parsed, source: str, *, is_time: bool, end: dt.date) -> list[_Check]:
-    """The checks of one column, in the order in which they are told."""
+def _checks(item: Parsed, source: str, end: dt.date | None) -> list[_Check]:
+    """The checks of one column, in the order in which they are told; ``end`` is the first day that it may not name."""
     column, name = item.column, item.column.name
     value, given = f"_v_{name}", f"_g_{name}"
     example = "NULL" if column.kind == "id" else f"left(CAST({source} AS VARCHAR), 40)"
@@ -209,7 +216,7 @@ def _checks(item: Parsed, source: str, *, is_time: bool, end: dt.date) -> list[_
     conditions.append((f"{given} IS NOT NULL AND {value} IS NULL", _NOT_A[column.kind]))
     if column.kind in {"time", "date"}:
         conditions.append((f"{value} < DATE {literal(EARLIEST)}", f"before {EARLIEST[:4]}"))
-    if is_time:
+    if end is not None:
         conditions.append((f"{value} >= DATE {literal(end.isoformat())}", mark("in the future")))
     if column.minimum is not None:
         conditions.append((f"{value} < {column.minimum:g}", f"below {column.minimum:g}"))
@@ -224,7 +231,7 @@ def _selection(job: _Job, number: int) -> str:
     config, part = job.parts[number]
     items = _parse(job, number)
     checks = {
-        name: _checks(item, f"({source[name]})", is_time=name == job.table.time, end=job.end)
+        name: _checks(item, f"({source[name]})", end=job.until if name == job.table.time else None)
         for name, item in items.items()
     }
     row_checks = [check for name, item in items.items() if item.column.required for check in checks[name]]

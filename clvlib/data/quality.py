@@ -68,7 +68,8 @@ def read_quality(engine: Engine, until: dt.date) -> Quality:
         Rows or sums do not add up: read is not kept and quarantined. That would be a fault of ours.
     """
     table = engine.query('SELECT * FROM _quality ORDER BY "table" <> \'orders\', "table"')
-    table["days_behind"] = (pd.Timestamp(until) - table["last"].dt.normalize()).dt.days.astype("Int64")
+    behind = (pd.Timestamp(until) - table["last"].dt.normalize()).dt.days.clip(lower=0)  # plans lie ahead
+    table["days_behind"] = behind.astype("Int64")
     reasons = engine.query('SELECT * FROM _reasons ORDER BY "table", what, "rows" DESC, reason')
     kept = engine.query('SELECT "table", message, fields FROM _notes').itertuples(index=False)
     notes = sorted(f"{table}: {tr(message, **json.loads(fields))}" for table, message, fields in kept)

@@ -255,3 +255,18 @@ def test_names_are_found_lazily() -> None:
     assert "connect" in dir(clv)
     with pytest.raises(AttributeError, match="no attribute 'conect'"):
         _ = clv.conect
+
+
+def test_what_is_announced_may_lie_ahead() -> None:
+    moments = ["2026-02-10 20:00", "2026-11-11", "2027-06-18"]  # known on 2026-02-01: in ten days, this year, too far
+    sold = pd.DataFrame({"customer_id": "a", "ordered_at": ["2026-01-05", "2026-02-10"], "amount": 1})
+    rivals = pd.DataFrame({"brand": "b", "started_at": moments})
+    ours = pd.DataFrame({"session_id": ["s1", "s2", "s3"], "started_at": moments})
+    shop = clv.connect({"orders": sold, "competitors": rivals, "sessions": ours}, as_of="2026-02-01")
+    assert reasons(shop) == {
+        f"{name}: in the future": 1 for name in ("orders.ordered_at", "competitors.started_at", "sessions.started_at")
+    }
+    table = shop.quality().table.set_index("table")
+    assert table["rows_kept"].to_dict() == {"orders": 1, "sessions": 2, "competitors": 2}
+    assert table["days_behind"].to_dict() == {"orders": 27, "sessions": 0, "competitors": 0}
+    assert shop.data_until.isoformat() == "2026-02-01"
