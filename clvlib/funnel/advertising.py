@@ -26,6 +26,7 @@ from clvlib.words import mark, tr
 __all__ = ["SLOTS", "Advertising", "advertising", "reach"]
 
 _ALL, _UNKNOWN = mark("all"), mark("unknown")
+_DAY = mark("day of the week")
 _WEEKDAYS = (
     *(mark("Monday"), mark("Tuesday"), mark("Wednesday"), mark("Thursday")),
     *(mark("Friday"), mark("Saturday"), mark("Sunday")),
@@ -195,9 +196,9 @@ def advertising(spend: Table | pd.DataFrame, week: Week, *, before_weeks: int = 
     )
     incomplete = rows["shown"].isna() | rows["clicks"].isna()
     impossible = rows["clicks"] > rows["shown"]
-    rows = rows[~(incomplete | impossible)]
-    rows = rows.assign(weekday=pd.to_datetime(rows["day"]).dt.day_of_week.map(dict(enumerate(_WEEKDAYS))))
-    dimensions = ["channel", *(["platform"] if "platform" in table.columns else []), "weekday"]
+    rows = rows[~(incomplete | impossible)].copy()
+    rows[_DAY] = pd.to_datetime(rows["day"]).dt.day_of_week.map(dict(enumerate(_WEEKDAYS)))
+    dimensions = ["channel", *(["platform"] if "platform" in table.columns else []), _DAY]
     parts = [
         rows.groupby("day", as_index=False)[["shown", "clicks", "cost"]].sum().assign(dimension=_ALL, segment=_ALL)
     ]

@@ -85,7 +85,7 @@ HEADS: Final = {
     "complaint_id": mark("complaint"),
     "complaints": mark("complaints"),
     "confidence": mark("confidence"),
-    "contact": mark("contact"),
+    "contact": mark("number of the contact"),
     "contacted": mark("contacted"),
     "control_n": mark("control's people"),
     "control_value": mark("control's value"),

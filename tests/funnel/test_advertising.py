@@ -47,8 +47,8 @@ def test_equals_the_sums_and_the_comparison_of_days():
     assert found.total["p_value"] == pytest.approx(effect.p_value)
     assert found.total["cpc"] == pytest.approx(0.5)
     assert found.total["cpm"] == pytest.approx(500 * found.total["ctr"])
-    assert found.table["dimension"].unique().tolist() == ["all", "channel", "weekday"]
-    assert found.table.loc[found.table["dimension"] == "weekday", "segment"].tolist()[0] == "Monday"
+    assert found.table["dimension"].unique().tolist() == ["all", "channel", "day of the week"]
+    assert found.table.loc[found.table["dimension"] == "day of the week", "segment"].tolist()[0] == "Monday"
 
 
 def test_what_only_days_do_is_not_found_and_a_change_is():

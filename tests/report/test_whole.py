@@ -59,7 +59,7 @@ def test_sample_shop(sample: Path, tmp_path: Path):
     lists = [path for path in (report.folder / "tables").rglob("*.csv") if not path.with_suffix(".parquet").exists()]
     assert {path.stem for path in lists} == {
         "customer_value", "leaving", "recommendations", "contact_coupon_48h", "contact_win_back", "comments_to_label",
-        "referrers",
+        "referrers", "complaints_to_escalate",
     }  # fmt: skip
     for path in report.folder.rglob("*"):
         if path in lists:  # they name customers: for their owner alone
