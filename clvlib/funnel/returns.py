@@ -297,14 +297,8 @@ def refunds(
         f"SELECT {stratum} AS stratum, {hit}, {sums} FROM {{t}} AS t WHERE {usable} AND {settled} GROUP BY 1 ORDER BY 1"
     )
     if whole.empty:
-        raise EmptyDataError(
-            tr(
-                "no order from {first} to {last} was paid {days:g} days before the end",
-                first=first,
-                last=end - dt.timedelta(days=1),
-                days=settle_days,
-            )
-        )
+        message = mark("no order from {first} to {last} was paid {days:g} days before the end")
+        raise EmptyDataError(tr(message, first=first, last=end - dt.timedelta(days=1), days=settle_days))
     young = found.query(f"SELECT COUNT(*) AS n FROM {{t}} AS t WHERE {usable} AND NOT ({settled})")["n"].iloc[0]
     returned, number = int(whole["observed"].sum()), int(whole["orders"].sum())
     if not returned and "refunded_amount" not in found.columns:
@@ -313,16 +307,12 @@ def refunds(
     by_stratum = whole.set_index("stratum")["observed"] / whole.set_index("stratum")["orders"]
     parts = []
     for name in columns:
-        keys = f"{_text(name)} AS segment, {stratum} AS stratum"
         rows = found.query(
-            f"SELECT {keys}, {hit} FROM {{t}} AS t WHERE {usable} AND {settled} AND {identifier(name)} IS NOT NULL "
-            "GROUP BY 1, 2 ORDER BY 1, 2"
+            f"SELECT {_text(name)} AS segment, {stratum} AS stratum, {hit} FROM {{t}} AS t "
+            f"WHERE {usable} AND {settled} AND {identifier(name)} IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
         )
         alike = total["estimate"] if name == "category" else rows["stratum"].map(by_stratum)
-        summed = (
-            rows.assign(expected=rows["orders"] * alike).groupby("segment")[["orders", "observed", "expected"]].sum()
-        )
-        parts.append(compare_observed(summed, total["estimate"], level).assign(dimension=name))
+        parts.append(_held_against(rows.assign(expected=rows["orders"] * alike), total["estimate"], level, name))
     paid = float(whole["paid"].sum())
     return ReturnRates(
         measure="refunded",
@@ -339,6 +329,12 @@ def refunds(
         level=level,
         table=_ranked(parts),
     )
+
+
+def _held_against(rows: pd.DataFrame, rate: float, level: float, dimension: str) -> pd.DataFrame:
+    """The segments of a dimension, what was observed in each against what was expected of it."""
+    sums = rows.groupby("segment")[["orders", "observed", "expected"]].sum()
+    return compare_observed(sums, rate, level).assign(dimension=dimension)
 
 
 def _overall(whole: pd.DataFrame, level: float) -> tuple[dict[str, float], float]:
