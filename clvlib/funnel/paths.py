@@ -122,6 +122,26 @@ def journeys(
     0    x         2            1
     1    y         1            0
     """
+    table, text = asked(events, goal, touch, window, touches, as_of, starts)
+    frame = table.query(
+        f"{text} SELECT path, COUNT(*) AS journeys, SUM(won) AS conversions FROM written WHERE path IS NOT NULL "
+        "GROUP BY path ORDER BY journeys DESC, conversions DESC, path"
+    )
+    if frame.empty:
+        raise EmptyDataError(tr("there is no journey in the period that is over"))
+    return frame.astype({"journeys": np.int64, "conversions": np.int64})
+
+
+def asked(
+    events: Table | pd.DataFrame,
+    goal: str,
+    touch: str,
+    window: str | pd.Timedelta,
+    touches: Sequence[str],
+    as_of: Any,
+    starts: tuple[Any, Any] | None,
+) -> tuple[Table, str]:
+    """Return the table of a question about journeys, and the SQL that cuts its events into them."""
     query, _ = question([goal], window, as_of=as_of, starts=starts)
     table = as_table(events, "events").require("person_id", "occurred_at", "event")
     if touch not in table.columns:
@@ -132,16 +152,13 @@ def journeys(
                 columns=", ".join(table.columns),
             )
         )
-    frame = table.query(_journey_sql(query.window, query.starts, query.cut or 0, goal, touch, touches))
-    if frame.empty:
-        raise EmptyDataError(tr("there is no journey in the period that is over"))
-    return frame.astype({"journeys": np.int64, "conversions": np.int64})
+    return table, journey_sql(query.window, query.starts, query.cut or 0, goal, touch, touches)
 
 
-def _journey_sql(
+def journey_sql(
     window: int, starts: tuple[int | None, int | None], cut: int, goal: str, touch: str, touches: Sequence[str]
 ) -> str:
-    """Cut each person's events into journeys, and write each down as text."""
+    """Cut each person's events into journeys: ``runs`` has a row per event, ``written`` one per journey, as text."""
     aim = literal(goal).replace("{", "{{").replace("}", "}}")
     wanted = f" AND (event = {aim} OR event IN {literal([*touches])})" if touches else ""
     since = "" if starts[0] is None else f" AND us >= {starts[0]}"
@@ -149,7 +166,7 @@ def _journey_sql(
     return f"""
     WITH e AS (
         SELECT * FROM (
-            SELECT person_id, epoch_us(CAST(occurred_at AS TIMESTAMP)) AS us,
+            SELECT CAST(person_id AS VARCHAR) AS person_id, epoch_us(CAST(occurred_at AS TIMESTAMP)) AS us,
                    COALESCE(CAST({identifier(touch)} AS VARCHAR), 'unknown') AS touch,
                    CASE WHEN event = {aim} THEN 1 ELSE 0 END AS won
             FROM {{t}} WHERE person_id IS NOT NULL AND isfinite(occurred_at){wanted}
@@ -168,9 +185,7 @@ def _journey_sql(
                string_agg(touch, '{ARROW}' ORDER BY us, touch) FILTER (WHERE won = 0 AND repeated = 0) AS path
         FROM runs GROUP BY person_id, journey
         HAVING (MAX(won) = 1 OR MAX(us) + {window} < {cut}){until}
-    )
-    SELECT path, COUNT(*) AS journeys, SUM(won) AS conversions FROM written WHERE path IS NOT NULL
-    GROUP BY path ORDER BY journeys DESC, conversions DESC, path"""
+    )"""
 
 
 def credit(paths: pd.DataFrame, level: float = 0.95, draws: int = 200, seed: int = 0) -> Credit:
@@ -218,13 +233,10 @@ def credit(paths: pd.DataFrame, level: float = 0.95, draws: int = 200, seed: int
         raise ParameterError("credit: each path needs 0 <= conversions <= journeys; draws >= 1 and 0 < level < 1")
     if not won.sum():
         raise EmptyDataError(tr("no journey ends in a conversion, so there is nothing to share out"))
-    walks = [str(path).split(ARROW) for path in paths["path"]]
-    names = sorted({touch for walk in walks for touch in walk})
-    place = {name: k for k, name in enumerate(names)}
-    chain = _Chain([[place[touch] for touch in walk] for walk in walks], len(names))
+    chain, names = chain_of(paths["path"])
     effects = chain.removal_effects(won, lost)
     shares = _heuristics(chain.walks, won, len(names))
-    shares["markov"] = _shared_out(effects, won.sum())
+    shares["markov"] = shared_out(effects, won.sum())
     table = pd.DataFrame(shares, index=pd.Index(names, name="touch"))
     table.insert(0, "journeys", chain.incidence @ (won + lost))
     table["removal_effect"] = effects
@@ -237,7 +249,15 @@ def credit(paths: pd.DataFrame, level: float = 0.95, draws: int = 200, seed: int
     )  # fmt: skip
 
 
-class _Chain:
+def chain_of(paths: pd.Series) -> tuple[Chain, list[str]]:
+    """Return the transitions of all paths, and the names of the touchpoints."""
+    walks = [str(path).split(ARROW) for path in paths]
+    names = sorted({touch for walk in walks for touch in walk})
+    place = {name: k for k, name in enumerate(names)}
+    return Chain([[place[touch] for touch in walk] for walk in walks], len(names)), names
+
+
+class Chain:
     """Transitions of all paths: states are the start, the touchpoints, the goal and nothing."""
 
     def __init__(self, walks: list[list[int]], touches: int) -> None:
@@ -248,12 +268,12 @@ class _Chain:
         self.incidence = np.zeros((touches, len(walks)))
         self.incidence[self.target, self.path] = 1
 
-    def removal_effects(self, won: Floats, lost: Floats) -> Floats:
-        """Relative fall of the chance to convert without each touchpoint."""
+    def removal_effects(self, won: Floats, lost: Floats, worth: Floats | None = None) -> Floats:
+        """Relative fall of what a journey brings without each touchpoint: conversions, or what they are worth."""
         n = self.touches
         flow = np.zeros((n + 1, n))
         np.add.at(flow, (self.source, self.target), (won + lost)[self.path])  # row -1, the last, is the start
-        goal = np.bincount(self.end, weights=won, minlength=n)
+        goal = np.bincount(self.end, weights=won if worth is None else worth, minlength=n)
         leaving = flow[:n].sum(axis=1) + np.bincount(self.end, weights=won + lost, minlength=n)
         move = np.divide(flow[:n], leaving[:, None], out=np.zeros((n, n)), where=leaving[:, None] > 0)
         convert = np.divide(goal, leaving, out=np.zeros(n), where=leaving > 0)
@@ -278,19 +298,19 @@ def _heuristics(walks: list[list[int]], won: Floats, touches: int) -> dict[str, 
     return result
 
 
-def _shared_out(effects: Floats, conversions: float) -> Floats:
+def shared_out(effects: Floats, conversions: float) -> Floats:
     positive: Floats = np.maximum(effects, 0)
     shared: Floats = positive / positive.sum() * conversions
     return shared
 
 
-def _bootstrap(chain: _Chain, won: Floats, lost: Floats, level: float, draws: int, seed: int) -> Floats:
+def _bootstrap(chain: Chain, won: Floats, lost: Floats, level: float, draws: int, seed: int) -> Floats:
     """Draw journeys anew; the limits are of the share of credit times the conversions that there were."""
     counts = np.concatenate([won, lost])
     total = int(counts.sum())
     drawn = np.random.default_rng(seed).multinomial(total, counts / counts.sum(), size=draws).astype(float)
     half = len(won)
     credited = [
-        _shared_out(chain.removal_effects(row[:half], row[half:]), won.sum()) for row in drawn if row[:half].any()
+        shared_out(chain.removal_effects(row[:half], row[half:]), won.sum()) for row in drawn if row[:half].any()
     ]
     return interval_of_draws(np.array(credited), level)[["lower", "upper"]].to_numpy()

@@ -28,6 +28,7 @@ from clvlib.funnel.rooms import Scorecard, scorecard
 from clvlib.funnel.rooms_course import Course, course
 from clvlib.funnel.threshold import Threshold, threshold
 from clvlib.funnel.weekly import trend, week_funnels
+from clvlib.funnel.worth import Worth, worth_of_touches
 from clvlib.words import mark, tr
 
 __all__ = ["WeekFunnel"]
@@ -187,16 +188,42 @@ class WeekFunnel:
     @cached_property
     def credit(self) -> Credit:
         """The credit of each channel for the orders of the last weeks, and the paths behind it."""
+        return credit(journeys(self.events, self.steps[-1], **self._journeys), level=self.level)
+
+    @property
+    def _journeys(self) -> dict[str, Any]:
         period = (self.week.shift(1 - self.weeks).start, self.week.end)
-        paths = journeys(
-            self.events,
-            self.steps[-1],
-            window=self.window,
-            touches=self.steps[:1],
-            as_of=self.week.as_of,
-            starts=period,
-        )
-        return credit(paths, level=self.level)
+        return {"window": self.window, "touches": self.steps[:1], "as_of": self.week.as_of, "starts": period}
+
+    def credit_in_money(self, value: pd.Series | None = None, margin: float = 0.3) -> Worth:
+        """Return ``credit`` in margin and expected value, and beside what was spent, as far as the shop knows them.
+
+        Parameters
+        ----------
+        value : pandas.Series, optional
+            By customer_id, the margin that is still expected.
+        margin : float
+            Share of spend that is kept.
+        """
+        first, end = (literal(day) for day in self._journeys["starts"])
+        worth: dict[str, pd.Series] = {}
+        if self.shop.has("orders"):
+            kept = self.shop.table("orders").query(
+                "SELECT customer_id, CAST(SUM(net_amount) AS DOUBLE) AS spend FROM {t} AS t "
+                f"WHERE is_purchase AND ordered_at >= {first} AND ordered_at < {end} GROUP BY 1 ORDER BY 1"
+            )
+            worth["margin"] = margin * kept.set_index("customer_id")["spend"]
+        if value is not None:
+            worth["value"] = value
+        cost = None
+        if self.shop.has("spend"):
+            spent = self.shop.table("spend").query(
+                "SELECT CAST(channel AS VARCHAR) AS channel, CAST(SUM(cost) AS DOUBLE) AS cost FROM {t} AS t "
+                f"WHERE date >= {first} AND date < {end} GROUP BY 1 ORDER BY 1"
+            )
+            cost = spent.set_index("channel")["cost"]
+        people = pd.concat(worth, axis=1).fillna(0.0) if worth else None
+        return worth_of_touches(self.credit, self.events, self.steps[-1], worth=people, cost=cost, **self._journeys)
 
     @cached_property
     def rooms(self) -> Scorecard:
