@@ -26,6 +26,8 @@ GMV pp CLV RFM RCV VIP KPI BG NBD MBG CNBD Pareto Gamma GammaGamma CRPS Brier Gi
 CNY Asia Shanghai BetaGeoModel ModifiedBetaGeoModel ParetoNBDModel NBDModel GammaGammaModel alive csv ipynb
 index html json parquet tables audience profile funnel clv abtest by hour segments change paths customer value at
 label to risk leaving comments recommendations contact orders contacts script conversion Logit Lan DeMets Welch Holm Cox
+ID CPC CPM CTR SHA Kaplan Meier market weights markets criteria complaints escalate advertising reach referrers
+competition hours refunds returns reservations
 """
 NAMES = set(_NAMES.split())
 
@@ -113,7 +115,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data_words() -> set[str]:
     """Return the words of the sample shop's own values, which a report repeats."""
     shop = Path(__file__).parents[1] / "data" / "sample"
-    texts = {"Sample livestream shop"}
+    texts = {"Sample livestream shop", *(file.read_text(encoding="utf-8") for file in shop.glob("*.plan.yaml"))}
     with duckdb.connect() as connection:
         for file in sorted({*shop.glob("*.csv"), *shop.glob("*.parquet")}):
             table = connection.sql(f"SELECT * FROM '{file}'")

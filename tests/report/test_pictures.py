@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,6 +14,14 @@ from PIL import Image
 from clvlib.plotting import PALETTE, new_axes
 from clvlib.report.page import LIMIT
 from clvlib.report.pictures import DENSITY, pictured, repacked
+
+
+@pytest.fixture(autouse=True)
+def as_matplotlib_comes() -> Iterator[None]:
+    """What other tests have set does not matter here."""
+    with plt.rc_context():
+        plt.rcdefaults()
+        yield
 
 
 def opened(figure) -> Image.Image:
