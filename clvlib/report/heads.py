@@ -352,6 +352,7 @@ HEADS: Final = {
     "top_lift": mark("top lift"),
     "topic": mark("topic"),
     "total": mark("total"),
+    "touch": mark("touchpoint"),
     "traffic_source": mark("source of traffic"),
     "tree": mark("customers in the tree"),
     "under": mark("under competition"),
