@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +12,12 @@ from numpy.typing import NDArray
 from clvlib.audience.period import purchases
 from clvlib.audience.personas_features import Habits, Space, category_names, read_habits, space_of
 from clvlib.audience.personas_names import apart, matched, named, pooled
-from clvlib.audience.personas_number import clusters, persistence, stability
+from clvlib.audience.personas_number import persistence, stability
 from clvlib.data.calendar import as_date
 from clvlib.data.engine import Table, as_table
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
+from clvlib.stats.k_means import k_means, nearest
 from clvlib.stats.means import Moments, mean_interval
 from clvlib.stats.proportions import proportion_interval
 from clvlib.words import mark, tr
@@ -139,17 +139,17 @@ class _Grouping:
 
     habits: Habits = field(repr=False)
     space: Space = field(repr=False)
-    model: Any = field(repr=False)
+    centers: NDArray[np.float64] = field(repr=False)
     learners: NDArray[np.bool_] = field(repr=False)
 
     @property
     def labels(self) -> pd.Series:
-        return pd.Series(self.model.predict(self.space(self.habits.all)), index=self.habits.all.index)
+        return pd.Series(nearest(self.space(self.habits.all), self.centers), index=self.habits.all.index)
 
     def persists(self) -> tuple[float, float]:
         kept = self.habits.all["orders"].to_numpy()[self.learners]
         odd, even = (
-            self.model.predict(self.space(frame[self.learners])) for frame in (self.habits.odd, self.habits.even)
+            nearest(self.space(frame[self.learners]), self.centers) for frame in (self.habits.odd, self.habits.even)
         )
         return persistence(odd, even, kept)
 
@@ -265,7 +265,7 @@ def _grouping(habits: Habits, number: int, min_orders: int) -> _Grouping | None:
     points = space(habits.all[learners])
     if len(np.unique(points, axis=0)) < number:
         return None
-    return _Grouping(habits, space, clusters(points, number), learners)
+    return _Grouping(habits, space, k_means(points[None], number)[0], learners)
 
 
 def _choose(
@@ -310,7 +310,7 @@ def _choose(
 
 def _carried(found: _Grouping, read: list[Habits], min_orders: int) -> tuple[pd.Series, pd.Series]:
     """Name today's clusters as those of the days before; returns personas of today and of the last day before."""
-    number = found.model.n_clusters
+    number = len(found.centers)
     earlier = [_grouping(habits, number, min_orders) if len(habits.all) else None for habits in read]
     carried = before = pd.Series(dtype=object)
     for each in [*earlier, found]:

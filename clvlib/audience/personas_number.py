@@ -8,26 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clvlib.stats.k_means import adjusted_rand_index, k_means, nearest
 from clvlib.stats.resample import interval_of_draws
 
-__all__ = ["clusters", "persistence", "stability"]
+__all__ = ["persistence", "stability"]
 
 Floats = NDArray[np.float64]
 _SPLITS, _SHUFFLES = 20, 199
 _SAMPLE = 6000  # customers from whom the number is learnt, at most
-
-
-def clusters(points: Floats, number: int, seed: int = 0) -> Any:
-    """Fit k-means; the same points in the same order give the same centres.
-
-    Returns
-    -------
-    sklearn.cluster.KMeans
-        Fitted.
-    """
-    from sklearn.cluster import KMeans  # type: ignore[import-untyped]
-
-    return KMeans(number, n_init=5, random_state=seed).fit(points)
 
 
 def stability(points: Floats, numbers: range, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
@@ -51,26 +39,19 @@ def stability(points: Floats, numbers: range, level: float = 0.95, seed: int = 0
         all customers by centres learnt from either half, over random halves, and ``lower`` and ``upper``, between which
         it lies in most of them. After Lange, Roth, Braun and Buhmann (2004).
     """
-    from sklearn.metrics import adjusted_rand_score  # type: ignore[import-untyped]
-
     generator = np.random.default_rng(seed)
     points = points[np.sort(generator.permutation(len(points))[:_SAMPLE])]
+    kind = np.unique(points, axis=0, return_inverse=True)[1]
     found = pd.DataFrame(index=pd.Index([], name="number"), columns=["stability", "lower", "upper"], dtype=float)
     for number in numbers:
-        scores = []
-        for _ in range(_SPLITS):
-            halves = np.array_split(generator.permutation(len(points)), 2)
-            if min(_different(points[half]) for half in halves) < number:
-                break
-            scores.append(adjusted_rand_score(*(clusters(points[half], number).predict(points) for half in halves)))
-        if len(scores) < _SPLITS:
+        splits = [np.array_split(generator.permutation(len(points)), 2) for _ in range(_SPLITS)]
+        if min(len(np.unique(kind[half])) for halves in splits for half in halves) < number:
             break
+        sides = [np.stack(side) for side in zip(*splits, strict=True)]
+        first, second = (nearest(points, k_means(points[side], number)) for side in sides)
+        scores = [adjusted_rand_index(*pair) for pair in zip(first, second, strict=True)]
         found.loc[number] = interval_of_draws(scores, level).iloc[0].to_numpy()
     return found
-
-
-def _different(points: Floats) -> int:
-    return len(np.unique(points, axis=0))
 
 
 def persistence(odd: NDArray[Any], even: NDArray[Any], orders: NDArray[Any], seed: int = 0) -> tuple[float, float]:
@@ -79,7 +60,7 @@ def persistence(odd: NDArray[Any], even: NDArray[Any], orders: NDArray[Any], see
     Parameters
     ----------
     odd, even : numpy.ndarray of int
-        Personas from either half of each customer's orders.
+        Personas from either half of each customer's orders, numbered from 0 on.
     orders : numpy.ndarray
         How many orders each has.
     seed : int
@@ -92,9 +73,7 @@ def persistence(odd: NDArray[Any], even: NDArray[Any], orders: NDArray[Any], see
         customers with as many orders. The number of orders alone makes halves alike: of few orders most are of one
         kind.
     """
-    from sklearn.metrics import adjusted_rand_score
-
-    seen = float(adjusted_rand_score(odd, even))
+    seen = adjusted_rand_index(odd, even)
     generator = np.random.default_rng(seed)
     stratum = np.where(orders < 8, orders, 8 + np.floor(4 * np.log2(np.maximum(orders, 8) / 8)))
     by_stratum = np.argsort(stratum, kind="stable")
@@ -102,5 +81,5 @@ def persistence(odd: NDArray[Any], even: NDArray[Any], orders: NDArray[Any], see
     more = 0
     for _ in range(_SHUFFLES):
         dealt = second[np.lexsort((generator.random(len(placed)), placed))]
-        more += adjusted_rand_score(first, dealt) >= seen - 1e-12
+        more += adjusted_rand_index(first, dealt) >= seen - 1e-12
     return seen, (1 + more) / (1 + _SHUFFLES)
