@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import groupby
 
 import duckdb
 
@@ -37,6 +38,7 @@ _RECORDS = (
 )
 
 _PLANNED = dt.timedelta(days=366)  # what is announced for later than this is a clock's error
+_TOGETHER = 16  # parts of one form that one statement reads: to plan it costs more than to read a small file
 
 _NOT_A = {
     "id": mark("not an id"), "text": mark("not text"), "time": mark("not a time"), "date": mark("not a day"),
@@ -150,12 +152,11 @@ class _Job:
 def _table(job: _Job, seen: list[str]) -> None:
     columns = ", ".join(f"{c.name} {SQL_TYPES[c.kind]}" for c in job.present)
     job.run(
-        f"CREATE OR REPLACE TABLE _stage ({columns}, _file INTEGER, _row BIGINT, _hash UBIGINT, _reason VARCHAR, "
+        f"CREATE OR REPLACE TEMP TABLE _stage ({columns}, _file INTEGER, _row BIGINT, _hash UBIGINT, _reason VARCHAR, "
         "_aside VARCHAR, _example VARCHAR, _raw VARCHAR)"
     )
-    left_out = 0
+    left_out = sum(_stage(job, numbers) for numbers in _alike(job))
     for number in range(len(job.parts)):
-        left_out += _stage(job, number)
         _note(job, number)
     rejected = _rejects(job)
     _judge(job, seen)
@@ -163,6 +164,20 @@ def _table(job: _Job, seen: list[str]) -> None:
     if not job.number(f"SELECT count(*) FROM {job.table.name}"):
         _empty(job)
     job.run("DROP TABLE _stage")
+
+
+def _alike(job: _Job) -> list[range]:
+    """Return the numbers of neighbouring parts that are read in one way."""
+    found: list[range] = []
+    for _, same in groupby(range(len(job.parts)), lambda i: (job.parts[i][0], [*job.parts[i][1].columns.items()])):
+        numbers = list(same)
+        found += [range(i, min(i + _TOGETHER, numbers[-1] + 1)) for i in numbers[::_TOGETHER]]
+    return found
+
+
+def _relation(job: _Job, numbers: range) -> str:
+    """SQL for the source rows of some parts, each with the number of its part as ``_clv_part``."""
+    return " UNION ALL ".join(f"SELECT {i} AS _clv_part, * FROM {job.parts[i][1].relation}" for i in numbers)
 
 
 def _sources(table: TableContract, config: TableConfig, part: RawPart) -> dict[str, str]:
@@ -225,11 +240,11 @@ def _checks(item: Parsed, source: str, end: dt.date | None) -> list[_Check]:
     return [_Check(condition, f"{name}: {word}", example) for condition, word in conditions]
 
 
-def _selection(job: _Job, number: int) -> str:
-    """SQL that yields the staged form of one part: values, why a row goes, which values are set aside."""
-    source = job.sources[number]
-    config, part = job.parts[number]
-    items = _parse(job, number)
+def _selection(job: _Job, numbers: range) -> str:
+    """SQL that yields the staged form of some parts: values, why a row goes, which values are set aside."""
+    source = job.sources[numbers[0]]
+    config, part = job.parts[numbers[0]]
+    items = _parse(job, numbers[0])
     checks = {
         name: _checks(item, f"({source[name]})", end=job.until if name == job.table.time else None)
         for name, item in items.items()
@@ -250,29 +265,32 @@ def _selection(job: _Job, number: int) -> str:
     value = ", ".join(f"{item.value} AS _v_{name}" for name, item in items.items())
     raw_columns = ", ".join(identifier(name) for name in part.columns)
     raw = ", ".join(f"{literal(name)}: CAST({identifier(name)} AS VARCHAR)" for name in part.columns)
-    keep = f"WHERE ({config.where})" if config.where else ""
+    rows = f"({_relation(job, numbers)})" + (f" WHERE ({config.where})" if config.where else "")
     return (
-        f"SELECT {', '.join(values)}, {number}, _row, hash({raw_columns}), {reason} AS _why, "
+        f"SELECT {', '.join(values)}, _clv_part, _row, hash({raw_columns}), {reason} AS _why, "
         f"nullif(concat_ws('|', {aside}), '') AS _set, {example}, "
         f"CASE WHEN _why IS NOT NULL OR _set IS NOT NULL THEN CAST(to_json({{{raw}}}) AS VARCHAR) END "
-        f"FROM (SELECT *, {value} FROM (SELECT *, {given} FROM (SELECT *, {text} FROM {part.relation} {keep})))"
+        f"FROM (SELECT *, {value} FROM (SELECT *, {given} FROM (SELECT *, {text} FROM {rows})))"
     )
 
 
-def _stage(job: _Job, number: int) -> int:
-    """Insert one part into the staging table; return how many rows ``where`` left out."""
-    config, part = job.parts[number]
+def _stage(job: _Job, numbers: range) -> int:
+    """Insert some parts into the staging table; return how many rows ``where`` left out."""
+    config, part = job.parts[numbers[0]]
     try:
-        job.run(f"INSERT INTO _stage {_selection(job, number)}")
-        if not config.where:
-            return 0
-        return job.number(f"SELECT count(*) FROM {part.relation} WHERE NOT coalesce(({config.where}), FALSE)")
-    except (duckdb.BinderException, duckdb.ParserException) as error:
-        raise ConfigError(f"{job.table.name}: the configuration cannot be carried out ({error})") from None
-    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-        raise EngineError(f"{job.table.name}: {part.name}: {str(error).splitlines()[0]}") from None
+        left = f"SELECT count(*) FROM ({_relation(job, numbers)}) WHERE NOT coalesce(({config.where}), FALSE)"
+        left_out = job.number(left) if config.where else 0
+        job.run(f"INSERT INTO _stage {_selection(job, numbers)}")
     except duckdb.Error as error:
-        raise DataError(f"{job.table.name}: {part.name} cannot be read ({str(error).splitlines()[0]})") from None
+        if len(numbers) > 1:  # which of them it is shows when each is read by itself
+            return sum(_stage(job, range(i, i + 1)) for i in numbers)
+        line = str(error).splitlines()[0]
+        if isinstance(error, (duckdb.BinderException, duckdb.ParserException)):
+            raise ConfigError(f"{job.table.name}: the configuration cannot be carried out ({error})") from None
+        if isinstance(error, (duckdb.OutOfMemoryException, duckdb.IOException)):
+            raise EngineError(f"{job.table.name}: {part.name}: {line}") from None
+        raise DataError(f"{job.table.name}: {part.name} cannot be read ({line})") from None
+    return left_out
 
 
 def _note(job: _Job, number: int) -> None:
@@ -288,12 +306,15 @@ def _note(job: _Job, number: int) -> None:
 def _rejects(job: _Job) -> int:
     """Lines that DuckDB could not split into columns go to quarantine; later rows move down by as many."""
     job.run("CREATE OR REPLACE TEMP TABLE _shift (file INTEGER, start BIGINT, shift BIGINT)")
-    total = 0
+    tables = {str(row[0]) for row in job.connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    there = {i: part for i, (_, part) in enumerate(job.parts) if part.rejects in tables}
+    if not there:
+        return 0
+    counts = " UNION ALL ".join(f"SELECT {i}, count(DISTINCT line) FROM {part.rejects}" for i, part in there.items())
+    found = {i: n for i, n in job.connection.execute(counts).fetchall() if n}
     reasons = " ".join(f"WHEN {literal(kind)} THEN {literal(text)}" for kind, text in _REJECTED.items())
-    for number, (_, part) in enumerate(job.parts):
-        there = f"SELECT count(*) FROM duckdb_tables() WHERE table_name = {literal(part.rejects)}"
-        if not part.rejects or not job.number(there):
-            continue
+    for number in sorted(found):
+        part = there[number]
         lines = (
             f"(SELECT line - {part.header_lines} AS line, min(CAST(error_type AS VARCHAR)) AS kind, "
             f"min(csv_line) AS csv_line FROM {part.rejects} GROUP BY line)"
@@ -306,9 +327,8 @@ def _rejects(job: _Job) -> int:
             f"INSERT INTO _shift SELECT {number}, line - i + 1, i FROM "
             f"(SELECT line, row_number() OVER (ORDER BY line) AS i FROM {lines})"
         )
-        total += job.number(f"SELECT count(*) FROM {lines}")
-        job.run(f"DROP TABLE {part.rejects}; DROP TABLE {part.rejects}_scan")
-    return total
+    job.run("".join(f"DROP TABLE {part.rejects}; DROP TABLE {part.rejects}_scan;" for part in there.values()))
+    return sum(found.values())
 
 
 def _judge(job: _Job, seen: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from clvlib.data import config as settings_of
 from clvlib.data.connect import Shop, connect
 from clvlib.data.contract import CONTRACT, markdown
 from clvlib.data.engine import DuckDBEngine, as_table, literal
-from clvlib.errors import EngineError, MissingColumnError, ParameterError
+from clvlib.errors import ClvError, EngineError, MissingColumnError, ParameterError
 
 
 def shop_of(tmp_path, orders: pd.DataFrame | str, toml: str = "", **tables: pd.DataFrame) -> Shop:
@@ -106,6 +107,40 @@ def test_freshness(tmp_path) -> None:
     events = pd.DataFrame({"person_id": ["a"], "occurred_at": ["2026-02-20 10:00"], "event": ["click"]})
     shop = shop_of(tmp_path, "customer_id,ordered_at,amount\na,2026-02-28 09:00,1\n", events=events)
     assert shop.quality().table.set_index("table")["days_behind"].to_dict() == {"orders": 1, "events": 9}
+
+
+def _files(folder: Path, n: int) -> None:
+    """An order in each file, and in every fifth a line before it that is no row."""
+    for i in range(n):
+        broken = "x,2026-01-05,1,2,3,4\n" if i % 5 == 0 else ""
+        row = f"c{i:02},2026-01-05,{i if i != 7 else 'many'},{'test' if i == 9 else ''},x\n"
+        (folder / f"orders-{i:02}.csv").write_text(f"customer_id,ordered_at,amount,status,_file\n{broken}{row}")
+
+
+def test_many_files_are_read_together_and_told_apart(tmp_path) -> None:
+    _files(tmp_path, 40)
+    (tmp_path / "orders-zz.csv").write_text("amount,ordered_at,customer_id,status\n5,2026-01-05,zz,\n")
+    (tmp_path / "clvlib.toml").write_text('as_of = 2026-03-01\n[tables.orders]\nwhere = "status IS NULL"\n')
+    shop = connect(tmp_path)
+    assert shop.query("SELECT customer_id AS c FROM orders")["c"].tolist() == [
+        *(f"c{i:02}" for i in range(40) if i not in {7, 9}), "zz",
+    ]  # fmt: skip
+    aside = shop.quarantine()[["file", "row", "reason"]].values.tolist()
+    broken = [[f"orders-{i:02}.csv", 1, "row: too many columns"] for i in range(0, 40, 5)]
+    assert aside == sorted([*broken, ["orders-07.csv", 1, "amount: not a number"]])
+    counted = shop.quality().table.iloc[0]
+    assert (counted["rows_read"], counted["rows_left_out"], counted["files"]) == (48, 1, 41)  # 40 + 1 - 1 + 8
+
+
+def test_the_file_that_cannot_be_read_is_named_among_many(tmp_path) -> None:
+    for i in range(4):
+        frame = pd.DataFrame({"customer_id": [f"c{i}"] * 4000, "ordered_at": ["2026-01-05"] * 4000, "amount": 1})
+        frame.to_parquet(tmp_path / f"orders-{i}.parquet")
+    damaged = bytearray((tmp_path / "orders-2.parquet").read_bytes())
+    damaged[4:40] = b"\xff" * 36  # the first page; head and foot of the file are whole
+    (tmp_path / "orders-2.parquet").write_bytes(damaged)
+    with pytest.raises(ClvError, match=r"^orders: orders-2\.parquet"):
+        connect(tmp_path)
 
 
 def test_where_leaves_out_and_counts(tmp_path) -> None:
