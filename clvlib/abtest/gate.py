@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from clvlib.stats.sampling import sample_ratio
 from clvlib.words import mark, tr
@@ -174,7 +174,7 @@ def _before(mature: pd.DataFrame, people: pd.Series, *, clustered: bool) -> Chec
     else:
         # Pearson's statistic of the 2 x k table is the sum over buyers and non-buyers; sample_ratio gives each part
         statistic = sample_ratio(bought, total).chi2 + sample_ratio(total - bought, total).chi2
-        p_value = float(stats.chi2.sf(statistic, int(there.sum()) - 1))
+        p_value = float(special.chdtrc(int(there.sum()) - 1, statistic))
     rates = tr(", ").join(f"{arm} {rate:.1%}" for arm, rate in (bought / total).items())
     text = mark("bought in the window before assignment: {rates}, p = {p_value:.4g}")
     return _row(name, _judge(p_value), tr(text, rates=rates, p_value=p_value), rule)
@@ -188,7 +188,7 @@ def _welch(means: pd.Series, squared_errors: pd.Series, freedom: pd.Series) -> f
     shares = weights / weights.sum()
     distance = float((weights * (means - (shares * means).sum()) ** 2).sum())
     lack = float(((1 - shares) ** 2 / freedom).sum()) / (k * k - 1)
-    return float(stats.f.sf(distance / (k - 1) / (1 + 2 * (k - 2) * lack), k - 1, 1 / (3 * lack)))
+    return float(special.fdtrc(k - 1, 1 / (3 * lack), distance / (k - 1) / (1 + 2 * (k - 2) * lack)))
 
 
 def _order_of_time(mature: pd.DataFrame) -> Check:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from scipy import stats
+from scipy import special
 
 from clvlib.stats.sequential import anytime_alpha, anytime_p_value, boundaries, planned_p_value
 from clvlib.words import mark
@@ -99,8 +99,8 @@ class Planned:
 
     def p_value(self, p_value: float) -> float:
         """Smallest alpha under which the plan would reject now."""
-        return planned_p_value(float(stats.norm.isf(p_value / 2)), self.fractions)
+        return planned_p_value(float(-special.ndtri(p_value / 2)), self.fractions)
 
     def alpha(self, alpha: float) -> float:
         """Level of the ordinary test with the boundary's critical value."""
-        return float(2 * stats.norm.sf(boundaries(self.fractions, alpha)[-1]))
+        return float(2 * special.ndtr(-boundaries(self.fractions, alpha)[-1]))

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from clvlib.errors import ThinDataWarning
 from clvlib.stats.effect import Effect
@@ -546,11 +546,11 @@ class Ratio(_Pair):
             variances.append(np.array([[vx, cross], [cross, float(row[f"{self.name}_variance"])]]) / n)
         (p1, s1), (p0, s0) = figures
         dp, ds, p, s = p1 - p0, s1 - s0, (p1 + p0) / 2, (s1 + s0) / 2
-        z = float(stats.norm.isf((1 - level) / 2))
+        z = float(-special.ndtri((1 - level) / 2))
         effects = []
         for estimate, slopes in ((dp * s, ([s, dp / 2], [-s, dp / 2])), (ds * p, ([ds / 2, p], [ds / 2, -p]))):
             error = float(sum(np.array(g) @ v @ np.array(g) for g, v in zip(slopes, variances, strict=True))) ** 0.5
-            p_value = float(2 * stats.norm.sf(abs(estimate) / error)) if error > 0 else 1.0
+            p_value = float(2 * special.ndtr(-abs(estimate) / error)) if error > 0 else 1.0
             effects.append(Effect(estimate, estimate - z * error, estimate + z * error, p_value, "delta", level))
         return {self.counts: effects[0], self.name: effects[1]}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from clvlib.abtest.decision import amount
 from clvlib.abtest.experiment import Experiment
@@ -136,7 +136,7 @@ def _counted(rows: pd.DataFrame, probability: float) -> Counted:
     variance = covariance(columns, np.zeros(len(rows)), distance, distance)
     if not variance > 0:
         return replace(sample, worth=Clusters.of(columns).number)
-    t = stats.t.isf(0.025, Clusters.of(columns).freedom) / stats.norm.isf(0.025)
+    t = special.stdtrit(Clusters.of(columns).freedom, 0.025) / special.ndtri(0.025)
     worth = sample.n * share * (1 - share) / variance / t**2
     return replace(sample, worth=float(min(sample.n, max(worth, 1.0))))
 

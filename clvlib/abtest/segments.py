@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from clvlib.abtest.decision import amount
 from clvlib.abtest.experiment import Experiment
@@ -166,7 +166,7 @@ def _interaction(metric: Metric, groups: Mapping[str, Mapping[str, Row]], experi
         weights = 1 / effects["v"]
         spread = effects["d"] - (weights * effects["d"]).sum() / weights.sum()
         statistic, df = float((weights * spread**2).sum()), len(effects) - 1
-        p_value = float(stats.chi2.sf(statistic, df)) if df > 0 else 1.0
+        p_value = float(special.chdtrc(df, statistic)) if df > 0 else 1.0
         rows.append({"arm": arm, "segments": len(effects), "statistic": statistic, "p_value": p_value})
     frame = pd.DataFrame(rows)
     return frame.assign(p_adjusted=adjust(frame["p_value"]))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from clvlib.abtest.decision import amount
 from clvlib.abtest.experiment import Experiment
@@ -137,7 +137,7 @@ def _compared(first: Moments, second: Moments, model: float, level: float) -> di
     error, estimate = people + model, first.mean - second.mean
     if error == 0:
         raise DataError(f"people: nobody differs within arms of {first.n:g} and {second.n:g}, so nothing can be told")
-    half = float(stats.t.isf((1 - level) / 2, df)) * error**0.5
+    half = float(-special.stdtrit(df, (1 - level) / 2)) * error**0.5
     return {
         "n": int(first.n),
         "control_n": int(second.n),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse, stats
+from scipy import sparse, special
 
 from clvlib.audience.bands import BANDS, edges_of
 from clvlib.audience.markets_people import FEATURES, people_of
@@ -359,7 +359,7 @@ class _Part:
 
     def table(self, level: float, within: float) -> pd.DataFrame:
         """Rows as :attr:`Markets.table` has them; ranks at their own level."""
-        z = float(stats.norm.isf((1 - level) / 2))
+        z = float(-special.ndtri((1 - level) / 2))
         ranks = rank_intervals(self.scores, self.covariance, within)
         frame = ranks[["rank", "rank_lower", "rank_upper"]].assign(segments=len(ranks))
         half = z * np.sqrt(np.diag(self.covariance))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from clvlib.audience.period import days, during, purchases
 from clvlib.data.engine import Table, literal
@@ -255,7 +255,7 @@ def like_for_like(frame: pd.DataFrame, level: float = 0.95, fewest: int = 5) -> 
     common = enough[fit].all(axis=0)
     mix = np.bincount(segment, x, minlength=len(kinds))
     weight = np.where(common, mix, 0.0) / max(mix[common].sum(), 1e-300)
-    z = float(stats.norm.isf((1 - level) / 2))
+    z = float(-special.ndtri((1 - level) / 2))
     table = pd.DataFrame(np.nan, index=pd.Index(names, name="platform"), columns=[*_COLUMNS, *_DIFFERENCE])
     for row, name in enumerate(names):
         own = place == row
@@ -269,7 +269,7 @@ def like_for_like(frame: pd.DataFrame, level: float = 0.95, fewest: int = 5) -> 
             there, others = _ratio(who, segment, y, x, ~own & on_fit, weight)
             apart = _interval(here - there, influence - others, z)
             error = (apart[2] - apart[0]) / z
-            p_value = 2 * stats.norm.sf(abs(apart[0]) / error) if error > 0 else np.nan
+            p_value = 2 * special.ndtr(-abs(apart[0]) / error) if error > 0 else np.nan
             table.loc[name, list(_DIFFERENCE)] = [*apart, p_value]
     tested = table["p_value"].notna()
     if tested.sum() > 2:  # two platforms make one comparison, seen from either side

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from clvlib.audience.bands import BANDS, band_names, band_sql, edges_of
 from clvlib.audience.period import days, during, purchases
@@ -276,9 +276,9 @@ def _index(counts: dict[str, Floats], totals: dict[str, float], level: float, bu
     v, b, o = v[some], b[some], o[some]
     variance = 1 / b - 1 / B + 1 / v - 1 / V - 2 * (o / (b * v) - o / (b * V) - o / (B * v) + O / (B * V))
     error = np.sqrt(np.maximum(variance, 0))
-    half = stats.norm.isf((1 - level) / 2) * error
+    half = -special.ndtri((1 - level) / 2) * error
     result[some, 1:3] = result[some, :1] * np.exp(np.column_stack([-half, half]))
     distance = np.abs(np.log(result[some, 0] / 100))
     z = np.divide(distance, error, out=np.where(distance > 1e-12, np.inf, 0.0), where=error > 0)
-    result[some, 3] = adjust(2 * stats.norm.sf(z))
+    result[some, 3] = adjust(2 * special.ndtr(-z))
     return result

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from clvlib.audience.period import days, during, purchases
 from clvlib.data.engine import Table, literal
@@ -292,8 +292,8 @@ def change(
         raise EmptyDataError(tr("three weeks before, and the last one, need {what} in these hours", what=tr(measure)))
     past, n = ratios[:-1], len(ratios) - 1
     apart, error = ratios[-1] - past.mean(), past.std(ddof=1) * np.sqrt(1 + 1 / n)
-    half = stats.t.isf((1 - level) / 2, n - 1) * error
-    p_value = 2 * stats.t.sf(abs(apart) / error, n - 1) if error > 0 else float(apart == 0)
+    half = -special.stdtrit(n - 1, (1 - level) / 2) * error
+    p_value = 2 * special.stdtr(n - 1, -abs(apart) / error) if error > 0 else float(apart == 0)
     estimate, lower, upper = np.expm1([apart, apart - half, apart + half]).tolist()
     return Effect(estimate, lower, upper, float(p_value), "student, a new week", level)
 

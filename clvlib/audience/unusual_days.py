@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from clvlib.audience.period import purchases
 from clvlib.audience.slots import SHORT_DAYS
@@ -151,7 +151,7 @@ def unusual_days(orders: Table | pd.DataFrame, week: Week, weeks: int = 26, leve
     errors = np.concatenate([scale[i : i + 7] - _forecast(scale[:i]) for i in origins])
     # Poisson counts have a spread of 1/2 on this scale; less than that is luck in the sample of errors.
     spread = max(float(stats.median_abs_deviation(errors, scale="normal")), 0.5)
-    reach = float(stats.t.ppf((1 + level ** (1 / 7)) / 2, len(errors) - 1)) * spread
+    reach = float(special.stdtrit(len(errors) - 1, (1 + level ** (1 / 7)) / 2)) * spread
     centre = _forecast(scale)
     expected, lower, upper = _count(centre), _count(centre - reach), _count(centre + reach)
     verdict = np.select([now > upper, now < lower], [_HIGH, _LOW], _USUAL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 __all__ = ["calibration_p_value", "count_interval"]
 
@@ -42,7 +42,7 @@ def count_interval(chances: ArrayLike, level: float = 0.95) -> tuple[int, int]:
     tail = (1 - level) / 2
     if len(p) > _EXACT:
         mean, sd = float(p.sum()), float((p * (1 - p)).sum()) ** 0.5
-        reach = float(stats.norm.isf(tail)) * sd + 0.5
+        reach = float(-special.ndtri(tail)) * sd + 0.5
         return max(0, int(np.ceil(mean - reach))), min(len(p), int(np.floor(mean + reach)))
     mass: Floats = np.zeros(len(p) + 1)
     mass[0] = 1.0
@@ -88,7 +88,7 @@ def calibration_p_value(chances: ArrayLike, events: ArrayLike) -> float:
     spread = float(weight @ centred**2)
     if spread > 1e-9 * weight.sum():
         chi2, freedom = chi2 + float((y - p) @ centred) ** 2 / spread, 2
-    return float(stats.chi2.sf(chi2, freedom))
+    return float(special.chdtrc(freedom, chi2))
 
 
 def _checked(chances: ArrayLike) -> Floats:

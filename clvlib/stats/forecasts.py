@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from clvlib.stats.effect import Effect
 
@@ -58,7 +58,7 @@ def loss_difference(own: ArrayLike, rival: ArrayLike, span: int = 1, level: floa
         variance = (covariance[0] + 2 * (1 - np.arange(1, span) / span) @ covariance[1:]) / n
     factor = max((n + 1 - 2 * span + span * (span - 1) / n) / n, 1 / n)
     error = float(np.sqrt(variance / factor))
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * error
+    half = float(special.stdtrit(n - 1, (1 + level) / 2)) * error
     estimate = float(d.mean())
-    p_value = float(2 * stats.t.sf(abs(estimate) / error, n - 1)) if error > 0 else float(estimate == 0)
+    p_value = float(2 * special.stdtr(n - 1, -abs(estimate) / error)) if error > 0 else float(estimate == 0)
     return Effect(estimate, estimate - half, estimate + half, p_value, "Diebold-Mariano", level)

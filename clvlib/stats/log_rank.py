@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 __all__ = ["log_rank"]
 
@@ -61,7 +61,7 @@ def log_rank(
     if not told.any() or values[-1] <= 0:
         return 1.0
     statistic = float((((excess @ vectors[:, told]) ** 2) / values[told]).sum())
-    return float(stats.chi2.sf(statistic, int(told.sum())))
+    return float(special.chdtrc(int(told.sum()), statistic))
 
 
 def _compared(t: Array, event: NDArray[np.bool_], code: NDArray[np.intp], w: Array, groups: int) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from clvlib.stats.effect import Effect
 
@@ -75,7 +75,7 @@ def matched_ratio(
     level_of = total / np.maximum(with_it * np.exp(log_ratio) + of, 1e-300)
     residual = (x - share[s]) * (yy - nn * level_of[s] * np.exp(log_ratio * x))
     error = float(np.sqrt(np.sum(np.bincount(c, residual) ** 2)) / information)
-    reach = float(stats.norm.isf((1 - level) / 2)) * error
-    p_value = float(2 * stats.norm.sf(abs(log_ratio) / error)) if error > 0 else 1.0
+    reach = float(-special.ndtri((1 - level) / 2)) * error
+    p_value = float(2 * special.ndtr(-abs(log_ratio) / error)) if error > 0 else 1.0
     ends = np.exp([log_ratio, log_ratio - reach, log_ratio + reach])
     return Effect(float(ends[0]), float(ends[1]), float(ends[2]), p_value, "within strata", level, 1.0)

@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy import stats
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from clvlib.stats.effect import Effect
 
 METHODS = ("welch", "guarded")
 
-__all__ = ["Moments", "difference_error", "mean_difference", "mean_interval", "mean_ratio", "ratio_moments"]
+__all__ = [
+    "Moments",
+    "difference_error",
+    "mean_difference",
+    "mean_interval",
+    "mean_ratio",
+    "ratio_moments",
+    "welch_freedom",
+]
 
 
 @dataclass(frozen=True)
@@ -83,8 +91,8 @@ def mean_interval(group: Moments, level: float = 0.95) -> Effect:
     _check(level, group)
     if group.variance == 0:
         raise ValueError(f"all values are {group.mean:g}, so no interval can be drawn around their mean")
-    half = float(stats.t.isf((1 - level) / 2, group.n - 1)) * group.squared_error**0.5
-    p_value = float(2 * stats.t.sf(abs(group.mean) / group.squared_error**0.5, group.n - 1))
+    half = float(-special.stdtrit(group.n - 1, (1 - level) / 2)) * group.squared_error**0.5
+    p_value = float(2 * special.stdtr(group.n - 1, -abs(group.mean) / group.squared_error**0.5))
     return Effect(group.mean, group.mean - half, group.mean + half, p_value, "student", level)
 
 
@@ -120,8 +128,8 @@ def mean_difference(
     _check(level, first, second)
     error, df = difference_error(first, second, method)
     estimate = first.mean - second.mean
-    half = float(stats.t.isf((1 - level) / 2, df)) * error**0.5
-    p_value = float(2 * stats.t.sf(abs(estimate - null) / error**0.5, df))
+    half = float(-special.stdtrit(df, (1 - level) / 2)) * error**0.5
+    p_value = float(2 * special.stdtr(df, -abs(estimate - null) / error**0.5))
     return Effect(estimate, estimate - half, estimate + half, p_value, method, level, null)
 
 
@@ -150,10 +158,28 @@ def difference_error(first: Moments, second: Moments, method: str = "welch") -> 
         raise ValueError(
             f"neither group varies (all values are {first.mean:g} and {second.mean:g}), so no test can weigh them"
         )
+    return error, float(welch_freedom(*parts[0], first.n, second.n))
+
+
+def welch_freedom(v1: ArrayLike, v2: ArrayLike, n1: ArrayLike, n2: ArrayLike) -> NDArray[np.float64]:
+    """Welch and Satterthwaite's degrees of freedom of differences of means.
+
+    Parameters
+    ----------
+    v1, v2 : array_like
+        Squared errors of the two means, not both 0.
+    n1, n2 : array_like
+        Number of units behind each, at least two.
+
+    Examples
+    --------
+    >>> welch_freedom([0.1, 0.1], [0.1, 0.0], 50, 50).round(9).tolist()
+    [98.0, 49.0]
+    """
     # shares, not squares of the errors: these would underflow for tiny variances
-    v1, v2 = parts[0]
-    s1, s2 = v1 / (v1 + v2), v2 / (v1 + v2)
-    return error, 1 / (s1 * s1 / (first.n - 1) + s2 * s2 / (second.n - 1))
+    first = np.asarray(v1, dtype=float) / np.add(v1, v2)
+    second = np.asarray(v2, dtype=float) / np.add(v1, v2)
+    return np.asarray(1 / (first**2 / np.subtract(n1, 1) + second**2 / np.subtract(n2, 1)))
 
 
 def mean_ratio(
@@ -199,11 +225,11 @@ def mean_ratio(
     _, df = difference_error(
         first, second, method
     )  # the degrees of freedom are those at ratio 1, where verdicts must meet
-    a, b, t = first.mean, second.mean, float(stats.t.isf(alpha / 2, df))
+    a, b, t = first.mean, second.mean, float(-special.stdtrit(df, alpha / 2))
     parts = _errors(first, second, method)
     limits = [_fieller(a, b, t * t * va, t * t * vb) for va, vb in parts]
     error = max(va + null * null * vb for va, vb in parts)
-    p_value = float(2 * stats.t.sf(abs(a - null * b) / error**0.5, df))
+    p_value = float(2 * special.stdtr(df, -abs(a - null * b) / error**0.5))
     lower, upper = min(low for low, _ in limits), max(high for _, high in limits)
     return Effect(a / b, lower, upper, p_value, "fieller" if method == "welch" else f"{method} fieller", level, null)
 

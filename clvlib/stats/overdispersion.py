@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from clvlib.stats.effect import Effect
 from clvlib.stats.proportions import proportion_interval, proportion_ratio
@@ -98,7 +98,7 @@ def dispersed_ratio(x: ArrayLike, n: ArrayLike, first: ArrayLike, level: float =
     counts = counts[["x", "n"]].div(counts["design_effect"] / shrunk, axis=0)
     (x1, n1), (x2, n2) = counts.to_numpy()
     found = proportion_ratio(x1, n1, x2, n2, level, method="mee")
-    p_value = float(2 * stats.t.sf(stats.norm.isf(found.p_value / 2) / shrunk**0.5, df))
+    p_value = float(2 * special.stdtr(df, special.ndtri(found.p_value / 2) / shrunk**0.5))
     return Effect(found.estimate, found.lower, found.upper, min(p_value, 1.0), "rao-scott", level, 1.0)
 
 
@@ -107,7 +107,7 @@ def _shrunk(level: float, df: int) -> float:
     if not 0 < level < 1:
         raise ValueError(f"level is a share between 0 and 1, such as 0.95; found {level}")
     tail = (1 - level) / 2
-    return float(stats.norm.isf(tail) / stats.t.isf(tail, df)) ** 2
+    return float(special.ndtri(tail) / special.stdtrit(df, tail)) ** 2
 
 
 def _effects(x: ArrayLike, n: ArrayLike, group: ArrayLike | None) -> tuple[pd.DataFrame, int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 from clvlib.stats.effect import Effect
 
@@ -52,7 +52,7 @@ def proportion_interval(
     """
     index = x.index if isinstance(x, pd.Series) else None
     x, n = _counts(x, n)
-    z = float(stats.norm.isf(_alpha(level) / 2))
+    z = float(-special.ndtri(_alpha(level) / 2))
     if method == "wilson":
         lower, upper = _wilson(x, n, z, correction)
     elif method == "clopper-pearson":
@@ -195,7 +195,7 @@ def proportion_effects(
     """
     index = x1.index if isinstance(x1, pd.Series) else None
     counts = _pairs(x1, n1, x2, n2)
-    zcrit = float(stats.norm.isf(_alpha(level) / 2))
+    zcrit = float(-special.ndtri(_alpha(level) / 2))
     if scale == "difference":
         null = 0.0 if null is None else null
         if not -1 < null < 1:
@@ -223,13 +223,8 @@ def _differences(counts: Counts, zcrit: float, method: str, null: float) -> tupl
         lower, upper = _newcombe(counts, np.asarray(zcrit))
         return estimate, lower, upper, _newcombe_p_value(counts, null)
     factor = _variance_factor(counts, method)
-
-    def score(delta: Floats) -> Floats:
-        return _difference_score(counts, delta, factor)
-
-    lower = _crossing(score, zcrit, estimate, np.full_like(estimate, -1.0))
-    upper = _crossing(score, -zcrit, estimate, np.full_like(estimate, 1.0))
-    return estimate, lower, upper, _two_sided(score(np.full_like(estimate, null)))
+    lower, upper = _inverted(_difference_score, counts, factor, zcrit, estimate, (-1.0, 1.0))
+    return estimate, lower, upper, _two_sided(_difference_score(counts, np.full_like(estimate, null), factor))
 
 
 def _ratios(counts: Counts, zcrit: float, method: str, null: float) -> tuple[Floats, ...]:
@@ -240,22 +235,37 @@ def _ratios(counts: Counts, zcrit: float, method: str, null: float) -> tuple[Flo
         raise ValueError("neither group has a success, and 0 / 0 is no ratio; compare by the difference instead")
 
     # A ratio t in [0, inf] is searched for as the share s = t / (1 + t) in [0, 1].
-    def score(share: Floats) -> Floats:
-        return _ratio_score(counts, share, factor)
-
     share = p1 / (p1 + p2)
-    lower = _crossing(score, zcrit, share, np.zeros_like(share))
-    upper = _crossing(score, -zcrit, share, np.ones_like(share))
-    p_value = _two_sided(score(np.full_like(share, null / (1 + null))))
+    lower, upper = _inverted(_ratio_score, counts, factor, zcrit, share, (0.0, 1.0))
+    p_value = _two_sided(_ratio_score(counts, np.full_like(share, null / (1 + null)), factor))
     with np.errstate(divide="ignore"):
         return share / (1 - share), lower / (1 - lower), upper / (1 - upper), p_value
+
+
+def _inverted(
+    score: Callable[[Counts, Floats, Floats], Floats],
+    counts: Counts,
+    factor: Floats,
+    zcrit: float,
+    estimate: Floats,
+    ends: tuple[float, float],
+) -> Floats:
+    """Where the score passes its critical values below and above the estimate, sought at once."""
+    x1, n1, x2, n2, factors = (np.tile(each, 2) for each in (*counts, factor))
+
+    def both(at: Floats) -> Floats:
+        return score((x1, n1, x2, n2), at, factors)
+
+    size = len(estimate)
+    found = _crossing(both, np.repeat([zcrit, -zcrit], size), np.tile(estimate, 2), np.repeat(ends, size))
+    return found.reshape(2, size)
 
 
 def _difference_score(counts: Counts, delta: Floats, factor: Floats) -> Floats:
     """Score statistic of p1 - p2 = delta (Miettinen & Nurminen 1985, equation 9)."""
     x1, n1, x2, n2 = counts
     p2 = _constrained_p2(counts, delta)
-    p1 = np.clip(p2 + delta, 0, 1)
+    p1 = np.minimum(np.maximum(p2 + delta, 0), 1)
     variance = (p1 * (1 - p1) / n1 + p2 * (1 - p2) / n2) * factor
     return _standardised(x1 / n1 - x2 / n2 - delta, variance)
 
@@ -289,16 +299,18 @@ def _constrained_p2(counts: Counts, delta: Floats) -> Floats:
     d = x2 * delta * (1 - delta) / total
     v = b**3 / 27 - b * c / 6 + d / 2
     u = np.copysign(np.sqrt(np.maximum(b * b / 9 - c / 3, 0)), v)
-    cosine = np.divide(v, u**3, out=np.zeros_like(v), where=u**3 != 0)
-    p = 2 * u * np.cos((np.pi + np.arccos(np.clip(cosine, -1, 1))) / 3) - b / 3
+    cube = u**3
+    cosine = np.minimum(np.maximum(np.divide(v, cube, out=np.zeros_like(v), where=cube != 0), -1), 1)
+    p = 2 * u * np.cos((np.pi + np.arccos(cosine)) / 3) - b / 3
     low, high = np.maximum(0, -delta), np.minimum(1, 1 - delta)
-    p = np.clip(p, low, high)
+    p = np.minimum(np.maximum(p, low), high)
     for _ in range(3):
         q = p + delta
-        value = (x1 - n1 * q) * p * (1 - p) + (x2 - n2 * p) * q * (1 - q)
-        slope = -n1 * p * (1 - p) + (x1 - n1 * q) * (1 - 2 * p) - n2 * q * (1 - q) + (x2 - n2 * p) * (1 - 2 * q)
-        step = np.divide(value, slope, out=np.zeros_like(value), where=slope != 0)
-        p = np.clip(p - step, low, high)
+        above, below = x1 - n1 * q, x2 - n2 * p
+        spread, other = p * (1 - p), q * (1 - q)
+        slope = above * (1 - 2 * p) - n1 * spread + below * (1 - 2 * q) - n2 * other
+        step = np.divide(above * spread + below * other, slope, out=np.zeros_like(p), where=slope != 0)
+        p = np.minimum(np.maximum(p - step, low), high)
     return np.asarray(p, dtype=float)
 
 
@@ -325,7 +337,7 @@ def _newcombe_p_value(counts: Counts, null: float) -> Floats:
     return np.where(np.abs(x1 / n1 - x2 / n2 - null) < 1e-12, 1.0, _two_sided(z))
 
 
-def _crossing(function: Score, target: float, inside: Floats, outside: Floats) -> Floats:
+def _crossing(function: Score, target: float | Floats, inside: Floats, outside: Floats) -> Floats:
     """Where a monotone ``function`` passes ``target`` between ``inside`` and ``outside``, as Chandrupatla (1997) does.
 
     Where it does not pass it even at ``outside``, ``outside`` it is. Bisection until the function is smooth enough for
@@ -400,7 +412,7 @@ def _beta_limits(x: Floats, n: Floats, level: float, a: float, b: float) -> tupl
 
 
 def _two_sided(z: Floats) -> Floats:
-    return np.asarray(np.minimum(1.0, 2 * stats.norm.sf(np.abs(z))))
+    return np.asarray(np.minimum(1.0, 2 * special.ndtr(-np.abs(z))))
 
 
 def _alpha(level: float) -> float:

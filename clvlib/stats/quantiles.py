@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 __all__ = ["LEVELS", "Calibration", "calibration", "pinball", "quantile_score"]
 
@@ -120,8 +120,8 @@ def calibration(forecasts: Iterable[tuple[float, Mapping[float, float]]]) -> Cal
     if not seen:
         raise ValueError("calibration needs forecasts and what came of them")
     place, place_variance, spread, expected, spread_variance = np.sum(seen, axis=0)
-    n, p_place = len(seen), float(2 * stats.norm.sf(abs(place) / place_variance**0.5))
-    p_spread = float(2 * stats.norm.sf(abs(spread - expected) / spread_variance**0.5)) if spread_variance > 0 else 1.0
+    n, p_place = len(seen), float(2 * special.ndtr(-abs(place) / place_variance**0.5))
+    p_spread = float(2 * special.ndtr(-abs(spread - expected) / spread_variance**0.5)) if spread_variance > 0 else 1.0
     return Calibration(n, float(0.5 + place / n), float(spread / expected), p_place, p_spread)
 
 

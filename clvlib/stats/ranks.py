@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from clvlib.stats.multiplicity import adjust
 
@@ -59,7 +59,7 @@ def rank_intervals(scores: ArrayLike, covariance: ArrayLike, level: float = 0.95
     noise = 1e-12 * (v[one, one] + v[other, other])  # what is left of variances that cancel is none
     none = np.where(apart == 0, 0.0, np.inf)
     z = np.divide(np.abs(apart), np.sqrt(np.maximum(errors, 0)), out=none, where=errors > noise)
-    sure = adjust(2 * stats.norm.sf(z)).to_numpy() <= 1 - level if len(z) else np.zeros(0, bool)
+    sure = adjust(2 * special.ndtr(-z)).to_numpy() <= 1 - level if len(z) else np.zeros(0, bool)
     ahead = np.zeros((len(s), len(s)), dtype=bool)
     ahead[one[sure & (apart > 0)], other[sure & (apart > 0)]] = True
     ahead[other[sure & (apart < 0)], one[sure & (apart < 0)]] = True

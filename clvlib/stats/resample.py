@@ -9,7 +9,7 @@ from math import comb
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from clvlib.stats.effect import Effect
 
@@ -233,7 +233,7 @@ def _members(data: list[NDArray[np.generic]], groups: ArrayLike | None) -> list[
 def _shift(sample: Array, estimate: float) -> float:
     """Bias correction z0: where the estimate lies among the draws, ties counted half."""
     share = (np.sum(sample < estimate) + np.sum(sample <= estimate)) / (2 * len(sample))
-    return float(stats.norm.ppf(np.clip(share, 1 / (2 * len(sample)), 1 - 1 / (2 * len(sample)))))
+    return float(special.ndtri(np.clip(share, 1 / (2 * len(sample)), 1 - 1 / (2 * len(sample)))))
 
 
 def _acceleration(jackknife: list[float]) -> float:
@@ -244,16 +244,16 @@ def _acceleration(jackknife: list[float]) -> float:
 
 
 def _bca(tail: float, shift: float, acceleration: float) -> float:
-    z = shift + float(stats.norm.ppf(tail))
-    return float(stats.norm.cdf(shift + z / (1 - acceleration * z)))
+    z = shift + float(special.ndtri(tail))
+    return float(special.ndtr(shift + z / (1 - acceleration * z)))
 
 
 def _p_value(sample: Array, shift: float, acceleration: float) -> float:
     """Twice the smallest tail whose limit reaches zero: the inverse of the adjusted quantile."""
     share = (np.sum(sample < 0) + np.sum(sample <= 0)) / (2 * len(sample))
     share = np.clip(share, 1 / (2 * len(sample)), 1 - 1 / (2 * len(sample)))
-    w = float(stats.norm.ppf(share)) - shift
-    tail = float(stats.norm.cdf(w / (1 + acceleration * w) - shift))
+    w = float(special.ndtri(share)) - shift
+    tail = float(special.ndtr(w / (1 + acceleration * w) - shift))
     return max(min(1.0, 2 * min(tail, 1 - tail)), 1 / len(sample))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import optimize, stats
+from scipy import optimize, special
 
 __all__ = [
     "SampleRatio",
@@ -57,7 +57,7 @@ def sample_size_proportions(p1: float, p2: float, power: float = 0.8, alpha: flo
             f"no sample is large enough for p1={p1}, p2={p2} at ratio={ratio}; they must differ, ratio > 0"
         )
     null, alternative = _unit_errors(p1, p2, ratio)
-    z = float(stats.norm.isf(alpha / 2)) * null + float(stats.norm.isf(1 - power)) * alternative
+    z = -float(special.ndtri(alpha / 2)) * null - float(special.ndtri(1 - power)) * alternative
     return float((z / (p1 - p2)) ** 2)
 
 
@@ -86,10 +86,10 @@ def power_proportions(n1: float, n2: float, p1: float, p2: float, alpha: float =
     _check_rates(alpha, 0.5, p1, p2)
     _check_sizes(n1, n2)
     null, alternative = _unit_errors(p1, p2, n2 / n1)
-    excess = abs(p1 - p2) * n1**0.5 - float(stats.norm.isf(alpha / 2)) * null
+    excess = abs(p1 - p2) * n1**0.5 + float(special.ndtri(alpha / 2)) * null
     if alternative == 0:  # both proportions are 0 or 1: the outcome is certain
         return float(excess > 0)
-    return float(stats.norm.cdf(excess / alternative))
+    return float(special.ndtr(excess / alternative))
 
 
 def detectable_difference(baseline: float, n1: float, n2: float, power: float = 0.8, alpha: float = 0.05) -> float:
@@ -261,7 +261,7 @@ def sample_ratio(counts: ArrayLike, expected: ArrayLike | None = None) -> Sample
         },
         index=index,
     )
-    return SampleRatio(chi2, len(observed) - 1, float(stats.chi2.sf(chi2, len(observed) - 1)), table)
+    return SampleRatio(chi2, len(observed) - 1, float(special.chdtrc(len(observed) - 1, chi2)), table)
 
 
 def _unit_errors(p1: float, p2: float, ratio: float) -> tuple[float, float]:
@@ -276,7 +276,7 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
 
 
 def _quantiles(power: float, alpha: float) -> float:
-    return float(stats.norm.isf(alpha / 2) + stats.norm.isf(1 - power))
+    return -float(special.ndtri(alpha / 2) + special.ndtri(1 - power))
 
 
 def _check_rates(alpha: float, power: float, *rates: float) -> None:

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from clvlib.stats.effect import Effect
 
@@ -91,7 +91,7 @@ def anytime_alpha(alpha: float, n: float, tuned_to: float, tuned_alpha: float = 
     >>> round(anytime_alpha(0.05, n=4000, tuned_to=4000), 5)
     0.0024
     """
-    return float(2 * stats.norm.sf(_boundary(n, tuned_to, alpha, tuned_alpha)))
+    return float(2 * special.ndtr(-_boundary(n, tuned_to, alpha, tuned_alpha)))
 
 
 def anytime_p_value(p_value: float, n: float, tuned_to: float, tuned_alpha: float = 0.05) -> float:
@@ -118,7 +118,7 @@ def anytime_p_value(p_value: float, n: float, tuned_to: float, tuned_alpha: floa
     """
     if not 0 <= p_value <= 1:
         raise ValueError(f"a p-value lies between 0 and 1; found {p_value}")
-    return _p_value(float(stats.norm.isf(p_value / 2)) ** 2, n, tuned_to, tuned_alpha)
+    return _p_value(float(-special.ndtri(p_value / 2)) ** 2, n, tuned_to, tuned_alpha)
 
 
 def _information(n: float, tuned_to: float, alpha: float) -> float:

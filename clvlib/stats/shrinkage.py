@@ -224,7 +224,7 @@ def stand_out(group: ArrayLike, stratum: ArrayLike, x: ArrayLike, n: ArrayLike) 
     variance = mean * (of - won) * (of - nn) / np.maximum(of * (of - 1), 1)
     apart, error = (xx - mean).sum(axis=1), np.sqrt(variance.sum(axis=1))
     size = np.divide(np.maximum(np.abs(apart) - 0.5, 0), error, out=np.zeros(len(groups)), where=error > 0)
-    columns = {"z": np.sign(apart) * size, "p_value": 2 * stats.norm.sf(size)}
+    columns = {"z": np.sign(apart) * size, "p_value": 2 * special.ndtr(-size)}
     return pd.DataFrame(columns, index=pd.Index(groups, name="group"))
 
 

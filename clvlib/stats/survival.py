@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from clvlib.stats.proportions import proportion_interval
 
@@ -69,7 +69,7 @@ def kaplan_meier(
     survival = np.cumprod(left / at_risk)
     hazard = np.divide(events, at_risk * left, out=np.zeros_like(left), where=left > 0)
     greenwood = np.cumsum(hazard)  # the variance of log S
-    z = float(stats.norm.isf((1 - level) / 2))
+    z = float(-special.ndtri((1 - level) / 2))
     lower, upper = _limits(np.asarray(survival, float), np.asarray(greenwood, float), z, interval)
     return pd.DataFrame(
         {
@@ -171,7 +171,7 @@ def clustered_survival(
     influence = np.concatenate([[0.0], np.cumsum(step)])[passed] - own
     sums = np.bincount(labels, influence)
     error = float(np.sqrt(number / (number - 1) * (sums @ sums)))
-    factor = np.exp(stats.t.isf((1 - level) / 2, number - 1) * error / -np.log(survival))
+    factor = np.exp(-special.stdtrit(number - 1, (1 - level) / 2) * error / -np.log(survival))
     ends |= {"standard_error": survival * error, "lower": survival**factor, "upper": survival ** (1 / factor)}
     return pd.Series(ends)
 
@@ -271,7 +271,7 @@ def cumulative_incidence(
     every = np.bincount(at, weights=w * event, minlength=len(times))
     survival = np.cumprod((at_risk - every) / at_risk)
     before = np.concatenate([[1.0], survival[:-1]])
-    z = float(stats.norm.isf((1 - level) / 2))
+    z = float(-special.ndtri((1 - level) / 2))
     parts = []
     for name in causes:
         events = np.bincount(at, weights=w * (named == name), minlength=len(times))

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from clvlib.abtest import simulate as simulation
 from clvlib.abtest.experiment import Experiment
-from clvlib.abtest.simulate import revenue_power, simulate
+from clvlib.abtest.simulate import _means, revenue_power, simulate
 from clvlib.errors import DataError, EmptyDataError, ParameterError
+from clvlib.stats.means import Moments, mean_difference
 from clvlib.stats.sampling import power_proportions
 from tests.abtest.test_experiment import LATER, bought, first, people
 
@@ -32,6 +34,23 @@ def test_the_power_of_normal_means_is_that_of_the_formula() -> None:
     values = (values - values.mean()) / values.std() + 10
     table = simulate(values, 64, effects=[0.05], runs=2000, seed=4).table  # half a deviation, spread up by a twentieth
     assert table["found"].iloc[0] == pytest.approx(0.79, abs=4 * 0.41 / 2000**0.5)
+
+
+def test_limits_are_those_of_one_comparison_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People drawn one by one, as an analysis would take them; a pair of arms in which nobody spends tells nothing."""
+    monkeypatch.setattr(simulation, "AT_ONCE", 1000)
+    spend = np.r_[np.zeros(60), np.geomspace(5, 500, 4)]
+    ours = np.array(_means(spend, 15, 0.2, 70, 0.9, np.random.default_rng(9)))
+    generator, theirs = np.random.default_rng(9), []
+    for _ in range(70):
+        first, second = 1.2 * generator.choice(spend, 15), generator.choice(spend, 15)
+        if first.any() or second.any():
+            effect = mean_difference(Moments.of(first), Moments.of(second), 0.9, method="guarded")
+            theirs.append([effect.lower, effect.upper])
+        else:
+            theirs.append([-np.inf, np.inf])
+    assert not np.isfinite(theirs).all()
+    np.testing.assert_allclose(ours.T, theirs, rtol=1e-12)
 
 
 @pytest.mark.slow
