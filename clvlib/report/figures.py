@@ -13,6 +13,7 @@ from clvlib.report.grade import FEWEST, Grades, middle
 from clvlib.report.harvest import Harvest
 from clvlib.report.lists import RIGHT
 from clvlib.report.spark import sparkline
+from clvlib.report.summary import FIRST
 from clvlib.report.trend import CHANGED, NORMAL, Trend
 from clvlib.stats.proportions import proportion_interval
 from clvlib.words import mark, tr, trn
@@ -30,19 +31,20 @@ def figure_groups(
     titles: Mapping[str, str],
     found: Mapping[tuple[str, str], Trend],
 ) -> list[dict[str, Any]]:
-    """Return the rows of the page's first table, by chapter, as texts."""
-    groups = []
+    """Return the rows of the page's first table as texts: what is asked for first, and then by chapter."""
+    first: dict[str, dict[str, Any]] = {}
+    groups: list[dict[str, Any]] = [{"title": tr("What matters first"), "anchor": "", "rows": []}]
     for name, chapter in harvests.items():
-        rows = [_figure(kpi, found[name, kpi["name"]], targets.get(kpi["name"])) for kpi in chapter.kpis]
-        if rows:
-            groups.append({"title": titles[name], "anchor": f"chapter-{name}", "rows": rows})
-    return groups
+        rows = {kpi["name"]: _figure(kpi, found[name, kpi["name"]], targets.get(kpi["name"])) for kpi in chapter.kpis}
+        first |= {figure: rows.pop(figure) for figure in FIRST if figure in rows}
+        groups.append({"title": titles[name], "anchor": f"chapter-{name}", "rows": list(rows.values())})
+    groups[0]["rows"] = [first[figure] for figure in FIRST if figure in first]
+    return [group for group in groups if group["rows"]]
 
 
 def _figure(kpi: Mapping[str, Any], trend: Trend, target: float | None) -> dict[str, Any]:
     unit, currency, value = kpi["unit"], kpi["currency"], kpi["value"]
     usual = trend.usual or (None, None)
-    difference = "points" if unit == "share" else unit
     interval = "" if value is None else span(kpi["lower"], kpi["upper"], unit, currency)
     return {
         "label": tr(kpi["label"]),
@@ -54,8 +56,8 @@ def _figure(kpi: Mapping[str, Any], trend: Trend, target: float | None) -> dict[
         "target": _target(value, target, kpi),
         "last": show(trend.last, unit, currency, short=True),
         "change": _change(trend, unit, currency),
-        "change_interval": span(trend.lower, trend.upper, difference, currency),
-        "usual": span(usual[0], usual[1], difference, currency),
+        "change_interval": _moves(trend.lower, trend.upper, unit, currency),
+        "usual": _moves(usual[0], usual[1], unit, currency),
         "verdict": _verdict(trend, kpi["better"]),
         "changed": trend.verdict == CHANGED,
         "judged": trend.verdict in {CHANGED, NORMAL},
@@ -72,11 +74,19 @@ def changes(groups: Sequence[Mapping[str, Any]]) -> str:
     if not changed:
         return tr("No figure changed: {n} of {n} moved within their normal variation.", n=len(judged))
     return tr(
-        "{n} of {judged} figures changed since last week: {names}.",
+        "Of {judged} figures that can be judged, {n} changed since last week: {names}.",
         n=len(changed),
         judged=len(judged),
         names=tr(", ").join(changed),
     )
+
+
+def _moves(lower: float | None, upper: float | None, unit: str, currency: str) -> str:
+    """Write an interval of a change, with signs."""
+    if is_absent(lower) or is_absent(upper):
+        return ""
+    ends = [show_change(end, unit, currency, short=True) for end in (lower, upper)]
+    return tr("{lower} to {upper}", lower=ends[0], upper=ends[1])
 
 
 def span(lower: float | None, upper: float | None, unit: str, currency: str) -> str:

@@ -32,9 +32,11 @@ def mail_text(content: Mapping[str, Any]) -> str:
     rows = [[row[field] for field in fields] for group in short["groups"] for row in group["rows"]]
     heads = [mark("figure"), mark("this week"), mark("last week"), mark("change"), mark("verdict")][: len(fields)]
     parts += [text_table(heads, rows, [False, True, True, True, False][: len(fields)])] if rows else []
-    for alert in short["alerts"]:
+    for alert in short["cards"]:
         where = f" [{alert['segment']}]" if alert["segment"] else ""
-        parts.append(f"{tr(alert['severity']).upper()}{tr(': ')}{alert['rule']}{where}\n  {alert['text']}")
+        parts.append(
+            f"{tr(alert['severity']).upper()}{tr(': ')}{alert['rule']}{where}\n  " + "\n  ".join(alert["texts"])
+        )
     last = tr("The whole report: {page} in the folder of the reports.", page=content["address"])
     return "\n\n".join([*parts, last]) + "\n"
 
@@ -46,10 +48,17 @@ def _shortened(content: Mapping[str, Any]) -> dict[str, Any]:
         rows = [{**row, "label": _cut(row["label"])} for row in group["rows"][:left]]
         left -= len(rows)
         groups += [{**group, "rows": rows}] if rows else []
-    fields = ("rule", "segment", "text")
-    alerts = [{**alert, **{field: _cut(alert[field]) for field in fields}} for alert in content["alerts"][:_ALERTS]]
+    cards = [
+        {
+            **card,
+            "rule": _cut(card["rule"]),
+            "segment": _cut(card["segment"]),
+            "texts": [_cut(t) for t in card["texts"]],
+        }
+        for card in content["cards"][:_ALERTS]
+    ]
     told = {"sentence": _cut(content["sentence"]), "bullets": [_cut(bullet) for bullet in content["bullets"]]}
-    return {**content, **told, "groups": groups, "alerts": alerts}
+    return {**content, **told, "groups": groups, "cards": cards}
 
 
 def _cut(text: str) -> str:

@@ -19,7 +19,7 @@ from clvlib.report.grade import grades
 from clvlib.report.harvest import Harvest
 from clvlib.report.ledger import Ledger
 from clvlib.report.locale import day, days
-from clvlib.report.summary import alerts, movements, summary
+from clvlib.report.summary import SEVERITIES, alerts, cards, movements, summary
 from clvlib.report.template import fill, week_links
 from clvlib.report.trend import FEWEST, SHOWN, trends
 from clvlib.words import LANGUAGES, mark, tr
@@ -35,6 +35,10 @@ _LIMITS = {
     "above": mark("above {limit}"),
     "not in": mark("not in {limit}"),
 }
+
+
+def _count(raised: Sequence[Mapping[str, Any]], severity: str) -> int:
+    return sum(alert["severity"] == severity for alert in raised)
 
 
 def _left_out(harvests: Mapping[str, Harvest]) -> list[tuple[str, str]]:
@@ -203,6 +207,8 @@ def compose(
         "forecasts": forecast_tables(graded),
         "lists": list_tables(lists, past.rows("grades", facts.name, week.label)),
         "alerts": raised,
+        "cards": cards(raised),
+        "severities": {severity: n for severity in SEVERITIES if (n := _count(raised, severity))},
         "actions": action_table(harvests),
         "missing": _left_out(harvests),
         "quality": _quality(facts),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from clvlib.report.form import show, show_change
 from clvlib.report.grade import Grades
@@ -16,11 +16,15 @@ from clvlib.report.harvest import Harvest
 from clvlib.report.trend import CHANGED, NORMAL, Trend
 from clvlib.words import mark, tr, trn
 
-__all__ = ["SEVERITIES", "Movement", "alerts", "movements", "summary"]
+__all__ = ["FIRST", "SEVERITIES", "Movement", "alerts", "cards", "movements", "summary"]
 
 SEVERITIES = (mark("high"), mark("medium"), mark("low"))
 _SHOWN = 3  # bullets, and changed figures in one
 _LEADING = 2  # figures that a first report opens with
+# what a manager asks for first; a change of one of these is told before that of another figure
+FIRST: Final = (
+    "gmv_net", "buyers", "conversion", "click_to_cart", "repeat_rate", "retention", "satisfaction", "base_value",
+)  # fmt: skip
 _BEYOND = {
     True: mark("beyond normal variation, for the better"),
     False: mark("beyond normal variation, for the worse"),
@@ -78,7 +82,7 @@ class Movement:
 
     def _figures(self) -> tuple[str, str]:
         unit, currency, change = self.kpi["unit"], self.kpi["currency"], self.trend.change or 0
-        by = show_change(abs(change), unit, currency, short=True).removeprefix("+")
+        by = _told_change(abs(change), unit, currency).removeprefix("+")
         if unit not in {"share", "points"} and self.trend.last and self.trend.last > 0:
             by = show(abs(change) / self.trend.last, "share")
         return by, show(self.kpi["value"], unit, currency, short=True)
@@ -89,7 +93,7 @@ class Movement:
         unit, currency = self.kpi["unit"], self.kpi["currency"]
 
         def moved(value: float | None) -> str:
-            return show_change(value, unit, currency, short=True)
+            return _told_change(value, unit, currency)
 
         change = moved(self.trend.change)
         if self.trend.chart and self.trend.usual:
@@ -109,15 +113,28 @@ class Movement:
         )
 
 
+def _told_change(value: float | None, unit: str, currency: str) -> str:
+    """Write by how much a figure moved, as a sentence has it: shares by percentage points in words."""
+    if value is None or unit not in {"share", "points"}:
+        return show_change(value, unit, currency, short=True)
+    return tr("{points} pp", points=f"{100 * value:+.1f}".replace("-", "−"))
+
+
 def movements(harvests: Mapping[str, Harvest], found: Mapping[tuple[str, str], Trend]) -> list[tuple[str, Movement]]:
-    """Return what changed, with its chapter: for the worse first, then the least likely by chance."""
+    """Return what changed, with its chapter: for the worse first, then what is asked for first, then by chance."""
     moved = [
         (chapter, Movement(kpi, trend))
         for chapter, said in harvests.items()
         for kpi in said.kpis
         if (trend := found[chapter, kpi["name"]]).verdict == CHANGED
     ]
-    return sorted(moved, key=lambda item: (item[1].good is not False, item[1].trend.p_value or 0.0))
+    return sorted(moved, key=lambda item: (item[1].good is not False, *_weight(item[1])))
+
+
+def _weight(move: Movement) -> tuple[int, float]:
+    """Return how early a change is told: by its figure, then by how hard chance explains it."""
+    name = move.kpi["name"]
+    return FIRST.index(name) if name in FIRST else len(FIRST), move.trend.p_value or 0.0
 
 
 def alerts(
@@ -136,6 +153,28 @@ def alerts(
         raised.append({"rule": rule, "text": text, "segment": "", "severity": severity, "chapter": name, "moved": True})
     placed = [{**a, "title": titles[a["chapter"]], "anchor": f"chapter-{a['chapter']}"} for a in raised]
     return sorted(placed, key=lambda alert: SEVERITIES.index(alert["severity"]))
+
+
+def cards(raised: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the alerts as they are shown: movements of one kind share a card, so that good news crowds out no bad.
+
+    Parameters
+    ----------
+    raised : sequence
+        What :func:`alerts` returns.
+
+    Returns
+    -------
+    list of dict
+        An alert each, with ``texts`` for its ``text`` and ``links`` (anchor and title) for its chapter.
+    """
+    shown: dict[Any, dict[str, Any]] = {}
+    for place, alert in enumerate(raised):
+        key = (alert["severity"], alert["rule"]) if alert["moved"] else place
+        card = shown.setdefault(key, {**alert, "texts": [], "links": {}})
+        card["texts"].append(alert["text"])
+        card["links"][alert["anchor"]] = alert["title"]
+    return list(shown.values())
 
 
 def summary(
@@ -204,11 +243,21 @@ def _alone(harvests: Mapping[str, Harvest]) -> str:
     return tr("{figures}. There is no report of last week to hold this one to.", figures=tr(", ").join(named))
 
 
+def _opening(moved: Sequence[tuple[str, Movement]]) -> list[Movement]:
+    """Return what the first sentence is about: the worst change, beside it the best of what is asked for first."""
+    first = [move for _, move in moved[:1]]
+    best = [move for _, move in moved[1:] if move.good and move.kpi["name"] in FIRST]
+    return first + best[:1] if first and first[0].good is False else first
+
+
 def _moved(moved: Sequence[tuple[str, Movement]], judged: int) -> str:
-    first, others = moved[0][1].words, judged - len(moved)
+    opening, others = _opening(moved), judged - len(moved)
+    first = opening[0].words
     if len(moved) > 1:
+        if len(opening) > 1:
+            first = tr("{change}, while {other}", change=first, other=opening[1].inner_words)
         return tr(
-            "{change}, beyond normal variation; {n} of {judged} figures changed.",
+            "{change}. Of {judged} figures that can be judged, {n} changed beyond normal variation.",
             change=first,
             n=len(moved),
             judged=judged,
@@ -229,8 +278,9 @@ def _inside(label: str) -> str:
 
 
 def _changed(moved: Sequence[tuple[str, Movement]]) -> str:
-    """Name what changed beside the figure that the sentence is about, by which way is good."""
-    others = [move for _, move in moved[1:]]
+    """Name what changed beside the figures that the sentence is about, by which way is good."""
+    opening = _opening(moved)
+    others = [move for _, move in moved if move not in opening]
     if not others:
         return ""
     told: list[str] = []

@@ -340,14 +340,14 @@ def test_last_week_change_and_verdict(later: str):
     # s² = 2.1, one of two figures is flagged, so 0.1 ± t(0.9875; 9) √(2.1 · 1.1) = 0.1 ± 2.685 · 1.52
     assert sold == (
         "sold &lt;i&gt; higher is better target 200, now at 70.0% of it 140 130 to 150 101 "
-        "+39 (+38.6%) 26 to 54 changed, for the better usual change −4.0 to 4.2"
+        "+39 (+38.6%) +26 to +54 changed, for the better usual change −4.0 to +4.2"
     )
     assert (
         share == "share &lt;i&gt; higher is better target 20.0%, reached 25.0% 25.0% +0.0 pp "
         "within normal variation usual change +0.0 pp to +0.0 pp"
     )
     assert new.endswith("3 — — —")
-    assert "1 of 2 figures changed since last week: sold &lt;i&gt;." in later
+    assert "Of 2 figures that can be judged, 1 changed since last week: sold &lt;i&gt;." in later
     assert later.count('<svg class="spark"') == 2
     assert "last 12 weeks: from 100 to 140, lowest 100, highest 140" in later
 
@@ -406,3 +406,11 @@ def test_tables_of_ours_need_no_parser():
     )
     for broken in (table + "<", table[:-1], table.replace("</tr>", "", 1), f"{table}</p>", "<p>&lt;</p></p>", "<p>"):
         assert cells._harmless(broken) is None
+
+
+def test_what_matters_stands_first():
+    written = page(book("# Who buys", [kpi(name, 1.0) for name in ("cac", "buyers", "gmv_net", "k_factor")]))
+    groups = re.findall(r'<tr class="group" role="row"><th[^>]*>(?:<a[^>]*>)?([^<]*)', written)
+    assert groups == ["What matters first", "Who buys"]
+    order = [written.index(f'role="rowheader">{name} ') for name in ("gmv_net", "buyers", "cac", "k_factor")]
+    assert order == sorted(order)

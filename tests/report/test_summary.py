@@ -12,7 +12,7 @@ from clvlib.report.chapter import FORECAST, KPI
 from clvlib.report.grade import grades
 from clvlib.report.harvest import Harvest
 from clvlib.report.ledger import _read, current
-from clvlib.report.summary import alerts, movements, summary
+from clvlib.report.summary import alerts, cards, movements, summary
 from clvlib.report.trend import trends
 
 from .books import forecast, kpi, published
@@ -70,7 +70,9 @@ def test_the_worse_comes_first_and_three_bullets_are_enough(tmp_path: Path):
     now = [kpi("sold", 150.0), kpi("lost", 140.0, label="GMV lost", better="lower"), kpi("seen", 60.0, better="")]
     now.append(forecast("sold", 100.0, 150.0))
     told = Told(tmp_path, before, now, alerts=[ALERT, {**ALERT, "severity": "low"}])
-    assert told.sentence == "GMV lost rose by 40.0% to 140, beyond normal variation; 3 of 3 figures changed."
+    assert told.sentence == (
+        "GMV lost rose by 40.0% to 140. Of 3 figures that can be judged, 3 changed beyond normal variation."
+    )
     assert told.bullets == [
         "Also: for the better, sold rose by 50.0% to 150; seen fell by 40.0% to 60.",
         "High alert, click to cart below 12% in douyin: it fell to 9%; and 1 more alert below.",
@@ -79,6 +81,22 @@ def test_the_worse_comes_first_and_three_bullets_are_enough(tmp_path: Path):
     assert [(a["severity"], a["moved"]) for a in told.alerts] == [
         ("high", False), ("high", True), ("low", False), ("low", True), ("low", True),
     ]  # fmt: skip
+
+
+def test_what_a_manager_asks_for_first_is_told_first(tmp_path: Path):
+    names = ("stickiness", "gmv_net", "lost", "buyers")
+    before = [list(week) for week in zip(*(steady(name) for name in names), strict=True)]
+    # all are beyond what chance explains, stickiness the farthest and GMV the least far
+    now = [kpi("stickiness", 190.0), kpi("gmv_net", 150.0), kpi("lost", 40.0), kpi("buyers", 160.0)]
+    told = Told(tmp_path, before, now)
+    assert told.sentence == (
+        "Lost fell by 60.0% to 40, while gmv_net rose by 50.0% to 150. "
+        "Of 4 figures that can be judged, 4 changed beyond normal variation."
+    )
+    assert told.bullets == ["Also: for the better, buyers rose by 60.0% to 160; stickiness rose by 90.0% to 190."]
+    # without anything for the worse, the sentence is about money
+    told = Told(tmp_path, before, [now[0], now[1], kpi("lost", 101.0), now[3]])
+    assert told.sentence.startswith("Gmv_net rose by 50.0% to 150. Of 4 figures")
 
 
 def test_an_ordinary_week(tmp_path: Path):
@@ -121,3 +139,20 @@ def test_intervals_decide_while_the_past_is_short(tmp_path: Path):
 )
 def test_little_to_tell(tmp_path: Path, before: list, now: list, failed: int, says: str):
     assert Told(tmp_path, before, now, failed=failed).sentence.startswith(says)
+
+
+def test_good_news_shares_a_card(tmp_path: Path):
+    names = ("sold", "seen", "lost", "kept")
+    before = [list(week) for week in zip(*(steady(name) for name in names), strict=True)]
+    now = [kpi("sold", 150.0), kpi("seen", 160.0), kpi("lost", 40.0), kpi("kept", 101.0)]
+    told = Told(tmp_path, before, now, alerts=[ALERT, {**ALERT, "text": "it fell to 8%."}])
+    shown = cards(told.alerts)
+    # the two of the chapter stay apart, as does what moved for the worse; nothing that was raised is lost
+    assert [(card["severity"], len(card["texts"])) for card in shown] == [
+        ("high", 1),
+        ("high", 1),
+        ("high", 1),
+        ("low", 2),
+    ]
+    assert sorted(t for card in shown for t in card["texts"]) == sorted(alert["text"] for alert in told.alerts)
+    assert shown[-1]["links"] == {"chapter-01_a": "Who buys"}
