@@ -159,6 +159,31 @@ class ExperimentResult(Result):
         names = {"effect": amount(effect, "share"), "control": self.control, "metric": tr(self.metric)}
         return tr(text, n=people, power=self.power, highest=highest, value=control, **names)
 
+    def gain(self, margin: float) -> pd.Series:
+        """Return what the best arm would have brought from the people of the control, within the window.
+
+        Parameters
+        ----------
+        margin : float
+            Share of revenue.
+
+        Returns
+        -------
+        pandas.Series
+            ``people`` of the control, and ``gain``, ``lower``, ``upper``: the difference of revenue per person, times
+            margin and people; adjusted for what people spent before where that is measured.
+
+        Raises
+        ------
+        ParameterError
+            Revenue is not measured.
+        """
+        metric = "adjusted revenue" if (self.table["metric"] == "adjusted revenue").any() else "revenue"
+        row = self.effects(metric).set_index("arm").loc[self.best["arm"]]
+        times = margin * row["control_n"]
+        money = {"gain": row["difference"], "lower": row["lower"], "upper": row["upper"]}
+        return pd.Series({"people": row["control_n"], **{key: times * value for key, value in money.items()}})
+
     def finding(self, metric: str = "") -> str:
         """Say in words what ``metric`` showed in each treatment arm, with interval and p-value."""
         found = [finding(row, self.control) for _, row in self.effects(metric).iterrows()]

@@ -83,6 +83,19 @@ def test_264_against_200_of_2000() -> None:
     assert set(result.gate["status"]) == {"pass"}
 
 
+def test_gain_is_the_difference_in_margin_of_as_many_people_as_the_control_has() -> None:
+    orders = bought(first("A", 200) + first("B", 264))
+    result = Experiment("script").analyse(people(A=2000, B=2000), orders, as_of=LATER)
+    won, row = result.gain(0.3), result.effects("revenue").iloc[0]
+    assert won["people"] == 2000
+    assert won["gain"] == pytest.approx(960)  # 264 - 200 orders of 50, 30% of it
+    assert won["lower"] / row["lower"] == pytest.approx(won["upper"] / row["upper"]) == pytest.approx(600)
+    with pytest.raises(ParameterError, match="revenue"):
+        Experiment("script", metrics=(METRICS["conversion"],)).analyse(
+            people(A=2000, B=2000), orders, as_of=LATER
+        ).gain(0.3)
+
+
 def test_any_look_gives_the_confidence_sequence() -> None:
     """The critical value is that of the sequence; at 2,500 an arm the known figure's, on Wald's standard error."""
     experiment = Experiment("script", looks="any", min_per_arm=2500)

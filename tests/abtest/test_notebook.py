@@ -42,7 +42,9 @@ def test_the_planted_effect_is_found_and_nothing_where_nothing_was_planted(
     assert (
         "2,100 people per arm find 3.20 points with a chance of 80% as long as A's conversion is not above 14." in said
     )
+    assert "To do: Show B of experiment script to everybody (expected gain" in said
     nothing = run(capsys, sample, experiment="cover_image", control="control")
+    assert "To do:" not in nothing
     assert "Do not ship treatment: the test is over" in nothing
     assert "Experiment cover_image has no plan" in nothing
 
