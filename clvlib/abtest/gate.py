@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from scipy import special
 
-from clvlib.stats.sampling import sample_ratio
+from clvlib.stats.sampling import sample_ratio, sample_ratios
 from clvlib.words import mark, tr
 
 __all__ = ["BALANCE_FAIL", "BALANCE_WARN", "DOUBLE_FAIL", "FAIL", "FEW_CLUSTERS", "PASS", "WARN", "check"]
@@ -81,13 +81,14 @@ def _judge(p_value: float) -> str:
     return FAIL if p_value < BALANCE_FAIL else WARN if p_value < BALANCE_WARN else PASS
 
 
-def _number(assigned: pd.DataFrame) -> pd.Series:
+def _number(assigned: pd.DataFrame, *by: str) -> pd.Series:
     """Count the people of each arm, or the clusters where there are any, people without one being their own."""
+    keys = [*by, "variant"]
     if "cluster_id" not in assigned:
-        return assigned.groupby("variant")["people"].sum()
+        return assigned.groupby(keys)["people"].sum()
     alone = assigned["cluster_id"].isna()
-    clusters = assigned[~alone].groupby("variant")["cluster_id"].nunique()
-    return clusters.add(assigned[alone].groupby("variant")["people"].sum(), fill_value=0).astype(int)
+    clusters = assigned[~alone].groupby(keys)["cluster_id"].nunique()
+    return clusters.add(assigned[alone].groupby(keys)["people"].sum(), fill_value=0).astype(int)
 
 
 def _sample_ratio(arms: pd.Series, shares: Mapping[str, float], *, clustered: bool = False) -> Check:
@@ -106,17 +107,17 @@ def _p_rule() -> str:
 
 def _worst(assigned: pd.DataFrame, shares: Mapping[str, float], by: str) -> tuple[int, float, str, str]:
     """Look for the part whose split is least by chance: number of parts, p times that number, its name and counts."""
-    weights = pd.Series(dict(shares)) / sum(shares.values())
-    parts: list[tuple[float, str, str]] = []
-    for part, rows in assigned.groupby(by):
-        arms = _number(rows).reindex(list(shares), fill_value=0)
-        if (weights * arms.sum()).min() >= FEW_EXPECTED:
-            named = f"{pd.Timestamp(str(part)):%Y-%m-%d}" if by == "day" else str(part)
-            parts.append((sample_ratio(arms, list(weights)).p_value, named, _counts(arms)))
-    if not parts:
+    found = _number(assigned, by).rename("n").reset_index()
+    counts = found.pivot_table("n", by, "variant", aggfunc="sum", fill_value=0)
+    counts = counts.reindex(columns=list(shares), fill_value=0)
+    counts = counts[min(shares.values()) / sum(shares.values()) * counts.sum(axis=1) >= FEW_EXPECTED]
+    if counts.empty:
         return 0, 1.0, "", ""
-    smallest, worst, counts = min(parts)
-    return len(parts), min(1.0, smallest * len(parts)), worst, counts
+    p_values = sample_ratios(counts, list(shares.values()))
+    worst = int(p_values.argmin())
+    part = counts.index[worst]
+    named = f"{pd.Timestamp(part):%Y-%m-%d}" if by == "day" else str(part)
+    return len(counts), min(1.0, float(p_values[worst]) * len(counts)), named, _counts(counts.iloc[worst])
 
 
 def _by_day(assigned: pd.DataFrame, shares: Mapping[str, float]) -> Check:

@@ -205,28 +205,31 @@ def merged(cells: pd.DataFrame, by: list[str], metrics: Iterable[Metric]) -> pd.
         degrees of ``freedom`` if there are any, and the aggregates of all metrics, whose variances are theirs then.
     """
     known = list(metrics)
-
-    def join(group: pd.DataFrame) -> dict[str, Any]:
-        figures = group.drop(columns=[*KEYS, "first_assigned", "last_assigned"], errors="ignore")
-        columns = {str(name): column.to_numpy(dtype=float) for name, column in figures.items()}
-        row: dict[str, Any] = {column: int(columns[column].sum()) for column in COUNTS if column in columns}
-        row["clusters"] = 0
-        if "cluster_id" in group:
-            columns["cluster"] = pd.factorize(group["cluster_id"])[0].astype(float)
-            clusters = Clusters.of(columns)
-            row |= {"clusters": int(clusters.number), "freedom": clusters.freedom}
-            if "bought_before" in columns:
-                row["before_variance"] = _before(columns)
-        for metric in known:
-            row |= metric.merge(columns)
-        return row
-
-    groups = cells.groupby(by, sort=False)
-    keys = [key if isinstance(key, tuple) else (key,) for key, _ in groups]
-    rows: list[dict[str, Any]] = [
-        dict(zip(by, key, strict=True)) | join(group) for key, (_, group) in zip(keys, groups, strict=True)
-    ]
+    figures = cells.drop(columns=[*KEYS, "first_assigned", "last_assigned"], errors="ignore")
+    columns = {str(name): column.to_numpy(dtype=float) for name, column in figures.items()}
+    if "cluster_id" in cells:
+        columns["cluster"] = pd.factorize(cells["cluster_id"])[0].astype(float)
+    group = cells.groupby(by, sort=False).ngroup().to_numpy()
+    rows: list[dict[str, Any]] = []
+    for k in range(group.max(initial=-1) + 1):
+        places = np.flatnonzero(group == k)
+        key = {name: cells[name].iloc[places[0]] for name in by}
+        rows.append(key | _joined({name: column[places] for name, column in columns.items()}, known))
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*by, *cells.columns.difference(by)])
+
+
+def _joined(columns: Columns, metrics: Iterable[Metric]) -> dict[str, Any]:
+    """Join the aggregates of the groups of one row."""
+    row: dict[str, Any] = {column: int(columns[column].sum()) for column in COUNTS if column in columns}
+    row["clusters"] = 0
+    if "cluster" in columns:
+        clusters = Clusters.of(columns)
+        row |= {"clusters": int(clusters.number), "freedom": clusters.freedom}
+        if "bought_before" in columns:
+            row["before_variance"] = _before(columns)
+    for metric in metrics:
+        row |= metric.merge(columns)
+    return row
 
 
 def _before(rows: Columns) -> float:

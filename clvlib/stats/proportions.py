@@ -105,7 +105,7 @@ def proportion_difference(
     >>> print(f"{d.estimate:.4f} {d.lower:.4f} {d.upper:.4f} {d.p_value:.4f}")
     0.2000 0.0528 0.3382 0.0083
     """
-    return _single(proportion_effects(x1, n1, x2, n2, level, method=method, null=null), method, level, null)
+    return _single(_compared(_pairs(x1, n1, x2, n2), level, method, null, "difference"), method, level, null)
 
 
 def proportion_ratio(
@@ -150,9 +150,7 @@ def proportion_ratio(
     >>> print(f"{r.estimate:.3f} {r.lower:.3f} {r.upper:.3f} {r.p_value:.5f}")
     1.320 1.111 1.569 0.00158
     """
-    return _single(
-        proportion_effects(x1, n1, x2, n2, level, method=method, null=null, scale="ratio"), method, level, null
-    )
+    return _single(_compared(_pairs(x1, n1, x2, n2), level, method, null, "ratio"), method, level, null)
 
 
 def proportion_effects(
@@ -194,26 +192,28 @@ def proportion_effects(
     [[0.0528, 0.3382], [0.17, 0.8406]]
     """
     index = x1.index if isinstance(x1, pd.Series) else None
-    counts = _pairs(x1, n1, x2, n2)
-    zcrit = float(-special.ndtri(_alpha(level) / 2))
-    if scale == "difference":
-        null = 0.0 if null is None else null
-        if not -1 < null < 1:
-            raise ValueError(f"a difference of proportions lies between -1 and 1; null={null} does not")
-        result = _differences(counts, zcrit, method, null)
-    elif scale == "ratio":
-        null = 1.0 if null is None else null
-        if not 0 < null < np.inf:
-            raise ValueError(f"a ratio of proportions is positive and finite; null={null} is not")
-        result = _ratios(counts, zcrit, method, null)
-    else:
-        raise ValueError(f"scale {scale!r} is not known; use 'difference' or 'ratio'")
+    result = _compared(_pairs(x1, n1, x2, n2), level, method, null, scale)
     return pd.DataFrame(dict(zip(("estimate", "lower", "upper", "p_value"), result, strict=True)), index=index)
 
 
 # --- the three inversions ---------------------------------------------------------------------------------------------
 
 Counts = tuple[Floats, Floats, Floats, Floats]
+
+
+def _compared(counts: Counts, level: float, method: str, null: float | None, scale: str) -> tuple[Floats, ...]:
+    zcrit = float(-special.ndtri(_alpha(level) / 2))
+    if scale == "difference":
+        null = 0.0 if null is None else null
+        if not -1 < null < 1:
+            raise ValueError(f"a difference of proportions lies between -1 and 1; null={null} does not")
+        return _differences(counts, zcrit, method, null)
+    if scale == "ratio":
+        null = 1.0 if null is None else null
+        if not 0 < null < np.inf:
+            raise ValueError(f"a ratio of proportions is positive and finite; null={null} is not")
+        return _ratios(counts, zcrit, method, null)
+    raise ValueError(f"scale {scale!r} is not known; use 'difference' or 'ratio'")
 
 
 def _differences(counts: Counts, zcrit: float, method: str, null: float) -> tuple[Floats, ...]:
@@ -439,8 +439,8 @@ def _pairs(x1: ArrayLike, n1: ArrayLike, x2: ArrayLike, n2: ArrayLike) -> Counts
     return x1, n1, x2, n2
 
 
-def _single(frame: pd.DataFrame, method: str, level: float, null: float) -> Effect:
-    if len(frame) != 1:
-        raise ValueError(f"one pair of groups is compared here, found {len(frame)}; use proportion_effects for many")
-    estimate, lower, upper, p_value = (float(v) for v in frame.iloc[0])
+def _single(found: tuple[Floats, ...], method: str, level: float, null: float) -> Effect:
+    if found[0].size != 1:
+        raise ValueError(f"one pair of groups is compared here, found {found[0].size}; use proportion_effects for many")
+    estimate, lower, upper, p_value = (float(each[0]) for each in found)
     return Effect(estimate, lower, upper, p_value, method, level, null)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "highest_baseline",
     "power_proportions",
     "sample_ratio",
+    "sample_ratios",
     "sample_size_means",
     "sample_size_proportions",
 ]
@@ -251,7 +252,7 @@ def sample_ratio(counts: ArrayLike, expected: ArrayLike | None = None) -> Sample
     if not (np.all(observed >= 0) and 0 < observed.sum() < np.inf and np.all((weights > 0) & np.isfinite(weights))):
         raise ValueError("counts must not be negative, somebody must be there, and planned shares must be positive")
     planned = weights / weights.sum()
-    chi2 = float((np.square(observed - planned * observed.sum()) / (planned * observed.sum())).sum())
+    chi2 = float(_pearson(observed, planned))
     table = pd.DataFrame(
         {
             "observed": observed,
@@ -262,6 +263,30 @@ def sample_ratio(counts: ArrayLike, expected: ArrayLike | None = None) -> Sample
         index=index,
     )
     return SampleRatio(chi2, len(observed) - 1, float(special.chdtrc(len(observed) - 1, chi2)), table)
+
+
+def sample_ratios(counts: ArrayLike, expected: ArrayLike) -> NDArray[np.float64]:
+    """P-values of :func:`sample_ratio` for many splits, such as those of single days.
+
+    Parameters
+    ----------
+    counts : array_like, shape (splits, groups)
+        People per split and group, somebody in each split.
+    expected : array_like, shape (groups,)
+        Planned shares or weights, positive.
+
+    Examples
+    --------
+    >>> sample_ratios([[821588, 815482], [10, 10]], [1, 1]).round(8).tolist()
+    [1.82e-06, 1.0]
+    """
+    observed, weights = np.asarray(counts, dtype=float), np.asarray(expected, dtype=float)
+    return np.asarray(special.chdtrc(len(weights) - 1, _pearson(observed, weights / weights.sum())))
+
+
+def _pearson(observed: NDArray[np.float64], planned: NDArray[np.float64]) -> NDArray[np.float64]:
+    wanted = planned * observed.sum(axis=-1, keepdims=True)
+    return np.asarray((np.square(observed - wanted) / wanted).sum(axis=-1))
 
 
 def _unit_errors(p1: float, p2: float, ratio: float) -> tuple[float, float]:
