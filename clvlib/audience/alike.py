@@ -60,18 +60,12 @@ def compare_alike(
     [8.0, 5.0, 3.0]
     """
     rows = {}
+    side, like = np.where(chosen, "chosen", "others"), segment.to_numpy()
     for measure in measures:
-        known = people[measure].notna().to_numpy()
-        units = pd.DataFrame(
-            {
-                "customer_id": np.arange(known.sum()),
-                "platform": np.where(chosen[known], "chosen", "others"),
-                "segment": segment[known].to_numpy(),
-                "y": people.loc[known, measure].to_numpy(dtype=float),
-                "x": 1.0,
-            }
-        )
-        rows[measure] = _row(units, level, fewest)
+        y = people[measure].to_numpy(dtype=float)
+        known = ~np.isnan(y)
+        units = pd.DataFrame({"platform": side[known], "segment": like[known], "y": y[known], "x": 1.0})
+        rows[measure] = _row(units.assign(customer_id=units.index), level, fewest)
     table = pd.DataFrame(rows, index=_COLUMNS).T.rename_axis("measure")
     tested = table["p_value"].notna()
     table.loc[tested, "p_value"] = adjust(table.loc[tested, "p_value"], "holm")

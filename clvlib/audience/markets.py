@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ _RATIOS = {  # each criterion is a sum over people, by another one
     "growth": ("late", "early"),
     "value": ("value", "valued"),
 }
+_ENDS = {"": 0, "_lower": -1, "_upper": 1}
 _PODIUM = 3  # segments of a feature, or features, of which a reader is told first
 
 
@@ -86,12 +88,12 @@ class Markets(Result):
     unknown: dict[str, int] = field(repr=False)
     rivals: pd.DataFrame = field(repr=False)
 
-    @property
+    @cached_property
     def ranked(self) -> pd.DataFrame:
         """The rows of ``table`` that have a rank."""
         return self.table[self.table["rank"].notna()]
 
-    @property
+    @cached_property
     def told_apart(self) -> list[str]:
         """Features of which some segments surely rank before others, those with the most such segments first."""
         narrow = self.ranked["rank_upper"] - self.ranked["rank_lower"] + 1 < self.ranked["segments"]
@@ -361,15 +363,18 @@ class _Part:
         """Rows as :attr:`Markets.table` has them; ranks at their own level."""
         z = float(-special.ndtri((1 - level) / 2))
         ranks = rank_intervals(self.scores, self.covariance, within)
-        frame = ranks[["rank", "rank_lower", "rank_upper"]].assign(segments=len(ranks))
-        half = z * np.sqrt(np.diag(self.covariance))
-        for end, shift in (("", 0.0), ("_lower", -half), ("_upper", half)):
-            frame[f"score{end}"] = 100 * np.exp(self.scores + shift)
+        columns: dict[str, NDArray[Any]] = {
+            name: ranks[name].to_numpy() for name in ("rank", "rank_lower", "rank_upper")
+        }
+        columns["segments"] = np.full(len(ranks), len(ranks))
+        score, half = self.scores.to_numpy(), z * np.sqrt(np.diag(self.covariance))
+        for end, sign in _ENDS.items():
+            columns[f"score{end}"] = 100 * np.exp(score + sign * half)
         for name in self.raw:
+            raw, error = self.raw[name].to_numpy(), self.errors[name].to_numpy()
             less = 1.0 if name == "growth" else 0.0
-            for end, sign in (("", 0), ("_lower", -1), ("_upper", 1)):
-                frame[f"{name}{end}"] = self.raw[name] * np.exp(sign * z * self.errors[name]) - less
-        frame = self.counts.join(frame, how="left")
+            columns |= {f"{name}{end}": raw * np.exp(sign * z * error) - less for end, sign in _ENDS.items()}
+        frame = self.counts.join(pd.DataFrame(columns, index=self.raw.index), how="left")
         return frame.sort_values(["score", "buyers"], ascending=False, kind="stable", na_position="last")
 
 
@@ -378,34 +383,37 @@ def _segments(people: pd.DataFrame, feature: str, shares: Mapping[str, float], f
     named = people[feature].dropna()
     if feature == "interests":
         named = named.str.split("|").explode().str.strip()
-        pairs = named[named.ne("")].rename_axis("person").reset_index(name="segment").drop_duplicates()
-    else:
-        pairs = named.rename_axis("person").reset_index(name="segment")
+        named = named[named.ne("") & ~pd.MultiIndex.from_arrays([named.index, named]).duplicated()]
+    code, names = pd.factorize(named.to_numpy(dtype=object), sort=True)
+    person = named.index.to_numpy()
     ratios = {name: _RATIOS[name] for name in shares}
-    columns = sorted({column for pair in ratios.values() for column in pair if column} | {"bought"})
-    sums = people.loc[pairs["person"], columns].groupby(pairs["segment"].to_numpy()).sum().rename_axis("segment")
-    counts = sums[["people", "bought"]].astype(int).set_axis(["people", "buyers"], axis=1)
-    sums = sums[(sums["bought"] >= fewest) & (sums > 0).all(axis=1)]
-    pairs = pairs[pairs["segment"].isin(sums.index)]
-    code, person = sums.index.get_indexer(pd.Index(pairs["segment"])), pairs["person"].to_numpy()
-    whole = people[columns].sum()
-    raw, logs, errors, score = {}, {}, {}, np.zeros(len(pairs))
+    columns = sorted({column for pair in ratios.values() for column in pair if column} | {"people", "bought"})
+    did = {column: people[column].to_numpy(dtype=float) for column in columns}
+    sums: dict[str, Array] = {
+        column: np.bincount(code, values[person], minlength=len(names)).astype(float) for column, values in did.items()
+    }
+    index = pd.Index(names, name="segment")
+    counts = pd.DataFrame({"people": sums["people"], "buyers": sums["bought"]}, index=index).astype(int)
+    large = (sums["bought"] >= fewest) & np.logical_and.reduce([total > 0 for total in sums.values()])
+    person, code = person[large[code]], (np.cumsum(large) - 1)[code[large[code]]]
+    sums = {column: total[large] for column, total in sums.items()}
+    raw, logs, errors, score = {}, {}, {}, np.zeros(len(person))
     for name, (top, bottom) in ratios.items():
-        moves = people[top].to_numpy()[person] / sums[top].to_numpy()[code]
-        raw[name], shop = sums[top], sums[top].mean()
+        moves = did[top][person] / sums[top][code]
+        raw[name], shop = sums[top], sums[top].mean() if large.any() else np.nan
         if bottom:
-            moves = moves - people[bottom].to_numpy()[person] / sums[bottom].to_numpy()[code]
-            raw[name], shop = sums[top] / sums[bottom], whole[top] / whole[bottom]
+            moves = moves - did[bottom][person] / sums[bottom][code]
+            raw[name], shop = sums[top] / sums[bottom], did[top].sum() / did[bottom].sum()
         logs[name] = np.log(raw[name] / shop)
-        errors[name] = np.sqrt(np.bincount(code, moves**2, minlength=len(sums)))
+        errors[name] = np.sqrt(np.bincount(code, moves**2, minlength=len(raw[name])))
         score += shares[name] * moves
-    influence = sparse.csr_matrix((score, (person, code)), shape=(len(people), len(sums)))
-    frame = pd.DataFrame(logs, index=sums.index)
+    influence = sparse.csr_matrix((score, (person, code)), shape=(len(people), int(large.sum())))
+    frame = pd.DataFrame(logs, index=index[large])
     return _Part(
         counts,
-        pd.DataFrame(raw, index=sums.index),
+        pd.DataFrame(raw, index=index[large]),
         frame,
-        pd.DataFrame(errors, index=sums.index),
+        pd.DataFrame(errors, index=index[large]),
         frame @ pd.Series(shares, dtype=float),
         np.asarray((influence.T @ influence).todense(), dtype=float),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -316,7 +317,7 @@ def _carried(found: _Grouping, read: list[Habits], min_orders: int) -> tuple[pd.
     for each in [*earlier, found]:
         if each is not None:
             labels = each.labels
-            before, carried = carried, labels.map(matched(carried, labels, named(each.habits, labels)))
+            before, carried = carried, labels.map(matched(carried, labels, partial(named, each.habits, labels)))
     return carried, before if earlier[-1] is not None else before.iloc[:0]
 
 

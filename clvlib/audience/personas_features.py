@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from clvlib.audience.period import during, purchases
 from clvlib.data.engine import Table, literal
 
-__all__ = ["Habits", "Space", "category_names", "read_habits", "space_of"]
+__all__ = ["Habits", "Space", "category_names", "orders_by_kind", "read_habits", "space_of"]
 
 Floats = NDArray[np.float64]
 CATEGORIES = 12  # the largest ones; the rest are one more
@@ -157,15 +158,21 @@ def space_of(habits: Habits, learners: NDArray[np.bool_]) -> Space:
     return Space(center, factor)
 
 
+def orders_by_kind(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns ``c0``, ``c1`` … of counts."""
+    return counts[[name for name in counts if re.fullmatch(r"c\d+", str(name))]]
+
+
 def _blocks(counts: pd.DataFrame) -> dict[str, Floats]:
     """Features by block, not yet scaled; missing where a customer's orders do not tell."""
-    orders = counts["orders"].where(counts["orders"] > 0).to_numpy(float)
-    spend = counts["spend"].where(counts["spend"] > 0).to_numpy(float)
+    orders, spend = (
+        np.where(known > 0, known, np.nan) for known in (counts[name].to_numpy(float) for name in ("orders", "spend"))
+    )
     found = {"basket": np.log(spend / orders)[:, None]}
     found |= {
         name: (counts[name].to_numpy(float) / orders)[:, None] for name in ("discounted", "evening") if name in counts
     }
-    kinds = counts.filter(regex=r"^c\d+$").to_numpy(float)
+    kinds = orders_by_kind(counts).to_numpy(float)
     if kinds.shape[1]:
         known = kinds.sum(axis=1, keepdims=True)
         # roots of shares: distances are then Hellinger's, in which one order of a rare kind is no outlier

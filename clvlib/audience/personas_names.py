@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from clvlib.audience.personas_features import Habits
+from clvlib.audience.personas_features import Habits, orders_by_kind
 from clvlib.words import mark, tr
 
 __all__ = ["apart", "matched", "named", "pooled"]
@@ -43,12 +43,19 @@ def pooled(habits: Habits, labels: pd.Series, everybody: str) -> pd.DataFrame:
     everybody : str
         Name of the last row.
     """
-    counts = habits.all.filter(regex=r"^c\d+$")
+    sums = _summed(orders_by_kind(habits.all), labels, everybody)
     names = list(habits.categories)
-    sums = counts.groupby(labels).sum()
-    sums.loc[everybody] = counts.sum()
     shares = sums.div(sums.sum(axis=1).replace(0, np.nan), axis=0)
     return shares.iloc[:, : len(names)].set_axis(names, axis=1).rename_axis("persona")
+
+
+def _summed(counts: pd.DataFrame, labels: pd.Series, everybody: str) -> pd.DataFrame:
+    """Sums by group, and of all in the last row."""
+    code, groups = pd.factorize(labels, sort=True)
+    values = counts.to_numpy(float)
+    sums = [np.bincount(code, column, minlength=len(groups)) for column in values.T]
+    rows = np.vstack([np.reshape(sums, (-1, len(groups))).T, values.sum(axis=0)])
+    return pd.DataFrame(rows, index=[*groups, everybody], columns=counts.columns)
 
 
 def named(habits: Habits, labels: pd.Series) -> dict[int, str]:
@@ -62,7 +69,7 @@ def named(habits: Habits, labels: pd.Series) -> dict[int, str]:
     return names
 
 
-def matched(before: pd.Series, labels: pd.Series, fresh: dict[int, str]) -> dict[int, str]:
+def matched(before: pd.Series, labels: pd.Series, fresh: Callable[[], dict[int, str]]) -> dict[int, str]:
     """Give clusters the names of those before with whom they share most customers.
 
     Parameters
@@ -71,8 +78,8 @@ def matched(before: pd.Series, labels: pd.Series, fresh: dict[int, str]) -> dict
         Persona by customer.
     labels : pandas.Series
         Cluster by customer, now.
-    fresh : dict of int to str
-        A name for each cluster that continues none.
+    fresh : callable
+        Gives a name for each cluster, for those that continue none.
 
     Returns
     -------
@@ -81,21 +88,21 @@ def matched(before: pd.Series, labels: pd.Series, fresh: dict[int, str]) -> dict
     Examples
     --------
     >>> before = pd.Series(["x", "x", "y", "y"], index=list("abcd"))
-    >>> matched(before, pd.Series([1, 1, 0, 0, 0], index=list("abcde")), {0: "new", 1: "other"})
+    >>> matched(before, pd.Series([1, 1, 0, 0, 0], index=list("abcde")), lambda: {0: "new", 1: "other"})
     {0: 'y', 1: 'x'}
     """
-    both = labels.index.intersection(before.index)
-    shared = pd.crosstab(before[both].to_numpy(), labels[both].to_numpy())
-    shared = shared.reindex(index=sorted(before.unique()), columns=sorted(labels.unique()), fill_value=0)
-    union = shared.sum(axis=1).to_numpy()[:, None] + shared.sum(axis=0).to_numpy()[None, :] - shared.to_numpy()
-    alike = shared.to_numpy() / np.maximum(union, 1)
-    rows, columns = list(shared.index), list(shared.columns)
+    place = before.index.get_indexer(labels.index)
+    (was, rows), (now, columns) = (pd.factorize(each, sort=True) for each in (before, labels))
+    both = was[place[place >= 0]] * len(columns) + now[place >= 0]
+    shared = np.bincount(both, minlength=len(rows) * len(columns)).reshape(len(rows), len(columns))
+    union = shared.sum(axis=1)[:, None] + shared.sum(axis=0) - shared
+    alike = shared / np.maximum(union, 1)
     kept = {
-        int(columns[j]): str(rows[i])
+        int(columns[int(j)]): str(rows[int(i)])
         for i, j in zip(*linear_sum_assignment(-alike), strict=True)
         if alike[i, j] >= _SAME
     }
-    for label, name in fresh.items():
+    for label, name in fresh().items() if len(kept) < len(columns) else ():
         if label not in kept:
             taken = set(kept.values())
             kept[label] = next(n for k in range(1, 99) if (n := name if k == 1 else f"{name}, {k}") not in taken)
@@ -112,18 +119,13 @@ def _traits(habits: Habits, labels: pd.Series) -> dict[Hashable, list[_Trait]]:
     """Traits of each group, the most telling first."""
     total = "\0all"
     shares = pooled(habits, labels, total)
-    orders = habits.all["orders"]
-    for name in _MANNERS:
-        if name in habits.all:
-            sums = pd.concat([habits.all[name], orders], axis=1)
-            ratio = sums.groupby(labels).sum()
-            ratio.loc[total] = sums.sum()
-            shares[f"\0{name}"] = ratio[name] / ratio["orders"]
-    baskets = habits.all["spend"] / orders
+    manners = [name for name in _MANNERS if name in habits.all]
+    sums = _summed(habits.all[["spend", "orders", *manners]], labels, total)
+    for name in manners:
+        shares[f"\0{name}"] = sums[name] / sums["orders"]
+    baskets = habits.all["spend"] / habits.all["orders"]
     spread = float(np.log(baskets[baskets > 0]).std()) if (baskets > 0).sum() > 1 else 0.0
-    mean = habits.all.groupby(labels)[["spend", "orders"]].sum()
-    mean.loc[total] = habits.all[["spend", "orders"]].sum()
-    basket = mean["spend"] / mean["orders"]
+    basket = sums["spend"] / sums["orders"]
     found: dict[Hashable, list[_Trait]] = {}
     for label in sorted(labels.unique()):
         rows = zip(shares.columns, shares.loc[label], shares.loc[total], strict=True)

@@ -27,6 +27,7 @@ from clvlib.words import mark, tr
 __all__ = ["MEASURES", "Platforms", "like_for_like", "platforms"]
 
 Array = NDArray[np.float64]
+Places = NDArray[np.intp]
 MEASURES = {
     "activity": mark("days seen per user"),
     "conversion": mark("conversion"),
@@ -244,42 +245,45 @@ def like_for_like(frame: pd.DataFrame, level: float = 0.95, fewest: int = 5) -> 
     [[2.0, 3.0], [4.0, 3.0]]
     """
     who = pd.factorize(frame["customer_id"])[0].astype(np.int64)
-    names, place = np.unique(frame["platform"].to_numpy(str), return_inverse=True)
-    segments, kinds = pd.factorize(frame["segment"], sort=True)
-    segment = segments.astype(np.int64)
+    place, names = pd.factorize(frame["platform"].astype(str), sort=True)
+    segment, kinds = pd.factorize(frame["segment"], sort=True)
     y, x = frame["y"].to_numpy(dtype=float), frame["x"].to_numpy(dtype=float)
-    people = frame.groupby([place, segment])["customer_id"].nunique().unstack(fill_value=0)  # noqa: PD010 - a count
-    enough = people.reindex(columns=range(len(kinds)), fill_value=0).to_numpy() >= fewest
-    fit = np.asarray(enough.any(axis=1), dtype=bool)
+    people = _different(who, place * len(kinds) + segment, len(names) * len(kinds)).reshape(len(names), len(kinds))
+    enough = people >= fewest
+    fit = np.asarray(enough.any(axis=1))
     on_fit = fit[place]
     common = enough[fit].all(axis=0)
     mix = np.bincount(segment, x, minlength=len(kinds))
     weight = np.where(common, mix, 0.0) / max(mix[common].sum(), 1e-300)
     z = float(-special.ndtri((1 - level) / 2))
-    table = pd.DataFrame(np.nan, index=pd.Index(names, name="platform"), columns=[*_COLUMNS, *_DIFFERENCE])
-    for row, name in enumerate(names):
+    rows = np.full((len(names), len(_COLUMNS) + len(_DIFFERENCE)), np.nan)
+    for row, found in enumerate(rows):
         own = place == row
-        whole, parts = _ratio(who, np.zeros_like(segment), y, x, own, np.ones(1))
-        table.loc[name, list(_COLUMNS[:3])] = _interval(whole, parts, z)
+        found[:3] = _interval(*_ratio(who, np.zeros_like(segment), y, x, own, np.ones(1)), z)
         if not (fit[row] and common.any()):
             continue
         here, influence = _ratio(who, segment, y, x, own, weight)
-        table.loc[name, list(_COLUMNS[3:])] = _interval(here, influence, z)
+        found[3:6] = _interval(here, influence, z)
         if fit.sum() > 1:
             there, others = _ratio(who, segment, y, x, ~own & on_fit, weight)
             apart = _interval(here - there, influence - others, z)
             error = (apart[2] - apart[0]) / z
-            p_value = 2 * special.ndtr(-abs(apart[0]) / error) if error > 0 else np.nan
-            table.loc[name, list(_DIFFERENCE)] = [*apart, p_value]
-    tested = table["p_value"].notna()
+            found[6:] = [*apart, 2 * special.ndtr(-abs(apart[0]) / error) if error > 0 else np.nan]
+    tested = np.isfinite(rows[:, -1])
     if tested.sum() > 2:  # two platforms make one comparison, seen from either side
-        table.loc[tested, "p_value"] = adjust(table.loc[tested, "p_value"], "holm")
-    table.insert(0, "people", frame.groupby(place)["customer_id"].nunique().to_numpy())
+        rows[tested, -1] = adjust(rows[tested, -1], "holm")
+    table = pd.DataFrame(rows, index=pd.Index(names, name="platform"), columns=[*_COLUMNS, *_DIFFERENCE])
+    table.insert(0, "people", _different(who, place, len(names)))
     return table, float(mix[common].sum() / mix.sum())
 
 
+def _different(who: Places, group: Places, groups: int) -> Places:
+    """Count the customers of each group, each once."""
+    return np.bincount(np.unique(who * groups + group) % groups, minlength=groups)
+
+
 def _ratio(
-    who: NDArray[np.int64], segment: NDArray[np.int64], y: Array, x: Array, own: NDArray[np.bool_], weight: Array
+    who: Places, segment: Places, y: Array, x: Array, own: NDArray[np.bool_], weight: Array
 ) -> tuple[float, Array]:
     """Weighted mean of the ratios of the segments, and each customer's influence on it."""
     kinds = len(weight)

@@ -125,14 +125,14 @@ def test_names_follow_the_people_when_numbers_are_permuted(order, seed):
     before = pd.Series(label, index=people).map(names)
     moved = np.where(rng.random(len(label)) < 0.1, rng.integers(0, 4, len(label)), label)
     now = pd.Series(np.asarray(order)[np.r_[np.arange(4), moved[4:]]], index=people)
-    found = matched(before, now, dict.fromkeys(range(4), "fresh"))
+    found = matched(before, now, lambda: dict.fromkeys(range(4), "fresh"))
     assert {order[k]: name for k, name in names.items()} == found
 
 
 def test_a_group_of_other_people_has_a_name_of_its_own():
     before = pd.Series("old", index=["a", "b"])
     now = pd.Series([0, 0, 1, 1, 1, 2], index=list("abcdef"))
-    assert matched(before, now, {0: "new", 1: "old", 2: "old"}) == {0: "old", 1: "old, 2", 2: "old, 3"}
+    assert matched(before, now, lambda: {0: "new", 1: "old", 2: "old"}) == {0: "old", 1: "old, 2", 2: "old, 3"}
 
 
 def test_the_share_that_changed():
