@@ -10,6 +10,7 @@ from __future__ import annotations
 import gettext
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ __all__ = ["LANGUAGES", "language", "mark", "speak", "speaking", "tr", "trn"]
 LANGUAGES: Final = {"en": "English", "zh": "中文"}
 _FOLDER = Path(__file__).parent / "locale"
 _spoken = "en"
+_inside: ContextVar[str] = ContextVar("language")  # of a block, in the thread that it runs in
 
 
 @cache
@@ -33,11 +35,11 @@ def _catalogue(code: str) -> gettext.NullTranslations:
 
 def language() -> str:
     """Return the code of the language spoken now: one of :data:`LANGUAGES`."""
-    return _spoken
+    return _inside.get(_spoken)
 
 
 def speak(code: str) -> None:
-    """Speak another language from now on, in all of this process.
+    """Speak another language from now on, in all of this process; inside :func:`speaking`, until the block ends.
 
     Parameters
     ----------
@@ -49,26 +51,29 @@ def speak(code: str) -> None:
     ParameterError
         It is none of these.
     """
-    global _spoken  # noqa: PLW0603 - a report speaks one language; a context variable is lost between cells
+    global _spoken  # noqa: PLW0603 - a notebook speaks one language; a context variable is lost between cells
     if code not in LANGUAGES:
         raise ParameterError(f"language {code!r} is none of {', '.join(LANGUAGES)}")
-    _spoken = code
+    if _inside.get(""):
+        _inside.set(code)
+    else:
+        _spoken = code
 
 
 @contextmanager
 def speaking(code: str) -> Iterator[None]:
-    """Speak another language inside a ``with`` block.
+    """Speak another language inside a ``with`` block, whatever other threads speak meanwhile.
 
     >>> with speaking("zh"):
     ...     language()
     'zh'
     """
-    before = language()
-    speak(code)
+    token = _inside.set(language())
     try:
+        speak(code)
         yield
     finally:
-        speak(before)
+        _inside.reset(token)
 
 
 def tr(message: str, /, **values: Any) -> str:
@@ -86,7 +91,7 @@ def tr(message: str, /, **values: Any) -> str:
     >>> tr("{n:,} of {total:,} customers", n=1200, total=5000)
     '1,200 of 5,000 customers'
     """
-    found = _catalogue(_spoken).gettext(message) if message else ""
+    found = _catalogue(language()).gettext(message) if message else ""
     return found.format(**values) if values else found
 
 
@@ -107,7 +112,7 @@ def trn(one: str, many: str, n: int, /, **values: Any) -> str:
     >>> trn("{n:,} customer", "{n:,} customers", 1), trn("{n:,} customer", "{n:,} customers", 2000)
     ('1 customer', '2,000 customers')
     """
-    return _catalogue(_spoken).ngettext(one, many, n).format(n=n, **values)
+    return _catalogue(language()).ngettext(one, many, n).format(n=n, **values)
 
 
 def mark(message: str) -> str:

@@ -17,7 +17,7 @@ import pytest
 from clvlib.cli import main
 from clvlib.report import runner
 from clvlib.report.chapter import KPI
-from clvlib.report.runner import Report
+from clvlib.report.weekly import Report
 
 from .report.books import kpi, notebook, published, shop_folder
 

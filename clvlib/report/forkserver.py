@@ -6,7 +6,7 @@ process (pidfd), so that whoever asked can wait for it and kill it without ever 
 When the other end is closed the server ends, and its kernels notice within a second that their parent is gone.
 
 A fork copies the calling thread alone, so nothing here starts one: imports, and no connections, pictures or kernels.
-Libraries that bring threads of their own into being on import are told not to by :data:`SINGLE`.
+Libraries that bring threads of their own into being on import are told not to by :func:`environment`.
 """
 
 from __future__ import annotations
@@ -17,20 +17,32 @@ import importlib
 import json
 import os
 import pkgutil
+import select
+import signal
 import socket
+import subprocess
 import sys
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NoReturn
 
-__all__ = ["LONGEST", "SINGLE", "serve"]
+__all__ = ["Forked", "Server", "environment", "serve", "started"]
 
-LONGEST: Final = 1 << 17  # bytes of a request
+_LONGEST: Final = 1 << 17  # bytes of a request
+_READY = 60.0  # seconds for a server to have its imports behind it
+_INLINE = "module://matplotlib_inline.backend_inline"  # as a kernel sets it by itself, though too late for a warm one
 # linear algebra of OpenBLAS, and the allocator of Arrow; a report's matrices are small, its notebooks run side by side
-SINGLE: Final = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+_SINGLE: Final = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+_QUIET = {"PYTHONWARNINGS": "ignore", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONHASHSEED": "0"}
 _PACKAGES = ("clvlib.stats", "clvlib.data", "clvlib.audience", "clvlib.funnel", "clvlib.clv", "clvlib.abtest")
+# what notebooks import beside them: most of it stands inside functions of ours, so that who needs it not waits not
 _MODULES = (
-    "ipykernel.debugger", "clvlib.report.kernelapp", "clvlib.report.chapter", "matplotlib.backends.backend_agg",
-    "matplotlib.pyplot", "pandas.io.formats.style", "pyarrow.parquet", "scipy.signal", "scipy.stats", "seaborn",
-    "statsmodels.api",
+    "clvlib.report.chapter", "clvlib.report.kernelapp", "matplotlib.backends.backend_agg", "matplotlib.pyplot",
+    "pyarrow.parquet", "scipy.stats", "seaborn", "sklearn.cluster", "sklearn.feature_extraction.text",
+    "sklearn.linear_model", "sklearn.model_selection", "sklearn.pipeline", "statsmodels.genmod.families",
+    "statsmodels.genmod.generalized_linear_model", "statsmodels.tsa.ar_model", "statsmodels.tsa.holtwinters",
+    "statsmodels.tsa.seasonal",
 )  # fmt: skip
 
 
@@ -58,7 +70,7 @@ def serve(channel: socket.socket) -> None:
     gc.enable()
     gc.collect()
     gc.freeze()  # what lives now is not looked at by later collections, which would copy its memory
-    while request := channel.recv(LONGEST):
+    while request := channel.recv(_LONGEST):
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:  # kernels that have ended
                 pass
@@ -91,6 +103,91 @@ def _become_kernel(request: dict[str, Any], parent: int) -> NoReturn:
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(status)
+
+
+@contextlib.contextmanager
+def started() -> Iterator[Server | None]:
+    """Start a server for a ``with`` block; it begins to import at once, in the background.
+
+    None where the system cannot fork safely (macOS).
+    """
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context(contextlib.closing(Server())) if hasattr(os, "pidfd_open") else None
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of kernels, quiet and of one thread.
+
+    Several threads add up in an order that differs from run to run, and those of two kernels wait for one another.
+    """
+    return {"MPLBACKEND": _INLINE, "OMP_NUM_THREADS": "1", **os.environ, **_QUIET, **_SINGLE}
+
+
+class Server:
+    """Our end of a fork server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel.settimeout(_READY)
+        command = [sys.executable, "-P", "-m", "clvlib.report.forkserver", str(theirs.fileno())]
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and a module of ours
+                command,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the run, which ends its kernels in order
+            )
+
+    def fork(self, arguments: Sequence[str], env: dict[str, str], cwd: str) -> Forked | None:
+        """Return a new kernel, or None where the server is no more."""
+        request = json.dumps({"arguments": arguments, "env": env, "cwd": cwd}).encode()
+        if len(request) > _LONGEST:
+            return None
+        with self._lock:
+            try:
+                self._channel.send(request)
+                answer, descriptors, _, _ = socket.recv_fds(self._channel, 64, 1)
+            except OSError:
+                return None
+        return Forked(int(answer), descriptors[0]) if descriptors else None
+
+    def close(self) -> None:
+        """End the server, whose kernels have ended or will."""
+        self._channel.close()
+        self._process.kill()
+        self._process.wait()
+
+
+class Forked:
+    """A kernel that the server made, with as much of :class:`subprocess.Popen` as its manager asks for."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int, descriptor: int) -> None:
+        self.pid, self._descriptor = pid, descriptor
+        weakref.finalize(self, os.close, descriptor)
+        self._ended = select.poll()
+        self._ended.register(descriptor, select.POLLIN)
+
+    def poll(self) -> int | None:
+        """Return None while it runs; how it ended is known to its parent alone."""
+        return 1 if self._ended.poll(0) else None
+
+    def wait(self) -> int:
+        """Return once it has ended."""
+        self._ended.poll()
+        return 1
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, and never another process of its number."""
+        if self.poll() is None:
+            signal.pidfd_send_signal(self._descriptor, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from typing import Any, Final
 
 import zmq
@@ -12,6 +14,17 @@ from traitlets import DottedObjectName
 __all__ = ["LONGEST", "BoundedStream", "KernelApp"]
 
 LONGEST: Final = 1_000_000  # letters of a notebook that are kept, of each of its two streams
+
+
+def _without_debugger() -> None:
+    """Let IPython's kernel find no debugger: nobody debugs a report, and half of a kernel's start is to import one."""
+    if "debugpy" not in sys.modules:
+        sys.modules["debugpy"] = None  # type: ignore[assignment] # as if it were not installed
+        importlib.import_module("ipykernel.debugger")
+        del sys.modules["debugpy"]
+
+
+_without_debugger()
 
 
 class BoundedStream(OutStream):

@@ -10,8 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from clvlib.data.calendar import Week
-from clvlib.report.cells import chapter_page, within
-from clvlib.report.execute import Execution
+from clvlib.report.cells import ChapterPage, within
 from clvlib.report.facts import Facts
 from clvlib.report.figures import action_table, changes, figure_groups, forecast_tables, list_tables
 from clvlib.report.form import frame_cells, html_table, is_absent, show
@@ -137,7 +136,7 @@ def _notices(facts: Facts, week: Week, made: Mapping[str, Mapping[str, Any]]) ->
 def compose(
     facts: Facts,
     week: Week,
-    runs: Sequence[Execution],
+    chapters: list[ChapterPage],
     harvests: Mapping[str, Harvest],
     manifest: Mapping[str, Any],
     past: Ledger,
@@ -154,8 +153,8 @@ def compose(
         Of the shop.
     week : Week
         Of the report.
-    runs : sequence of Execution
-        The chapters, in order.
+    chapters : list of ChapterPage
+        In order.
     harvests : mapping
         By chapter.
     manifest : mapping
@@ -174,7 +173,6 @@ def compose(
     dict
         What the templates name.
     """
-    chapters = [chapter_page(run.name, run.node, run.error, run.traceback) for run in runs]
     titles = {chapter.name: chapter.title for chapter in chapters}
     made = past.manifests(facts.name)
     found = trends(past, manifest, harvests)

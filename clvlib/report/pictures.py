@@ -134,7 +134,7 @@ def repacked(png: bytes) -> tuple[str, bytes]:
         if features.check("webp"):
             picture = Image.open(io.BytesIO(png))
             colours = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-            colours.save(file, format="webp", lossless=True, method=2, quality=50)
+            colours.save(file, format="webp", lossless=True, method=2, quality=20)  # a sixth larger, in half the time
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
         return "image/png", png
     content = file.getvalue()

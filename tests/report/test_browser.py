@@ -18,7 +18,8 @@ from clvlib.errors import ReportError
 from clvlib.report import ledger, pdf
 from clvlib.report.chapter import KPI
 from clvlib.report.form import html_table
-from clvlib.report.runner import Report, run
+from clvlib.report.runner import run
+from clvlib.report.weekly import Report
 from tests.conftest import ROOT
 
 from . import books

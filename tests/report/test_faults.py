@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from clvlib.report import runner
+from clvlib.report import weekly
 from clvlib.report.kernelapp import LONGEST
 from clvlib.report.ledger import current
 from clvlib.report.page import LIMIT
@@ -75,7 +75,7 @@ def test_a_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, yea
         return run(tmp_path / "shop", out=tmp_path / "reports", folder=tmp_path / "books", timeout=60)
 
     first = made(1)
-    monkeypatch.setattr(runner.dt, "datetime", jumping(year))
+    monkeypatch.setattr(weekly.dt, "datetime", jumping(year))
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + days * 86_400)
     second = made(2)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from clvlib.report.execute import Execution, execute
-from clvlib.report.kernel import Kernel, warm_kernels
+from clvlib.report.forkserver import started
+from clvlib.report.kernel import Kernel, forks_of
 from clvlib.report.parameters import read_notebook
 from tests.conftest import ROOT
 
@@ -31,8 +32,8 @@ PLACE = "import os, numpy as np\nprint(os.getpid(), os.getppid(), np.random.rand
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[type[Kernel]]:
-    with warm_kernels() as kernel:
-        yield kernel
+    with started() as server:
+        yield forks_of(server)
 
 
 def ran(folder: Path, kernel: type[Kernel], *cells: str, timeout: float = 60) -> Execution:
@@ -84,13 +85,14 @@ def test_killed_and_endless_ones(tmp_path: Path, warm: type[Kernel]):
 
 
 def test_without_a_server_they_start_cold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    with warm_kernels() as kernel:
-        assert kernel.server is not None
-        kernel.server._process.kill()
-        assert printed(ran(tmp_path, kernel, "print(1)")) == ["1\n"]
+    with started() as server:
+        assert server is not None
+        server._process.kill()
+        assert printed(ran(tmp_path, forks_of(server), "print(1)")) == ["1\n"]
     monkeypatch.delattr(os, "pidfd_open")
-    with warm_kernels() as kernel:
-        assert kernel.server is None
+    with started() as server:
+        assert server is None
+    assert forks_of(server).server is None
 
 
 RUN = """import sys

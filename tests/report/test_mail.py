@@ -10,8 +10,8 @@ from nbformat.v4 import new_notebook
 
 from clvlib.data.calendar import Week
 from clvlib.report import ledger
+from clvlib.report.cells import chapter_page
 from clvlib.report.chapter import KPI
-from clvlib.report.execute import Execution
 from clvlib.report.harvest import Harvest
 from clvlib.report.mail import LIMIT, mail_html, mail_text
 from clvlib.report.page import compose, render
@@ -37,8 +37,8 @@ def made(out: Path, figures: int = 2, letters: int = 10) -> dict[str, object]:
     harvests = {"01_x": Harvest(now, alerts=[alert] * figures)}
     manifest = {"shop": facts().name, "week": NOW.label, "tables": {}, "versions": {}}
     manifest |= {"notebooks": {"01_x": {"sha256": "f" * 64, "parameters": {}}}}
-    run = Execution("01_x", new_notebook(), "", "", 1.0)
-    return compose(facts(), NOW, [run], harvests, manifest, ledger.current(out, print))
+    chapter = chapter_page("01_x", new_notebook())
+    return compose(facts(), NOW, [chapter], harvests, manifest, ledger.current(out, print))
 
 
 @pytest.fixture(scope="module")

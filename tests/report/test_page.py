@@ -20,7 +20,6 @@ from clvlib.data.calendar import Week
 from clvlib.report import cells, ledger
 from clvlib.report.cells import chapter_page, within
 from clvlib.report.chapter import ACTION, ALERT, FORECAST, KPI, MISSING
-from clvlib.report.execute import Execution
 from clvlib.report.facts import Facts
 from clvlib.report.harvest import harvest
 from clvlib.report.locale import days
@@ -77,12 +76,13 @@ def alert(text: str, severity: str) -> Any:
 
 
 def page(*books: Any, error: str = "", past: Any = None, **changes: Any) -> str:
-    runs = [Execution(f"0{i}_x", node, error, EVIL if error else "", 1.0) for i, node in enumerate(books, 1)]
-    notebooks = {run.name: {"sha256": "f" * 64, "parameters": {"level": 0.9, "source": "/home/me"}} for run in runs}
+    named = {f"0{i}_x": node for i, node in enumerate(books, 1)}
+    chapters = [chapter_page(name, node, error, EVIL if error else "") for name, node in named.items()]
+    notebooks = {name: {"sha256": "f" * 64, "parameters": {"level": 0.9, "source": "/home/me"}} for name in named}
     manifest = {"tables": {"orders": {"rows": 98, "hash": "ab12"}}, "notebooks": notebooks, "versions": {"python": "3"}}
     manifest |= {"shop": facts(**changes).name, "week": "2026-W46"}
-    harvests = {run.name: harvest(run.node) for run in runs}
-    return render(compose(facts(**changes), Week("2026-W46"), runs, harvests, manifest, past or ledger._read()))
+    harvests = {name: harvest(node) for name, node in named.items()}
+    return render(compose(facts(**changes), Week("2026-W46"), chapters, harvests, manifest, past or ledger._read()))
 
 
 class Outline(HTMLParser):

@@ -16,8 +16,9 @@ from nbformat.v4 import new_code_cell
 
 from clvlib.report.chapter import KPI
 from clvlib.report.execute import execute
+from clvlib.report.forkserver import started
 from clvlib.report.harvest import harvest
-from clvlib.report.kernel import warm_kernels
+from clvlib.report.kernel import forks_of
 from clvlib.report.parameters import checked, read_notebook
 from tests.report import books
 
@@ -134,7 +135,8 @@ def reported(folder: Path, **parameters: Any) -> Any:
     """The notebook as the report runs it."""
     book = read_notebook(folder / "books" / "01_mine.ipynb")
     values = checked([book], {"source": str(folder / "shop"), **parameters})[book.name]
-    with warm_kernels() as kernel:
+    with started() as server:
+        kernel = forks_of(server)
         run = execute(book, values, timeout=60, kernel=kernel)
     assert not run.error
     return run.node

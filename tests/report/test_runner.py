@@ -18,13 +18,14 @@ import pytest
 
 from clvlib.data.calendar import Week
 from clvlib.errors import ClvError, ParameterError, ReportError
-from clvlib.report import runner
+from clvlib.report import edition, weekly
 from clvlib.report.execute import execute
 from clvlib.report.grade import grades
 from clvlib.report.kernel import Kernel
 from clvlib.report.ledger import current
 from clvlib.report.parameters import read_notebook
-from clvlib.report.runner import Report, run, run_weeks, select
+from clvlib.report.runner import run, run_weeks, select
+from clvlib.report.weekly import Report
 from tests.conftest import ROOT
 
 from .books import FIGURES, OPEN, notebook, shop_folder
@@ -290,7 +291,7 @@ def no_kernel(monkeypatch: pytest.MonkeyPatch):
     def never(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a kernel was started")
 
-    monkeypatch.setattr(runner, "execute", never)
+    monkeypatch.setattr(weekly, "execute", never)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +352,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(runner, "_dump", full)
+    monkeypatch.setattr(edition, "_dump", full)
     with pytest.raises(ReportError, match="cannot write the report of 2026-W28: No space left on device"):
         _quick(tmp_path, "print('new')")
     assert "good" in (good.folder / "01_a.ipynb").read_text(encoding="utf-8")
@@ -370,7 +371,7 @@ def test_stopped_from_the_keyboard(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         time.sleep(after)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "as_completed", interrupted)
+    monkeypatch.setattr(weekly, "as_completed", interrupted)
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         _quick(tmp_path, "import time\ntime.sleep(300)")

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from clvlib.report.page import LIMIT
-from clvlib.report.runner import NOTEBOOKS, Report, run
+from clvlib.report.runner import NOTEBOOKS, run
+from clvlib.report.weekly import Report
 
 pytestmark = pytest.mark.slow
 SOURCES = sorted(NOTEBOOKS.glob("*.ipynb"))

@@ -1,0 +1,211 @@
+"""From a shop to published reports: check, prepare once, execute the notebooks side by side, publish at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from nbformat import NotebookNode
+
+from clvlib.data.calendar import Week
+from clvlib.data.connect import connect
+from clvlib.data.privacy import keyed
+from clvlib.errors import ParameterError, ReportError
+from clvlib.report.execute import Execution, execute
+from clvlib.report.facts import Facts, facts_of, versions
+from clvlib.report.parameters import Notebook
+from clvlib.report.plan import Edition, Plan
+from clvlib.report.publish import locked, publish, staging
+from clvlib.report.resume import take_over
+from clvlib.result import Result
+from clvlib.words import speaking
+
+if TYPE_CHECKING:
+    from clvlib.report.edition import Made
+
+__all__ = ["Report", "reports"]
+
+_LOOKED_AT = 9  # reports of the last weeks, for how long a notebook took
+
+
+@dataclass(frozen=True)
+class Report(Result):
+    """What a run came to; ``table`` has a row per chapter: chapter, status, error, seconds, kpis, alerts, language.
+
+    Attributes
+    ----------
+    week : str
+        ISO week.
+    folder : pathlib.Path
+        Where the report lies.
+    exit_code : int
+        0: all is there; 1: published, with failed chapters in it or without the PDF that was asked for; 2: no chapter
+        succeeded, and what was published before stands.
+    """
+
+    week: str
+    folder: Path
+    exit_code: int
+
+
+def reports(plan: Plan, weeks: Sequence[str], languages: Sequence[str]) -> Iterator[Report]:
+    """Make the reports of some weeks, in some languages; see :func:`clvlib.report.runner.run_weeks`."""
+    with keyed(plan.out), _prepared(plan, weeks, languages) as (facts, store, which):
+        for week in which:
+            report = _report(plan, facts, store, week)
+            from clvlib.report.archive import refresh  # as in _chapter
+
+            with speaking(next(iter(facts))):
+                refresh(plan.out, plan.tell)
+            yield report
+
+
+@contextmanager
+def _prepared(
+    plan: Plan, labels: Sequence[str], languages: Sequence[str]
+) -> Iterator[tuple[dict[str, Facts], Path, list[Week]]]:
+    """Read and check the tables once, into a file from which each kernel starts at once."""
+    with tempfile.TemporaryDirectory(prefix="clvlib-") as scratch:
+        started = time.monotonic()
+        store = _store(plan.source, plan.mapping, Path(scratch) / "shop.duckdb")
+        shop = connect(store)
+        try:
+            weeks = [week for label in labels for week in shop.weeks(label)]
+            facts = {code: _told(shop, code) for code in languages or [shop.config.language]}
+            plan.tell(f"tables of {shop.name} checked ({_seconds(time.monotonic() - started)})")
+        finally:
+            shop.close()
+        yield facts, store, weeks
+
+
+def _told(shop: Any, code: str) -> Facts:
+    with speaking(code):
+        return facts_of(shop)
+
+
+def _store(source: str | Path, mapping: str | Path | None, file: Path) -> Path:
+    """Return a file of checked tables: ``file``, or the source itself where it is one already."""
+    try:
+        connect(source, mapping=mapping, store=file).close()
+    except ParameterError:
+        if mapping is not None:
+            raise
+        connect(source).close()
+        return Path(source).resolve()
+    return file
+
+
+def _report(plan: Plan, facts: Mapping[str, Facts], store: Path, week: Week) -> Report:
+    with locked(plan.out, week.label), staging(plan.out, week.label) as staged:
+        plan.tell(f"week {week.label} ({week.start} to {week.as_of})")
+        editions = [Edition(plan, facts, code, week, store, staged) for code in facts]
+        try:
+            made = _made(plan, editions)
+        except OSError as error:
+            raise ReportError(f"cannot write the report of {week.label}: {error.strerror or error}") from error
+        tables, codes = zip(*made, strict=True)
+        target = editions[0].target if codes[0] < 2 else plan.out / f"{week.label}.failed"
+        publish(staged, target)
+        _remember(plan)
+    table = pd.concat(tables, ignore_index=True)
+    return Report(table=table, week=week.label, folder=target, exit_code=2 if codes[0] == 2 else min(max(codes), 1))
+
+
+def _made(plan: Plan, editions: Sequence[Edition]) -> list[tuple[pd.DataFrame, int]]:
+    """Make the editions of a week; where nothing of the first succeeded there are no others.
+
+    The notebooks of all of them run in one pool. What follows one is done as soon as it has ended, by the thread that
+    waited for it; what depends on none is done here, while they run.
+    """
+    started, clock = dt.datetime.now(dt.UTC), time.monotonic()
+    chapters: dict[str, list[Made]] = {edition.language: [] for edition in editions}
+    with ThreadPoolExecutor(plan.jobs) as pool:
+        futures = {pool.submit(_chapter, *each): each[0] for each in _in_order(plan, editions)}
+        try:
+            from clvlib.report.edition import past_of, written
+
+            past, lists = past_of(editions[0])
+            code = versions()
+            for future in as_completed(futures):
+                edition, made = futures[future], future.result()
+                chapters[edition.language].append(made)
+                _tell(edition, made.run)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            plan.kernel.kill_all()
+            raise
+    times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
+    done: list[tuple[pd.DataFrame, int]] = []
+    for edition in editions:
+        ours = sorted(chapters[edition.language], key=lambda made: made.run.name)
+        done.append(written(edition, ours, past, lists, code, times))
+        if done[0][1] == 2:
+            break
+    return done
+
+
+def _chapter(edition: Edition, book: Notebook, kept: NotebookNode | None) -> Made:
+    plan = edition.plan
+    if kept is None:
+        run = execute(book, edition.values(book), plan.timeout, kernel=plan.kernel)
+    else:
+        run = Execution(book.name, kept, "", "", 0.0)
+    from clvlib.report.edition import settled  # beside the kernels: what makes pages takes a while to import
+
+    return settled(edition, book, run)
+
+
+def _in_order(plan: Plan, editions: Sequence[Edition]) -> list[tuple[Edition, Notebook, NotebookNode | None]]:
+    """Return what is to be made: what was kept, then what is likely to take longest, so that it does not end last."""
+    weights = _weights(plan)
+    found: list[tuple[Edition, Notebook, NotebookNode | None]] = []
+    for edition in editions:
+        edition.folder.mkdir(exist_ok=True)
+        kept = take_over(edition.target, edition.folder, edition.own_facts, edition.wanted()) if plan.resume else {}
+        found += [(edition, book, kept.get(book.name)) for book in plan.notebooks]
+    return sorted(found, key=lambda each: (each[2] is None, -weights[each[1].name]))
+
+
+def _weights(plan: Plan) -> dict[str, float]:
+    """Return how long each notebook is likely to take: as in the last report, or else by how much code it has."""
+    took: dict[str, float] = {}
+    for file in sorted(plan.out.glob("????-W??/status.json"), reverse=True)[:_LOOKED_AT]:
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # it says how to be faster, no more
+            for chapter in json.loads(file.read_text(encoding="utf-8"))["chapters"]:
+                if chapter["status"] == "ok" and chapter["seconds"] > 0:  # those that were kept took none
+                    took.setdefault(chapter["chapter"], float(chapter["seconds"]))
+    if all(book.name in took for book in plan.notebooks):
+        return took
+    return {
+        book.name: float(sum(len(c.source) for c in book.node.cells if c.cell_type == "code"))
+        for book in plan.notebooks
+    }
+
+
+def _tell(edition: Edition, run: Execution) -> None:
+    name = f"{run.name} ({edition.language})" if edition.place else run.name
+    done = f"{run.error or 'done'} ({_seconds(run.seconds)})" if run.seconds else "kept, nothing has changed"
+    edition.plan.tell(f"  {name}: {done}")
+
+
+def _remember(plan: Plan) -> None:
+    from clvlib.report.ledger import current
+
+    try:
+        current(plan.out, plan.tell)
+    except ReportError as error:
+        plan.tell(f"the report is published, and not in the ledger yet: {error}. The next run adds it")
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s"
