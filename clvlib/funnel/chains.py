@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from clvlib.funnel.keys import frame_of, pieces, read_log, read_names, read_segm
 from clvlib.funnel.query import Ints, Query
 from clvlib.funnel.walk import Walked, walk
 
-__all__ = ["Chains", "chains"]
+__all__ = ["Chains", "chains", "chains_by"]
 
 _SHOWN = 100  # robots that are named
 
@@ -77,22 +78,58 @@ def chains(events: Table, query: Query) -> Chains:
     EmptyDataError
         There is no event at all.
     ParameterError
-        ``occurred_at`` is no time without time zone, or there are more segments than a key can hold.
+        ``occurred_at`` is no time without time zone.
     """
+    return chains_by(events, query, [query.by])[0]
+
+
+def chains_by(events: Table, query: Query, splits: Sequence[tuple[str, ...]]) -> list[Chains]:
+    """Find the best chain of each unit once, and split the units into segments in several ways.
+
+    Parameters
+    ----------
+    events, query
+        As for :func:`chains`; with the attribution "each", where segments say what a unit is, there is one way.
+    splits : sequence of tuple of str
+        Columns whose combinations are segments; none for no segments.
+
+    Returns
+    -------
+    list of Chains
+        What :func:`chains` finds by the columns of each split; they share all but ``segment`` and ``segments``.
+    """
+    query = replace(query, by=tuple(dict.fromkeys(name for columns in splits for name in columns)))
     events.require(*query.unit, "event", "occurred_at", *query.by)
     log = read_log(events, query)
-    segments = read_segments(events, query)
-    frame = frame_of(query, log, len(segments))
-    found = [] if frame is None else [walk(piece, query, frame) for piece in pieces(events, query, frame, log)]
-    found = found or [_nobody(len(query.steps))]
+    frame = frame_of(query, log)
+    segments = read_segments(events, query, frame)
+    ways = [_numbered(segments, columns) for columns in splits]
+    places = np.array([place for _, place in ways])
+    found = [] if frame is None else [walk(piece, query, frame, places) for piece in pieces(events, query, frame, log)]
+    found = found or [_nobody(len(query.steps), len(splits))]
     one = found[0] if len(found) == 1 else Walked(*(np.concatenate(column) for column in zip(*found, strict=True)))
     robots = _named(events, query, one.robots, one.robot_events)
-    return Chains(one.depth, one.segment, one.closed, one.times, one.first, one.gaps, segments, log, robots)
+    return [
+        Chains(one.depth, one.segment[:, k], one.closed, one.times, one.first, one.gaps, names, log, robots)
+        for k, (names, _) in enumerate(ways)
+    ]
 
 
-def _nobody(steps: int) -> Walked:
+def _numbered(segments: pd.DataFrame, columns: tuple[str, ...]) -> tuple[pd.DataFrame, Ints]:
+    """Segments by some of the columns, in their order, and which of them each segment by all columns belongs to."""
+    if columns == tuple(segments.columns):
+        return segments, np.arange(len(segments))
+    if not columns:
+        return pd.DataFrame(index=range(1)), np.zeros(len(segments), np.int64)
+    place = np.asarray(segments.groupby(list(columns)).ngroup(), np.int64)
+    first = np.unique(place, return_index=True)[1]
+    return segments.loc[first, list(columns)].reset_index(drop=True), place
+
+
+def _nobody(steps: int, splits: int) -> Walked:
     none, grid = np.zeros(0, np.int64), np.zeros((0, steps), np.int64)
-    return Walked(none.astype(np.int8), grid, none.astype(bool), grid, grid, grid, none.astype(np.uint64), none)
+    segment = np.zeros((0, splits, steps), np.int64)
+    return Walked(none.astype(np.int8), segment, none.astype(bool), grid, grid, grid, none.astype(np.uint64), none)
 
 
 def _named(events: Table, query: Query, who: NDArray[np.uint64], counts: Ints) -> pd.DataFrame:

@@ -14,14 +14,12 @@ from clvlib.data.engine import Table, as_table
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.funnel.chains import chains
 from clvlib.funnel.kernel import question
-from clvlib.funnel.query import moment
+from clvlib.funnel.query import WEEK, moment
 from clvlib.result import Result
 from clvlib.stats.proportions import proportion_interval
 from clvlib.words import tr
 
 __all__ = ["Triangle", "triangle"]
-
-_WEEK = 7 * 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -119,9 +117,9 @@ def triangle(
         )
     times, depth = found.times[new], found.depth[new]
     start = times[:, 0]
-    cohort = (start - opening) // _WEEK
+    cohort = (start - opening) // WEEK
     done = depth == len(query.steps)
-    age = np.maximum(-(-(times[done, -1] - start[done]) // _WEEK), 1)  # within 1 week: up to its very end
+    age = np.maximum(-(-(times[done, -1] - start[done]) // WEEK), 1)  # within 1 week: up to its very end
     people = np.bincount(cohort, minlength=cohorts)
     converted = np.zeros((cohorts, within + 1), np.int64)
     np.add.at(converted, (cohort[done], age), 1)

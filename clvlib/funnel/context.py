@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import count
 
 import pandas as pd
@@ -11,13 +12,26 @@ from clvlib.data.together import together
 from clvlib.errors import ParameterError
 from clvlib.words import mark
 
-__all__ = ["computed_once", "with_common", "with_context", "with_history", "with_personas"]
+__all__ = ["Snapshot", "computed_once", "with_common", "with_context", "with_history", "with_personas"]
 
 _NEW, _RETURNING, _OTHER = mark("new"), mark("returning"), mark("other")
 
 _MOST = 20_000_000  # rows that are held twice
 _number = count()
 _SESSION = ("host_id", "script", "topic")
+
+
+@dataclass(frozen=True)
+class Snapshot(Table):
+    """Events that nobody else knows of, so that nothing can change them: what was learnt of them once stays true.
+
+    Attributes
+    ----------
+    logs : dict of tuple of str to pandas.DataFrame
+        What :func:`clvlib.funnel.keys.read_log` has found, by the columns that say who walks.
+    """
+
+    logs: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
 
 
 def with_context(
@@ -174,4 +188,4 @@ def computed_once(events: Table) -> Table:
         return events
     name = f"_computed_{next(_number)}"
     events.engine.connection.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM {events.relation} AS e")
-    return Table(events.engine, events.name, name, events.columns)
+    return Snapshot(events.engine, events.name, name, events.columns)

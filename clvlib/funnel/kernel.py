@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from clvlib.data.engine import Table, as_table
 from clvlib.errors import ParameterError, ThinDataWarning
-from clvlib.funnel.chains import Chains, chains
-from clvlib.funnel.query import Attribution, Order, Query, moment
+from clvlib.funnel.chains import Chains, chains_by
+from clvlib.funnel.query import Attribution, Ints, Order, Query, moment
 from clvlib.result import Result
 from clvlib.stats.proportions import proportion_interval
 from clvlib.words import mark, tr, trn
 
-__all__ = ["FunnelResult", "funnel", "question", "readable"]
+__all__ = ["FunnelResult", "funnel", "funnels", "question", "readable"]
 
 _UNITS = {"person": ("person_id",), "session": ("person_id", "session_id")}
 _MADE = {"person": mark("{people:,} persons made {step}"), "session": mark("{people:,} sessions made {step}")}
@@ -230,22 +231,67 @@ def funnel(
     0   view       2         1.0
     1  order       1         0.5
     """
-    query, span = question(
-        steps, window, by, unit=unit, as_of=as_of, starts=starts, open_windows=open_windows,
+    return _funnels(
+        events, steps, window, [by], unit=unit, level=level, as_of=as_of, starts=starts, open_windows=open_windows,
         attribution=attribution, order=order, optional=optional, gaps=gaps, excluded=excluded, ties=ties,
         reentry=reentry, robot=robot,
+    )[0]  # fmt: skip
+
+
+def funnels(
+    events: Table | pd.DataFrame,
+    steps: Sequence[str],
+    window: str | pd.Timedelta = "7D",
+    by: Sequence[str | Sequence[str]] = ((),),
+    **options: Any,
+) -> list[FunnelResult]:
+    """Split one funnel by several columns, each for itself; the events are read, and walked through, once.
+
+    Parameters
+    ----------
+    events, steps, window, **options
+        As for :func:`funnel`.
+    by : sequence
+        What :func:`funnel` takes, as often as there are funnels: ``["platform", ["platform", "category"], ()]``.
+
+    Returns
+    -------
+    list of FunnelResult
+        What :func:`funnel` returns for each of ``by``.
+    """
+    if options.get("attribution") != "each":
+        return _funnels(events, steps, window, by, **options)
+    return [found for columns in by for found in _funnels(events, steps, window, [columns], **options)]
+
+
+def _funnels(
+    events: Table | pd.DataFrame,
+    steps: Sequence[str],
+    window: str | pd.Timedelta,
+    by: Sequence[str | Sequence[str]],
+    *,
+    level: float = 0.95,
+    **options: Any,
+) -> list[FunnelResult]:
+    splits = [_columns(columns) for columns in by]
+    query, span = question(steps, window, **options)
+    found = chains_by(as_table(events, "events"), query, splits)
+    _check_names(found[0].log, query)
+    nowhere = np.broadcast_to(np.int64(0), found[0].times.shape)
+    total = _table(replace(found[0], segment=nowhere, segments=pd.DataFrame(index=range(1))), query, level)
+    _warn_undefined(total, query)
+    as_of = options.get("as_of")
+    whole = FunnelResult(
+        steps=query.steps, window=readable(span), unit=options.get("unit", "person"), level=level,
+        attribution=query.attribution, as_of="" if as_of is None else str(as_of),
+        open_units=int((~found[0].closed).sum()),
+        unusable=int(found[0].log["unusable"].reindex(list(query.steps)).sum()), by=(), total=total, table=total,
+        robots=len(found[0].robots), apart=found[0].robots, optional=tuple(query.steps[k] for k in query.optional),
     )  # fmt: skip
-    found = chains(as_table(events, "events"), query)
-    _check_names(found.log, query)
-    table = _table(found, query, level)
-    total = _table(found, query, level, whole=True) if query.by else table
-    _warn_undefined(total if query.by else table, query)
-    return FunnelResult(
-        steps=query.steps, window=readable(span), unit=unit, level=level, attribution=attribution,
-        as_of="" if as_of is None else str(as_of), open_units=int((~found.closed).sum()),
-        unusable=int(found.log["unusable"].reindex(list(query.steps)).sum()), by=query.by, total=total, table=table,
-        robots=len(found.robots), apart=found.robots, optional=tuple(query.steps[k] for k in query.optional),
-    )  # fmt: skip
+    return [
+        replace(whole, by=columns, table=_table(part, query, level)) if columns else whole
+        for columns, part in zip(splits, found, strict=True)
+    ]
 
 
 def question(
@@ -273,7 +319,7 @@ def question(
         steps=names,
         window=_micros(span),
         unit=_choice(unit, _UNITS, "unit"),
-        by=(by,) if isinstance(by, str) else tuple(by),
+        by=_columns(by),
         attribution=_choice(attribution, {a: a for a in get_args(Attribution)}, "attribution"),
         starts=_range(starts),
         cut=None if as_of is None else moment(as_of, "as_of", whole_day=True),
@@ -294,6 +340,10 @@ def question(
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def _columns(by: str | Sequence[str]) -> tuple[str, ...]:
+    return (by,) if isinstance(by, str) else tuple(by)
 
 
 def _steps(steps: Sequence[str]) -> tuple[str, ...]:
@@ -392,42 +442,39 @@ def _check_names(log: pd.DataFrame, query: Query) -> None:
         warnings.warn(
             f"{role}: {name!r} never occurs in the log{hint}, so {so}; its events are {shown}",
             ThinDataWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
-def _table(found: Chains, query: Query, level: float, *, whole: bool = False) -> pd.DataFrame:
+def _table(found: Chains, query: Query, level: float) -> pd.DataFrame:
     """Count units per segment and step, with rates and medians."""
-    k, groups = len(query.steps), 1 if whole else len(found.segments)
-    segment = np.zeros_like(found.segment) if whole else found.segment
+    k, groups = len(query.steps), len(found.segments)
     reached = found.times >= 0
     over = reached & found.closed[:, None]
-    people = _counted(segment, over, groups)
-    still_open = _counted(segment, reached & ~found.closed[:, None], groups)
-    if not whole:  # a segment that has open units alone is shown: its people are not known yet
-        labels = found.segments.loc[found.segments.index.repeat(k)].reset_index(drop=True)
-    table = pd.DataFrame({"step": np.tile(np.asarray(query.steps, object), groups), "people": people.ravel()})
-    first = [0] * k
-    table = table.assign(
-        **_rates("from_previous", "", _counted(segment[:, query.before], over, groups), people[:, query.before], level),
-        **_rates("from_first", "first_", _counted(segment[:, first], over, groups), people[:, first], level),
-        still_open=still_open.ravel(),
-        median_minutes=_medians(found, segment, groups).ravel(),
-    )
-    table["step"] = table["step"].astype("str")
-    return table if whole or found.segments.columns.empty else pd.concat([labels, table], axis=1)
+    people, begun, before = (_counted(found, over, groups, at) for at in (range(k), [0] * k, query.before))
+    columns = {
+        "step": pd.array(list(query.steps) * groups, "str"),
+        "people": people.ravel(),
+        **_rates("from_previous", "", before, people[:, query.before], level),
+        **_rates("from_first", "first_", begun, people[:, [0] * k], level),
+        # a segment that has open units alone is shown: its people are not known yet
+        "still_open": _counted(found, reached & ~found.closed[:, None], groups, range(k)).ravel(),
+        "median_minutes": _medians(found, over, groups).ravel(),
+    }
+    labels = {name: column.array.repeat(k) for name, column in found.segments.items()}
+    return pd.DataFrame(labels | columns)
 
 
-def _counted(segment: Any, reached: Any, groups: int) -> Any:
-    """Count units per segment and step."""
-    steps = range(reached.shape[1])
-    return np.column_stack([np.bincount(segment[reached[:, k], k], minlength=groups) for k in steps])
+def _counted(found: Chains, reached: NDArray[np.bool_], groups: int, at: Sequence[int]) -> Ints:
+    """Count units that reached each step, by the segment that they belong to at the step which ``at`` says."""
+    counts = [np.bincount(found.segment[reached[:, k], step], minlength=groups) for k, step in enumerate(at)]
+    return np.column_stack(counts)
 
 
-def _rates(name: str, prefix: str, x: Any, n: Any, level: float) -> dict[str, Any]:
+def _rates(name: str, prefix: str, x: Ints, n: Ints, level: float) -> dict[str, Any]:
     """Rate and interval where there is something to divide by; the first step's are 1 by definition."""
     rate = np.full((*x.shape, 3), np.nan)
     some = n > 0
@@ -445,16 +492,19 @@ def _interval(x: Any, n: Any, level: float) -> Any:
         raise ParameterError(str(error)) from error
 
 
-def _medians(found: Chains, segment: Any, groups: int) -> Any:
+def _medians(found: Chains, over: NDArray[np.bool_], groups: int) -> NDArray[np.float64]:
     """Minutes since the latest event of the step before, median over closed units; missing where nobody is."""
-    k = found.gaps.shape[1]
-    medians = np.full((groups, k), np.nan)
+    medians = np.full((groups, over.shape[1]), np.nan)
     medians[:, 0] = 0.0
-    for step in range(1, k):
-        rows = found.closed & (found.times[:, step] >= 0)
-        minutes = pd.Series(found.gaps[rows, step] / 60e6)
-        by_segment = minutes.groupby(segment[rows, step]).median()
-        medians[by_segment.index, step] = by_segment
+    for step in range(1, over.shape[1]):
+        rows = over[:, step]
+        gaps, segment = found.gaps[rows, step], found.segment[rows, step]
+        gaps = np.sort(gaps) if groups == 1 else gaps[np.lexsort((gaps, segment))]
+        ends = np.bincount(segment, minlength=groups).cumsum()
+        starts = np.append(0, ends[:-1])
+        there = starts < ends
+        middle = (starts + ends)[there]
+        medians[there, step] = (gaps[(middle - 1) // 2] / 60e6 + gaps[middle // 2] / 60e6) / 2
     return medians
 
 
@@ -470,10 +520,10 @@ def _warn_undefined(total: pd.DataFrame, query: Query) -> None:
             if told["waiting"]
             else tr("nobody made the first step '{step}' with a window that is over: rates are missing", **told)
         )
-        warnings.warn(text, ThinDataWarning, stacklevel=3)
+        warnings.warn(text, ThinDataWarning, stacklevel=4)
         return
     leading = [query.before[k] for k in range(1, len(query.steps))]
     empty = total.loc[total["people"].eq(0) & total.index.isin(leading), "step"]
     if len(empty):
         text = tr("nobody reached '{step}', so the step rate after it is missing (0 of 0)", step=tr(empty.iloc[0]))
-        warnings.warn(text, ThinDataWarning, stacklevel=3)
+        warnings.warn(text, ThinDataWarning, stacklevel=4)

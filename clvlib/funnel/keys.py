@@ -3,7 +3,9 @@
 The engine returns three numbers per event: which event, the time, and a 64-bit hash of who. Each event then becomes
 one integer, ``(code * units + unit) * stride + time``. One sort of them by value, the fastest thing that NumPy does,
 leaves each event's keys as a run of their own, ordered by unit and time. Because ``stride`` is longer than the observed
-span and the window together, "the same unit, within the window" is one comparison of two such integers.
+span and the window together, "the same unit, within the window" is one comparison of two such integers. Where there are
+segments a fourth number says which; it takes no part in the sort, as only the segments of a few events matter: they are
+looked up when it is known which.
 
 People are told apart by that hash, as to number them in the engine would cost more than all the rest: among ten million
 people, the odds that any two are taken for one are 1 in 370,000.
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,10 +23,11 @@ from numpy.typing import NDArray
 
 from clvlib.data.engine import DuckDBEngine, Table, identifier, literal
 from clvlib.errors import EmptyDataError, ParameterError
+from clvlib.funnel.context import Snapshot
 from clvlib.funnel.query import EPOCH, Ints, Query
 from clvlib.words import mark, tr
 
-__all__ = ["BLOCK", "Frame", "Piece", "blocks", "frame_of", "pieces", "read_log", "read_names", "read_segments"]
+__all__ = ["BLOCK", "Frame", "Piece", "Rows", "blocks", "frame_of", "pieces", "read_log", "read_names", "read_segments"]
 
 _LIMIT = 2**62  # keys stay below it, and so does every sum of a key and a window
 _ROWS = 60_000_000  # events that are worked on at a time, some 2.2 GB
@@ -35,13 +38,12 @@ _MICROS = "epoch_us(CAST(occurred_at AS TIMESTAMP))"
 
 @dataclass(frozen=True)
 class Frame:
-    """How a time, a unit, an event and a segment become one integer; times in ticks of ``grain`` microseconds."""
+    """How a time, a unit and an event become one integer; times in ticks of ``grain`` microseconds."""
 
     low: int
     high: int  # inclusive
     grain: int
     window: int
-    segments: int
     codes: int
 
     @property
@@ -52,35 +54,41 @@ class Frame:
     @property
     def capacity(self) -> int:
         """How many units fit into one set of keys."""
-        units = _LIMIT // (self.stride * self.segments * self.codes)
-        if not units:
-            span = pd.Timedelta(self.high - self.low, "us").days
-            raise ParameterError(
-                f"by: {self.segments:,} segments over {span:,} days are too many; use a coarser column"
-            )
-        return units
+        return max(_LIMIT // (self.stride * self.codes), 1)
 
     def clock(self, microseconds: int) -> int:
         """First tick that is not before a moment."""
         return -((self.low - microseconds) // self.grain)
 
 
+class Rows(NamedTuple):
+    """Events as the engine returned them: code, time, unit and, where there are segments, the row of the segment.
+
+    A unit is counted from the first one of its piece; an event with another than the piece's units is none of its.
+    """
+
+    code: NDArray[np.int8]
+    time: NDArray[Any]
+    unit: NDArray[np.int32]
+    place: NDArray[Any] | None = None
+
+
 @dataclass(frozen=True)
 class Piece:
-    """Some of the units, all their events: per code, sorted keys ``unit * stride + time`` and the segment of each.
+    """Some of the units, all their events: per code, sorted keys ``unit * stride + time``; and the rows they are of.
 
     ``who`` is the hash of each unit.
     """
 
     events: list[Ints]
-    places: list[Ints]
     who: NDArray[np.uint64]
+    rows: Rows
 
 
 def pieces(events: Table, query: Query, frame: Frame, log: pd.DataFrame) -> Iterator[Piece]:
     """Yield the keys of all units that made the first step, so many units at a time as fit into memory and 62 bits."""
     rows = int(log.loc[_relevant(log, query), "n"].sum())
-    size = 3 if query.order == "any" else 2 if query.by else 1  # of what is held per event while it is walked
+    size = 3 if query.order == "any" else 1  # of what is held per event while it is walked
     parts = 1 + rows * size // _ROWS
     for part in range(parts):
         code, time, who, *place = _arrays(events, _sql(query, frame, log, part, parts), bool(query.by))
@@ -92,7 +100,8 @@ def pieces(events: Table, query: Query, frame: Frame, log: pd.DataFrame) -> Iter
         unit[left_out] = -1
         del who, started, left_out
         for first in range(0, len(units), frame.capacity):
-            yield _piece(code, time, unit, place, first, units[first : first + frame.capacity], frame)
+            own = unit - np.int32(first) if first else unit
+            yield _piece(Rows(code, time, own, *place), units[first : first + frame.capacity], frame)
 
 
 def _outside(time: NDArray[Any], query: Query, frame: Frame) -> NDArray[np.bool_]:
@@ -106,35 +115,26 @@ def _outside(time: NDArray[Any], query: Query, frame: Frame) -> NDArray[np.bool_
     return outside
 
 
-def _piece(
-    code: NDArray[np.int8], time: NDArray[Any], unit: NDArray[np.int32], place: list[Any], first: int,
-    who: NDArray[np.uint64], frame: Frame,
-) -> Piece:  # fmt: skip
-    """Pack, sort and split the events of the units ``who``, which are numbered from ``first`` on."""
+def _piece(rows: Rows, who: NDArray[np.uint64], frame: Frame) -> Piece:
+    """Pack, sort and split the events of the units ``who``."""
     n, end = len(who), 0
-    key = np.empty(len(code), np.int64)
-    for codes, times, units, *places in zip(*map(blocks, (code, time, unit, *place)), strict=True):
+    key = np.empty(len(rows.code), np.int64)
+    for codes, times, units in zip(blocks(rows.code), blocks(rows.time), blocks(rows.unit), strict=True):
         some = codes.astype(np.int64)
-        for factor, term in (
-            (n, units - np.int32(first)),
-            (frame.stride, times),
-            *((frame.segments, p) for p in places),
-        ):
+        for factor, term in ((n, units), (frame.stride, times)):
             some *= factor
             some += term
-        some = some[(units >= first) & (units < first + n)]
+        some = some[(units >= 0) & (units < n)]
         key[end : end + len(some)] = some
         end += len(some)
     key = key[:end]
     key.sort()
-    whole = n * frame.stride * frame.segments
+    whole = n * frame.stride
     ends = np.searchsorted(key, np.arange(frame.codes + 1) * whole)
     runs = [key[ends[k] : ends[k + 1]] for k in range(frame.codes)]
     for k in range(frame.codes):  # in place, as this is the largest array
         runs[k] -= k * whole
-    if not place:
-        return Piece(runs, [], who)
-    return Piece([run // frame.segments for run in runs], [run % frame.segments for run in runs], who)
+    return Piece(runs, who, rows)
 
 
 def _distinct(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -186,6 +186,13 @@ def read_log(events: Table, query: Query) -> pd.DataFrame:
     ParameterError
         ``occurred_at`` is no time without time zone.
     """
+    logs = events.logs if isinstance(events, Snapshot) else {}
+    if query.unit not in logs:
+        logs[query.unit] = _read_log(events, query)
+    return logs[query.unit]
+
+
+def _read_log(events: Table, query: Query) -> pd.DataFrame:
     _check_time_column(events)
     usable = f"CASE WHEN {_usable(query)} THEN {_MICROS} END"
     log = events.query(
@@ -206,10 +213,10 @@ def _check_time_column(events: Table) -> None:
     raise ParameterError(f"{events.name}.occurred_at has the type {kind}; {advice} first")
 
 
-def frame_of(query: Query, log: pd.DataFrame, segments: int) -> Frame | None:
+def frame_of(query: Query, log: pd.DataFrame) -> Frame | None:
     """Return the clock on which all that can matter lies; nothing can where there is none."""
     used = log[log.index.isin(query.steps) & log["first"].notna()]
-    if used.empty or not segments:
+    if used.empty:
         return None
     low, high = int(used["first"].min()), int(used["last"].max())
     since, until = query.starts
@@ -225,7 +232,7 @@ def frame_of(query: Query, log: pd.DataFrame, segments: int) -> Frame | None:
     grain = 1_000_000 if not finest["fraction"] else 1 if finest["fine"] else 1_000
     low = low // 1_000_000 * 1_000_000  # whole seconds stay whole ticks
     codes = len(query.names) + (query.order == "strict")
-    return Frame(low, high, grain, query.window // grain, segments, codes)
+    return Frame(low, high, grain, query.window // grain, codes)
 
 
 def _relevant(log: pd.DataFrame, query: Query) -> NDArray[np.bool_]:
@@ -268,26 +275,27 @@ def _unit(query: Query) -> str:
     return "(" + " || chr(31) || ".join(parts) + ")"
 
 
-def _all_segments(query: Query) -> str:
+def _all_segments(query: Query, frame: Frame) -> str:
     """Select the segments there are: those of first steps, or where each step has its own, of any step."""
     since, until = query.starts
     per_step = query.attribution == "step"
-    conditions = [_names(query.steps if per_step else query.steps[:1]), _usable(query)]
+    conditions = [_names(query.steps if per_step else query.steps[:1]), _usable(query), _between(frame)]
     conditions += [] if since is None or per_step else [f"occurred_at >= {_timestamp(since)}"]
     conditions += [] if until is None or per_step else [f"occurred_at < {_timestamp(until)}"]
-    conditions += [] if query.cut is None else [f"occurred_at < {_timestamp(query.cut)}"]
     names = ", ".join(f"b{i}" for i in range(len(query.by)))
     return (
         f"SELECT DISTINCT {names} FROM (SELECT {_named_labels(query)} FROM {{t}} WHERE {' AND '.join(conditions)}) AS s"
     )
 
 
-def read_segments(events: Table, query: Query) -> pd.DataFrame:
+def read_segments(events: Table, query: Query, frame: Frame | None) -> pd.DataFrame:
     """Return the segments, a column per column of ``by``, in the order in which their numbers are given."""
     if not query.by:
         return pd.DataFrame(index=range(1))
+    if frame is None:
+        return pd.DataFrame(columns=list(query.by), dtype="str")
     names = ", ".join(f"b{i}" for i in range(len(query.by)))
-    return events.query(f"{_all_segments(query)} ORDER BY {names}").set_axis(list(query.by), axis=1)
+    return events.query(f"{_all_segments(query, frame)} ORDER BY {names}").set_axis(list(query.by), axis=1)
 
 
 def read_names(events: Table, query: Query, who: NDArray[np.uint64]) -> pd.DataFrame:
@@ -323,9 +331,13 @@ def _sql(query: Query, frame: Frame, log: pd.DataFrame, part: int, parts: int) -
     return f"""
     WITH segments AS (
         SELECT {names}, CAST(row_number() OVER (ORDER BY {names}) - 1 AS INTEGER) AS g
-        FROM ({_all_segments(query)}) AS s
+        FROM ({_all_segments(query, frame)}) AS s
     )
     SELECT code, t, who, COALESCE(g, 0) AS g FROM ({rows}) AS e LEFT JOIN segments USING ({names}) {chosen}"""
+
+
+def _between(frame: Frame) -> str:
+    return f"occurred_at BETWEEN {_timestamp(frame.low)} AND {_timestamp(frame.high)}"
 
 
 def _where(query: Query, frame: Frame, log: pd.DataFrame) -> str:
@@ -337,5 +349,5 @@ def _where(query: Query, frame: Frame, log: pd.DataFrame) -> str:
     if chosen["unusable"].any():
         conditions.append(_usable(query))
     if chosen["first"].min() < frame.low or chosen["last"].max() > frame.high:
-        conditions.append(f"occurred_at BETWEEN {_timestamp(frame.low)} AND {_timestamp(frame.high)}")
+        conditions.append(_between(frame))
     return "WHERE " + " AND ".join(conditions) if conditions else ""

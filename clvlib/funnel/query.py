@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from clvlib.errors import ParameterError
 
-__all__ = ["EPOCH", "Attribution", "Ints", "Order", "Query", "moment"]
+__all__ = ["EPOCH", "WEEK", "Attribution", "Ints", "Order", "Query", "moment"]
 
 Ints = NDArray[np.int64]
 Attribution = Literal["first", "last", "each", "step"]
 Order = Literal["ordered", "strict", "any"]
 EPOCH = pd.Timestamp(0)
+WEEK = 7 * 86_400_000_000
 
 
 @dataclass(frozen=True)

@@ -260,7 +260,7 @@ class WeekFunnel:
         wanted = [(by,) if isinstance(by, str) else tuple(by) for by in self.by]
         return [by for by in wanted if set(by) <= set(self.events.columns)]
 
-    def _of(self, week: Week, by: Sequence[Sequence[str]] = ()) -> list[FunnelResult]:
+    def _of(self, week: Week, by: Sequence[Sequence[str]]) -> list[FunnelResult]:
         self._check_step()
         return week_funnels(self.events, self.steps, week, by, self.window, level=self.level)
 
@@ -275,14 +275,18 @@ class WeekFunnel:
             )
 
     @cached_property
+    def _this_week(self) -> list[FunnelResult]:
+        return self._of(self.week, [(), *self.columns])
+
+    @property
     def now(self) -> FunnelResult:
         """The funnel of the people who started this week, so far."""
-        return self._of(self.week)[0]
+        return self._this_week[0]
 
-    @cached_property
+    @property
     def segments(self) -> list[FunnelResult]:
         """``now`` by each of ``columns``."""
-        return self._of(self.week, self.columns) if self.columns else []
+        return self._this_week[1:]
 
     @cached_property
     def verdict(self) -> Threshold:
@@ -312,7 +316,7 @@ class WeekFunnel:
         by = tuple(dict.fromkeys(n for columns in self.columns for n in columns if n not in apart))
         if not by:
             raise EmptyDataError(tr("the events have no column that could go with leaving"))
-        self._of(self.week)
+        self._check_step()
         options: dict[str, Any] = {"starts": (self.week.start, self.week.end), "as_of": self.week.as_of}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ThinDataWarning)  # of two columns that say the same, the first is shown
@@ -323,7 +327,7 @@ class WeekFunnel:
     @cached_property
     def rates(self) -> pd.DataFrame:
         """The step's rate in the last weeks."""
-        self._of(self.week)
+        self._check_step()
         return trend(self.events, self.steps, self.step, self.week, self.weeks, self.window, level=self.level)
 
     @property

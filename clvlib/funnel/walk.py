@@ -9,6 +9,7 @@ passes over the sorted keys, whatever the number of re-entries.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -33,8 +34,11 @@ class Walked(NamedTuple):
     robot_events: Ints
 
 
-def walk(piece: Piece, query: Query, frame: Frame) -> Walked:
-    """Find the best chain of each unit of a piece."""
+def walk(piece: Piece, query: Query, frame: Frame, splits: Ints) -> Walked:
+    """Find the best chain of each unit of a piece.
+
+    ``splits`` says for each way to split the units into segments, a row each, what the segments of ``query`` are there.
+    """
     robots, events = _robots(piece, query, frame)
     piece = _without(piece, robots, frame) if len(robots) else piece
     path = _Path(piece, query, frame)
@@ -45,7 +49,7 @@ def walk(piece: Piece, query: Query, frame: Frame) -> Walked:
         for column, found in ((made, through), (first, reached)):
             column[:, step] = np.where(deeper > depth, found[:, step], -1)
     gaps = path.gaps(made)
-    segment = path.segments(first)
+    segment = path.segments(first, splits)
     base = np.arange(len(depth)) * frame.stride
     for k in range(made.shape[1]):  # in place, as these are the largest arrays left
         there = made[:, k] >= 0
@@ -78,8 +82,7 @@ def _robots(piece: Piece, query: Query, frame: Frame) -> tuple[Ints, Ints]:
 
 def _without(piece: Piece, robots: Ints, frame: Frame) -> Piece:
     kept = [~np.isin(keys // frame.stride, robots) for keys in piece.events]
-    events = [keys[rows] for keys, rows in zip(piece.events, kept, strict=True)]
-    return Piece(events, [place[rows] for place, rows in zip(piece.places, kept, strict=False)], piece.who)
+    return replace(piece, events=[keys[some] for keys, some in zip(piece.events, kept, strict=True)])
 
 
 class _Path:
@@ -87,7 +90,7 @@ class _Path:
 
     def __init__(self, piece: Piece, query: Query, frame: Frame) -> None:
         self.query, self.frame = query, frame
-        self.events, self.places, self.units = piece.events, piece.places, len(piece.who)
+        self.events, self.rows, self.units = piece.events, piece.rows, len(piece.who)
         self.counted, self.closed = self._counted()
         self.starts = self.events[0][self.counted]
         ways = {self._way(k) for k in range(1, len(query.steps) + (query.order == "any"))}
@@ -249,23 +252,43 @@ class _Path:
                 gaps[rows, k] = made[rows, k] - events[at]
         return gaps
 
-    def segments(self, reached: Ints) -> Ints:
-        """Segment of each unit at each step; shape (units, steps).
+    def segments(self, reached: Ints, splits: Ints) -> Ints:
+        """Segment of each unit at each step; shape (units, splits, steps).
 
         Where each step has its own, it is that of the event by which the step was first reached. The events of the
         chain would not do: a unit that goes on was last seen where it went on from, one that does not, where it began.
         """
-        if not self.places:
-            return np.broadcast_to(np.int64(0), reached.shape)
+        shape = (self.units, len(splits), reached.shape[1])
+        if not self.query.by:
+            return np.broadcast_to(np.int64(0), shape)
         if self.query.attribution == "step":
-            rows = [np.searchsorted(self.events[k], reached[:, k]) for k in range(reached.shape[1])]
-            places = [np.append(self.places[k], 0)[row] for k, row in enumerate(rows)]
-            return np.column_stack(places)
+            return np.stack([self._placed(k, reached[:, k], splits) for k in range(shape[2])], axis=-1)
         first, unit = self._first(self.starts)
-        row = np.append(first[1:], len(self.starts)) - 1 if self.query.attribution == "last" else first
-        touch = np.zeros(self.units, np.int64)
-        touch[unit] = self.places[0][self.counted][row]
-        return np.broadcast_to(touch[:, None], reached.shape)
+        last = self.query.attribution == "last" and self.query.reentry
+        touch = np.full(self.units, -1)
+        touch[unit] = self.starts[np.append(first[1:], len(self.starts)) - 1 if last else first]
+        return np.broadcast_to(self._placed(0, touch, splits, last=last)[:, :, None], shape)
+
+    def _placed(self, step: int, keys: Ints, splits: Ints, *, last: bool = False) -> Ints:
+        """Segment of the event of a step that each unit made at its key; shape (units, splits).
+
+        Of several at that time, it is the one whose segment comes first, or last.
+        """
+        time = np.where(keys < 0, -1, keys - np.arange(self.units) * self.frame.stride)
+        units, places = [], []
+        columns = [blocks(np.asarray(column)) for column in self.rows]
+        for code, times, unit, place in zip(*columns, strict=True):
+            some = np.flatnonzero((code == step) & (unit >= 0) & (unit < self.units))
+            there = unit[some]
+            met = time[there] == times[some]
+            units.append(there[met])
+            places.append(place[some[met]])
+        unit, place = np.concatenate(units), np.concatenate(places)
+        found = np.full((self.units, len(splits)), -1 if last else splits.shape[1])
+        for k, segment in enumerate(splits):
+            (np.maximum if last else np.minimum).at(found[:, k], unit, segment[place])
+        found[keys < 0] = 0
+        return found
 
 
 def _next(keys: Ints, after: Ints) -> Ints:

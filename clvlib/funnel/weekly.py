@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ import pandas as pd
 from clvlib.data.calendar import Week
 from clvlib.data.engine import Table, as_table
 from clvlib.errors import ThinDataWarning
-from clvlib.funnel.kernel import FunnelResult, funnel
+from clvlib.funnel.kernel import FunnelResult, funnel, funnels
+from clvlib.funnel.query import WEEK, moment
 from clvlib.funnel.threshold import step_counts
 from clvlib.stats.proportions import proportion_interval
 from clvlib.words import tr
 
 __all__ = ["trend", "trend_sentence", "week_funnels"]
+
+_NUMBER = "number_of_week"
 
 
 def week_funnels(
@@ -51,7 +55,7 @@ def week_funnels(
     """
     table = as_table(events, "events")
     options = {"starts": (week.start, week.end), "as_of": week.as_of, "open_windows": "so far", **options}
-    return [funnel(table, steps, window, columns, **options) for columns in (by or [()])]
+    return funnels(table, steps, window, by or [()], **options)
 
 
 def trend(
@@ -68,7 +72,7 @@ def trend(
     Parameters
     ----------
     events, steps, window, **options
-        As for :func:`week_funnels`.
+        As for :func:`week_funnels`; but the weeks say which starts count and what has been observed.
     step : str
         Any step but the first; its rate is among those who made the step before.
     week : Week
@@ -87,13 +91,11 @@ def trend(
     ThinDataWarning
         Some weeks have nobody.
     """
-    table = as_table(events, "events")
-    labels = [week.shift(k) for k in range(1 - weeks, 1)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ThinDataWarning)
-        found = [week_funnels(table, steps, each, (), window, **options)[0] for each in labels]
-    counts = pd.concat([step_counts(each, step, total=True) for each in found])[["before", "people"]]
-    counts.index = pd.Index([str(each) for each in labels], name="week")
+    first = week.shift(1 - weeks)
+    found = _each_week(as_table(events, "events"), steps, first, week, window, options)
+    labels = pd.Index([str(first.shift(k)) for k in range(weeks)], name="week")
+    counts = step_counts(found, step).set_index("segment")[["before", "people"]]
+    counts = counts.reindex([str(k) for k in range(weeks)], fill_value=0).set_index(labels)
     empty = counts["before"].eq(0)
     if empty.any():
         text = tr(
@@ -104,10 +106,23 @@ def trend(
         )
         warnings.warn(text, ThinDataWarning, stacklevel=2)
     rates = pd.DataFrame(np.nan, counts.index, ["rate", "lower", "upper"])
-    level = found[0].level
     if not empty.all():
-        rates[~empty] = proportion_interval(counts["people"][~empty], counts["before"][~empty], level).to_numpy()
+        rates[~empty] = proportion_interval(counts["people"][~empty], counts["before"][~empty], found.level).to_numpy()
     return counts.join(rates)
+
+
+def _each_week(
+    events: Table, steps: Sequence[str], first: Week, last: Week, window: str | pd.Timedelta, options: dict[str, Any]
+) -> FunnelResult:
+    """Return the funnel of each of some weeks, numbered from 0 on, as seen at its own end: a person starts it anew."""
+    passed = f"epoch_us(CAST(occurred_at AS TIMESTAMP)) - {moment(first.start, 'week')}"
+    number = f"CASE WHEN isfinite(occurred_at) THEN ({passed}) // {WEEK} END"
+    relation = f"(SELECT *, {number} AS {_NUMBER} FROM {events.relation} AS e)"
+    weekly = replace(events, relation=relation, columns=(*events.columns, _NUMBER))
+    span: dict[str, Any] = {"starts": (first.start, last.end), "as_of": last.as_of, "open_windows": "so far"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ThinDataWarning)
+        return funnel(weekly, steps, window, _NUMBER, attribution="each", **span, **options)
 
 
 def trend_sentence(rates: pd.DataFrame, step: str) -> str:

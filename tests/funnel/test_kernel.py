@@ -14,7 +14,7 @@ from clvlib.data.engine import DuckDBEngine, Table, as_table
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError, ThinDataWarning
 from clvlib.funnel import keys as packing
 from clvlib.funnel.chains import chains
-from clvlib.funnel.kernel import funnel
+from clvlib.funnel.kernel import funnel, funnels
 from clvlib.funnel.query import Query, moment
 from clvlib.funnel.threshold import threshold
 from tests.conftest import shared_data
@@ -187,6 +187,29 @@ def test_segments(rows, window, cut):
     for name, rows_of in split.groupby("place"):
         here = {unit: value for unit, value in truth.items() if unit[1] == name}
         assert rows_of["people"].tolist() == people(here, 3)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from("pqr"), st.integers(0, 6), st.sampled_from("abc"), st.sampled_from(["x", "y", None]),
+                  st.sampled_from("mn")), min_size=1, max_size=40,
+    ),
+    attribution=st.sampled_from(["first", "last", "step", "each"]),
+    options=st.sampled_from(
+        [{}, {"as_of": ZERO + hours(7.5)}, {"reentry": False}, {"starts": (ZERO + hours(2), None)}]
+    ),
+)  # fmt: skip
+@settings(max_examples=40)
+def test_one_walk_gives_what_a_funnel_for_each_column_gives(rows, attribution, options):
+    """Also where several events at the same time lie in several segments."""
+    events = log([r[:3] for r in rows], place=[r[3] for r in rows], host=[r[4] for r in rows])
+    ways = [["host", "place"], (), "place", ["place", "host"], "host"]
+    found = funnels(events, ["a", "b", "c"], hours(3), ways, attribution=attribution, **options)
+    for columns, one in zip(ways, found, strict=True):
+        alone = funnel(events, ["a", "b", "c"], hours(3), columns, attribution=attribution, **options)
+        pd.testing.assert_frame_equal(one.table, alone.table)
+        pd.testing.assert_frame_equal(one.total, alone.total)
+        assert (one.by, one.open_units) == (alone.by, alone.open_units)
 
 
 @given(st.sets(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1), max_size=50))
@@ -522,7 +545,7 @@ def test_microseconds_over_many_years_still_fit():
     })  # fmt: skip
     query = Query(("a", "b"), 1, by=("shop",))
     table = as_table(events, "events")
-    frame = packing.frame_of(query, packing.read_log(table, query), 2)
+    frame = packing.frame_of(query, packing.read_log(table, query))
     assert frame.capacity < n // 2
     found = funnel(events, ["a", "b"], pd.Timedelta(microseconds=1), by="shop")
     assert found.table["people"].tolist() == [n // 2] * 4

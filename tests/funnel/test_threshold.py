@@ -227,6 +227,22 @@ def test_trend_with_an_empty_week():
     assert rates["rate"].isna().tolist() == [True, True, False, False, False]
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from("pqr"), st.integers(0, 40), st.sampled_from(["click", "cart", "paid"])),
+             min_size=1, max_size=60),
+    st.sampled_from(["1h", "7D"]),
+)  # fmt: skip
+@settings(max_examples=25)
+@pytest.mark.filterwarnings("ignore::clvlib.errors.ThinDataWarning")
+def test_trend_is_each_week_s_own_funnel(rows, window):
+    """Events every half day over three weeks, from the Sunday before the first of them on."""
+    log = pd.DataFrame(rows, columns=["person_id", "half", "event"])
+    log["occurred_at"] = MONDAY - pd.Timedelta(weeks=2, days=1) + log["half"] * pd.Timedelta(hours=12)
+    rates = trend(log, ["click", "cart", "paid"], "cart", Week("2026-W46"), 3, window)
+    weeks = [week_funnels(log, ["click", "cart", "paid"], Week(label), window=window)[0] for label in rates.index]
+    assert rates[["before", "people"]].values.tolist() == [r.table["people"].tolist()[:2] for r in weeks]
+
+
 def test_week_funnels_by_several_columns():
     log = weeks_log().assign(channel="c")
     found = week_funnels(log, ["click", "cart"], Week("2026-W45"), ["platform", ["platform", "channel"]])
