@@ -21,6 +21,7 @@ Pixels = NDArray[np.uint32]
 DENSITY: Final = 2  # pixels of a picture for one of the page, so that it is sharp on phones and on paper
 _DPI = 80 * DENSITY  # 7.2 inches fill the page's column
 _MARGIN = 0.1  # inches around what is drawn
+_WHITE = np.uint32(0xFFFFFF)
 _AREA = 8  # squares of four pixels of one colour from which on it is that of an area, and not of an edge between two
 _STEPS = 7  # of each channel at edges, which are read as smooth
 # areas below a size, which are scales of colours for the most part, take few steps before all of them do
@@ -63,24 +64,41 @@ def pictured(figure: Any) -> tuple[str, int, int]:
 
 def _drawn(figure: Any) -> Pixels:
     """Draw and cut to what there is; savefig(bbox_inches="tight") does so too, and draws twice."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
+
+    from clvlib.report.canvas import Canvas
 
     figure.set_facecolor("white")
     before = figure.get_dpi()
     figure.set_dpi(_DPI)
-    canvas: Any = FigureCanvasAgg(figure)  # whose methods have no types
+    canvas: Any = Canvas(figure)  # whose base has no types
     canvas.draw()
     pixels = _packed(np.asarray(canvas.buffer_rgba()))
-    box = figure.get_tightbbox(canvas.get_renderer()).padded(_MARGIN)
+    ink = pixels != _WHITE
+    edges = (ink[0], ink[-1], ink[:, 0], ink[:, -1])
+    cut = (canvas.cuts_text() or any(edge.any() for edge in edges)) and _stands_out(figure, canvas)
+    boxes = np.array([ax.bbox.extents for ax in figure.axes if ax.get_visible()]).reshape(-1, 4)
     figure.set_dpi(before)
-    width, height = figure.get_size_inches()
-    if min(box.x0, box.y0) < -_MARGIN or box.x1 > width + _MARGIN or box.y1 > height + _MARGIN:
-        raw = io.BytesIO()  # something stands out of the figure
+    if cut:
+        raw = io.BytesIO()
         figure.savefig(raw, format="png", dpi=_DPI, bbox_inches="tight", pil_kwargs={"compress_level": 0})
         return _packed(np.asarray(Image.open(raw).convert("RGBA")))
-    left, top, right, bottom = (round(side * _DPI) for side in (box.x0, height - box.y1, box.x1, height - box.y0))
-    return np.ascontiguousarray(pixels[max(top, 0) : bottom, max(left, 0) : right])
+    height = len(ink)
+    across = _span(ink.any(axis=0), boxes[:, 0], boxes[:, 2])
+    down = _span(ink.any(axis=1), height - boxes[:, 3], height - boxes[:, 1])
+    return np.ascontiguousarray(pixels[down, across])
+
+
+def _stands_out(figure: Any, canvas: Any) -> bool:
+    box, size = figure.get_tightbbox(canvas.get_renderer()), figure.get_size_inches()
+    return bool((box.min < 0).any() or (box.max > size).any())
+
+
+def _span(inked: Any, starts: Any, ends: Any) -> slice:
+    """Return what reaches from the first to the last row, or column, that holds something, and the margins of it."""
+    rows = np.flatnonzero(inked)
+    first, last = min([*rows[:1], *starts], default=0), max([*rows[-1:] + 1, *ends], default=len(inked))
+    return slice(max(round(first - _MARGIN * _DPI), 0), round(last + _MARGIN * _DPI))
 
 
 def _few_colours(pixels: Pixels) -> Image:
@@ -89,20 +107,22 @@ def _few_colours(pixels: Pixels) -> Image:
 
     corner = pixels[:-1, :-1]
     block = (corner == pixels[1:, :-1]) & (corner == pixels[:-1, 1:]) & (corner == pixels[1:, 1:])
-    found, sizes = np.unique(corner[block], return_counts=True)
+    found, sizes = np.unique(corner[block & (corner != _WHITE)], return_counts=True)
     areas, counts = found[sizes >= _AREA].astype(np.int64), sizes[sizes >= _AREA]
-    index = np.zeros(1 << 24, dtype=np.uint8)
-    index[pixels] = 1
-    index[areas] = 0
-    edges = np.flatnonzero(index.view(np.bool_))
+    ink = np.flatnonzero(pixels != _WHITE)
+    inked = pixels.ravel()[ink]
+    edges = np.setdiff1d(inked, areas).astype(np.int64)
     for steps, size in _FITS:
         near = np.where(counts < size, _rounded(areas, steps), areas)
-        wanted = np.concatenate([near, _rounded(edges, _STEPS)])
+        wanted = np.concatenate([[_WHITE], near, _rounded(edges, _STEPS)])
         palette, place = np.unique(wanted, return_inverse=True)
         if len(palette) <= 256:
             break
-    index[np.concatenate([areas, edges])] = place
-    few = Image.fromarray(index[pixels])
+    index = np.zeros(1 << 24, dtype=np.uint8)
+    index[np.concatenate([areas, edges])] = place[1:]
+    painted = np.full(pixels.shape, place[0], dtype=np.uint8)
+    painted.ravel()[ink] = index[inked]
+    few = Image.fromarray(painted)
     few.putpalette(_channels(palette).astype(np.uint8).tobytes())
     return few
 

@@ -1,0 +1,135 @@
+"""A canvas for figures that are drawn once: what matplotlib finds again and again while it draws is found once.
+
+The layout, the title, each label of an axis and the drawing ask for the ticks of the axis and for the boxes of their
+labels, some twenty times in all; and each text is set once to be measured and once more, letter by letter, to be drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from math import ceil, floor
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg, get_hinting_flag
+
+__all__ = ["Canvas"]
+
+_ROOM: Final = 0.04  # inches beside a long title
+_ASKED = ("_update_ticks", "_get_ticklabel_bboxes")  # of an axis; a matplotlib without them is as slow as it was
+
+
+class Canvas(FigureCanvasAgg):
+    """The canvas of a figure that is drawn once."""
+
+    def get_renderer(self) -> Any:
+        """Return what draws at the figure's size and density."""
+        size = (*self.figure.bbox.size, self.figure.dpi)
+        if size != getattr(self, "_size", None):
+            self._size, self.renderer = size, _Renderer(*size)
+        return self.renderer
+
+    def draw(self) -> None:
+        """Draw the figure."""
+        with _asked_once(self.figure), _laid_out(self.figure, self.get_renderer()):
+            super().draw()  # type: ignore[no-untyped-call]
+
+    def cuts_text(self) -> bool:
+        """Whether some of the text that was drawn lies outside."""
+        return bool(self.renderer.outside)
+
+
+class _Renderer(RendererAgg):
+    """Draws each text as one image, at whole pixels, from the setting that measured it."""
+
+    def __init__(self, width: float, height: float, dpi: float) -> None:
+        super().__init__(width, height, dpi)  # type: ignore[no-untyped-call]
+        self.outside = False
+        self._set = cache(self._set_text)
+
+    def _set_text(self, text: str, prop: Any) -> tuple[Any, Any, int, int]:
+        """Return a text's size and descent, its image, and how much of this lies above and right of where it starts."""
+        font = self._prepare_font(prop)  # type: ignore[no-untyped-call]
+        font.set_text(text, 0.0, flags=get_hinting_flag())  # type: ignore[no-untyped-call]
+        width, height, descent = (side / 64 for side in (*font.get_width_height(), font.get_descent()))
+        font.draw_glyphs_to_bitmap(antialiased=True)
+        above, right = floor(height - descent) + 1, ceil(font.get_bitmap_offset()[0] / 64)
+        return (width, height, descent), np.array(font.get_image()), above, right
+
+    def get_text_width_height_descent(self, s: str, prop: Any, ismath: Any) -> Any:
+        """Measure a text."""
+        if ismath:
+            return super().get_text_width_height_descent(s, prop, ismath)  # type: ignore[no-untyped-call]
+        return self._set(s, prop.copy())[0]
+
+    def draw_text(
+        self,
+        gc: Any,
+        x: float,
+        y: float,
+        s: str,
+        prop: Any,
+        angle: float,
+        ismath: Any = False,  # noqa: FBT002 - matplotlib's
+        mtext: Any = None,
+    ) -> None:
+        """Draw a text that starts at a place, in pixels from the upper left corner."""
+        left, lower, image = round(x), round(y), np.empty((0, 0))
+        if ismath or angle not in {0, 90}:
+            super().draw_text(gc, x, y, s, prop, angle, ismath, mtext)  # type: ignore[no-untyped-call]
+        else:
+            _, image, above, right = self._set(s, prop.copy())
+            if angle:
+                left, lower, image = left - above, lower - right, np.rot90(image).copy()
+            else:
+                left, lower = left + right, lower - above + len(image)
+            self._renderer.draw_text_image(image, left, lower, 0, gc)
+        rows, columns = image.shape
+        self.outside |= min(left, lower - rows) < 0 or left + columns > self.width or lower > self.height
+
+
+@contextmanager
+def _laid_out(figure: Any, renderer: Any) -> Iterator[None]:
+    """Lay out before the drawing; a title that would reach beyond the right end of the figure starts at its left."""
+    engine, room = figure.get_layout_engine(), _ROOM * figure.dpi
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    for ax in figure.axes:
+        title = ax._left_title  # noqa: SLF001 - the artist has no other name
+        box = title.get_window_extent(renderer)
+        if title.get_text() and box.x1 > renderer.width - room:
+            title.set_x(title.get_position()[0] - (box.x0 - room) / ax.bbox.width)
+    yield
+    if engine is not None:
+        figure.set_layout_engine(engine)
+
+
+@contextmanager
+def _asked_once(figure: Any) -> Iterator[None]:
+    """Let each axis find its ticks, and the boxes of their labels, once for each place that its axes are put to."""
+    axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
+    asked = [(axis, name) for axis in axes for name in _ASKED if hasattr(axis, name)]
+    for axis, name in asked:
+        setattr(axis, name, _once(axis, getattr(axis, name)))
+    try:
+        yield
+    finally:
+        for axis, name in asked:
+            delattr(axis, name)  # the method of its class is left
+
+
+def _once(axis: Any, find: Callable[..., Any]) -> Callable[..., Any]:
+    at: tuple[float, ...] = ()
+    found = None
+
+    def known(*given: Any) -> Any:
+        nonlocal at, found
+        now = (*axis.get_view_interval(), *(round(side, 3) for side in axis.axes.bbox.bounds))
+        if now != at:
+            at, found = now, find(*given)
+        return found
+
+    return known
