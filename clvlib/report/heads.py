@@ -417,6 +417,8 @@ VALUES: Final = (
     *(mark("female"), mark("male"), mark("unknown"), mark("tier 1"), mark("tier 2"), mark("tier 3"), mark("rural")),
     *(mark("row"), mark("value"), mark("hazard"), mark("recency rule"), mark("cause"), mark("context")),
     *(mark("thank_you_24h"), mark("coupon_48h"), mark("sleeping_message"), mark("vip_service"), mark("win_back")),
+    # the same as labels of lists, kept by a report that was made in English
+    *(mark("Thank you 24h"), mark("Coupon 48h"), mark("Sleeping message"), mark("Vip service"), mark("Win back")),
     *(mark("app push"), mark("SMS"), mark("phone"), mark("Risk"), mark("Value"), mark("Rcv")),
     *(mark("complaint"), mark("delivery"), mark("refund"), mark("satisfaction"), mark("price"), mark("interest")),
     *(mark("silence"), mark("slowing"), mark("absent"), mark("late"), mark("unanswered"), mark("slow_answer")),

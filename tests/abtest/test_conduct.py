@@ -121,8 +121,10 @@ def test_where_nothing_is_written_nothing_is_recorded(tmp_path: Path) -> None:
     assert "by reports alone" in looks.sentence
 
 
-def test_refunds_and_complaints_are_measured_where_the_shop_has_them(sample: Path, tmp_path: Path) -> None:
-    names = [metric.name for metric in conduct(connect(sample), "cover_image", control="control").experiment.metrics]
+def test_refunds_and_complaints_are_measured_where_the_shop_has_them(
+    sample_shop: Shop, sample: Path, tmp_path: Path
+) -> None:
+    names = [metric.name for metric in conduct(sample_shop, "cover_image", control="control").experiment.metrics]
     assert names == ["conversion", "revenue", "adjusted revenue", "refund share", "complaint rate"]
     for file in sample.glob("*"):
         if not file.name.startswith("complaints"):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from clvlib.abtest.experiment import Experiment
-from clvlib.data.connect import connect
+from clvlib.data.connect import Shop
 from tests.conftest import ROOT, shared_data
 
 
@@ -27,13 +27,12 @@ def run(capsys: pytest.CaptureFixture[str], source: Path, **parameters: object) 
 
 
 def test_the_planted_effect_is_found_and_nothing_where_nothing_was_planted(
-    sample: Path, capsys: pytest.CaptureFixture[str]
+    sample_shop: Shop, sample_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shop = connect(sample)
-    script = Experiment("script").of(shop, shop.week().as_of).best
+    script = Experiment("script").of(sample_shop, sample_shop.week().as_of).best
     assert script["lower"] < 0.032 < script["upper"]  # E1: B converts 3.2 points better
     assert script["verdict"] == "better"
-    said = run(capsys, sample)
+    said = run(capsys, sample_store)
     assert "Ship B: B's conversion is" in said
     assert "is left out:" not in said
     assert "is unchanged and was kept. It said: A professional review" in said
@@ -43,7 +42,7 @@ def test_the_planted_effect_is_found_and_nothing_where_nothing_was_planted(
         "2,100 people per arm find 3.20 points with a chance of 80% as long as A's conversion is not above 14." in said
     )
     assert "To do: Show B of experiment script to everybody (expected gain" in said
-    nothing = run(capsys, sample, experiment="cover_image", control="control")
+    nothing = run(capsys, sample_store, experiment="cover_image", control="control")
     assert "To do:" not in nothing
     assert "Do not ship treatment: the test is over" in nothing
     assert "Experiment cover_image has no plan" in nothing
@@ -56,14 +55,14 @@ def test_the_planted_effect_is_found_and_nothing_where_nothing_was_planted(
         ("any", "but refund share is not shown to rise by less than 6.00 points"),  # so wide are its intervals
     ],
 )
-def test_other_ways_of_looking(sample: Path, capsys: pytest.CaptureFixture[str], looks: str, said: str) -> None:
-    text = run(capsys, sample, looks=looks)
+def test_other_ways_of_looking(sample_store: Path, capsys: pytest.CaptureFixture[str], looks: str, said: str) -> None:
+    text = run(capsys, sample_store, looks=looks)
     assert said in text
     assert f"was not kept in 1 respect: analysis: looks, planned once, found {looks}." in text
 
 
-def test_while_the_test_runs_nothing_is_decided(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = run(capsys, sample, week="2026-W43")
+def test_while_the_test_runs_nothing_is_decided(sample_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = run(capsys, sample_store, week="2026-W43")
     assert "Keep running" in said
     assert "window is still open" in said
 

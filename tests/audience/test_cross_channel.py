@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import clvlib as clv
 from clvlib.audience.cross_channel import KINDS, cross_channel
 from clvlib.audience.cross_channel_plot import worth_data, worth_plot
 from clvlib.data.identities import resolved
@@ -25,8 +24,8 @@ NO_ORDERS = pd.DataFrame({"customer_id": pd.Series(dtype=str), "ordered_at": pd.
 
 
 @pytest.fixture(scope="module")
-def shop():
-    return clv.connect(ROOT / "data" / "sample")
+def shop(sample_shop):
+    return sample_shop
 
 
 def seen(*rows):

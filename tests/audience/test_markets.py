@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import clvlib as clv
 from clvlib.audience.markets import _segments, _valued, _weights, markets
 from clvlib.audience.markets_people import people_of
 from clvlib.audience.markets_plot import markets_data, markets_plot
@@ -19,15 +18,14 @@ from clvlib.data.together import together
 from clvlib.errors import DataError, EmptyDataError, MissingColumnError, ParameterError
 from clvlib.report.tables import save_table
 from clvlib.stats.ranks import rank_intervals
-from tests.conftest import ROOT
 
 PERIOD = ("2026-11-02", "2026-11-16")
 DAY = pd.Timestamp("2026-11-02")
 
 
 @pytest.fixture(scope="module")
-def shop():
-    return clv.connect(ROOT / "data" / "sample")
+def shop(sample_shop):
+    return sample_shop
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
-import clvlib as clv
 from clvlib.audience.personas import personas
 from clvlib.audience.personas_features import read_habits, space_of
 from clvlib.audience.personas_names import matched
@@ -221,10 +220,9 @@ LIKELY = {  # of truth.json: categories of which each planted persona buys most
 }  # fmt: skip
 
 
-def test_the_sample_shop_has_the_four_that_were_planted(sample):
+def test_the_sample_shop_has_the_four_that_were_planted(sample_shop, sample):
     """Shares of categories, as truth.json has them, and names that last from week to week."""
-    shop = clv.connect(sample)
-    orders = shop.table("orders")
+    orders = sample_shop.table("orders")
     found, later = (personas(orders, day) for day in ("2026-11-08", LAST))
     assert set(later.table.index) == set(found.table.index) == set(SAMPLE)
     assert later.changed_share < 0.05

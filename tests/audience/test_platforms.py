@@ -8,7 +8,6 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-import clvlib as clv
 from clvlib.audience.platforms import like_for_like, platforms
 from clvlib.audience.platforms_plot import platforms_data, platforms_plot
 from clvlib.data.identities import events_of
@@ -140,10 +139,9 @@ def test_what_cannot_be_is_refused():
         one.of("conversion")
 
 
-def test_the_sample_has_no_difference_of_baskets():
+def test_the_sample_has_no_difference_of_baskets(sample_shop):
     """What people spend was planted without regard to the platform."""
-    shop = clv.connect("data/sample")
-    found = platforms(shop.table("orders"), ("2026-05-18", "2026-11-16"), events_of(shop))
+    found = platforms(sample_shop.table("orders"), ("2026-05-18", "2026-11-16"), events_of(sample_shop))
     assert (found.of("basket")["p_value"] > 0.05).all()
     assert min(found.covered.values()) > 0.8
     assert found.sentence.startswith("Like for like, ")

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import clvlib as clv
 from clvlib.audience.referrals import _limits, referrals
 from clvlib.audience.referrals_plot import leaders_data, leaders_plot
 from clvlib.audience.referrals_rows import LEADERS, OTHERS
@@ -21,8 +20,8 @@ DAY = pd.Timestamp("2026-09-01")
 
 
 @pytest.fixture(scope="module")
-def shop():
-    return clv.connect(ROOT / "data" / "sample")
+def shop(sample_shop):
+    return sample_shop
 
 
 def sold(*rows):

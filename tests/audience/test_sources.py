@@ -12,7 +12,6 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-import clvlib as clv
 from clvlib.audience.payback import margin_curve, payback
 from clvlib.audience.sources import sources
 from clvlib.audience.sources_plots import payback_data, payback_plot, value_data, value_plot
@@ -213,8 +212,8 @@ def test_where_all_have_had_all_weeks_the_curve_is_a_plain_mean():
 
 
 @pytest.fixture(scope="module")
-def sample():
-    found = clv.connect("data/sample")
+def sample(sample_shop):
+    found = sample_shop
     period = ("2026-02-09", "2026-11-16")
     tables = {name: found.table(name) for name in ("customers", "spend", "events")}
     base = found.customer_summary(period[1])

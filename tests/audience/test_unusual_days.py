@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import clvlib as clv
 from clvlib.audience.unusual_days import plot_unusual_days, unusual_days
 from clvlib.data.calendar import Week
 from clvlib.errors import EmptyDataError, ParameterError
@@ -75,9 +74,8 @@ def test_the_order_of_rows_and_later_orders_change_nothing() -> None:
     pd.testing.assert_frame_equal(unusual_days(frame, WEEK).table, unusual_days(later, WEEK).table)
 
 
-def test_double_11_of_the_sample_shop_is_found(sample) -> None:
-    shop = clv.connect(sample)
-    found = unusual_days(shop.table("orders"), shop.week("2026-W46"))
+def test_double_11_of_the_sample_shop_is_found(sample_shop) -> None:
+    found = unusual_days(sample_shop.table("orders"), sample_shop.week("2026-W46"))
     assert "Wed 11 Nov was high" in found.sentence
     assert found.graded >= 28
     ax = plot_unusual_days(found)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
-from tests.conftest import shared_data
+import clvlib as clv
+from clvlib.data.connect import Shop
+from tests.conftest import Once, shared_data
 
 SPLIT = pd.Timestamp("1997-09-30")
 END = pd.Timestamp("1998-06-30")
@@ -54,3 +59,16 @@ def cdnow(orders: pd.DataFrame) -> pd.DataFrame:
     frame["monetary_value_holdout"] = later.mean().reindex(frame.index, fill_value=0.0)
     frame["duration_holdout"] = (END - SPLIT).days / 7
     return frame
+
+
+@pytest.fixture(scope="session")
+def larger_shop(once: Once) -> Iterator[Shop]:
+    """A made up shop of more customers than the one that ships with the project; ``truth.json`` is in its folder."""
+
+    def make(folder: Path) -> None:
+        clv.write_sample(folder / "files", customers=8000, weeks=40, seed=7, format="parquet")
+        clv.connect(folder / "files", store=folder / "shop.duckdb").close()
+
+    shop = clv.connect(once("larger_shop", make) / "shop.duckdb")
+    yield shop
+    shop.close()

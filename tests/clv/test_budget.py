@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import clvlib as clv
 from clvlib.clv.budget import budget
 from clvlib.clv.budget_curves import response_curves
 from clvlib.clv.budget_moves import shift
@@ -205,11 +204,10 @@ def test_limits_by_channel_and_another_total():
 # ---- the sample, and thin shops
 
 
-def test_the_samples_curves_cannot_be_told():
+def test_the_samples_curves_cannot_be_told(sample_shop):
     """Spend there is a price per customer that follows the season: no curve was planted, and none is found."""
-    shop = clv.connect("data/sample")
-    value = CustomerValue(model="BetaGeoModel").of(shop, END).table["value"]
-    tables = [shop.table(name) for name in ("orders", "spend", "customers")]
+    value = CustomerValue(model="BetaGeoModel").of(sample_shop, END).table["value"]
+    tables = [sample_shop.table(name) for name in ("orders", "spend", "customers")]
     found = budget(*tables[:2], value, END, tables[2], segment="city_tier")
     assert found.told == 0
     assert np.isnan([found.gain, found.lower, found.upper]).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -30,10 +31,8 @@ def warned(shop, as_of=LAST, **settings):
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    from tests.conftest import ROOT
-
-    return clv.connect(ROOT / "data" / "sample")
+def shop(sample_shop):
+    return sample_shop
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +115,9 @@ def test_last_lists_are_graded_by_what_came(shop):
 
 
 @pytest.mark.slow
-def test_true_shares_of_causes_are_found(tmp_path):
-    truth = clv.write_sample(tmp_path / "shop", customers=8000, weeks=40, seed=7, format="parquet")
-    found = warned(clv.connect(tmp_path / "shop"))
+def test_true_shares_of_causes_are_found(larger_shop):
+    truth = json.loads((larger_shop.folder / "truth.json").read_text())
+    found = warned(larger_shop)
     assert {"delivery", "complaint", "price", "satisfaction"} <= set(found.causes.index) - {UNKNOWN} <= PLANTED
     true = pd.Series(truth["parameters"]["churn"]["causes"])
     names = {"delivery": "late delivery", "complaint": "unanswered complaint", "price": "price"}

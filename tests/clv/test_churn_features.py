@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import clvlib as clv
 from clvlib.clv.churn_features import Records
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.errors import EmptyDataError, MissingColumnError, ThinDataWarning
@@ -67,8 +66,8 @@ def known(tables: dict[str, pd.DataFrame], day: dt.date = DAY, last: dt.date = L
     return Records.read(last, 8, settings.pop("active_weeks", 13), BetaGeoModel(), **tables).at(day)
 
 
-def test_nothing_later_than_the_day_is_looked_at(sample):
-    tables = frames(clv.connect(sample))
+def test_nothing_later_than_the_day_is_looked_at(sample_shop):
+    tables = frames(sample_shop)
     now = known(tables)
     assert set(now.frame) == {
         "model", "silence", "slowing", "absent", "interest", "late", "unanswered", "slow_answer", "refunded", "unhappy",

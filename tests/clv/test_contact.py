@@ -250,9 +250,8 @@ def test_review_by_hand():
         contact_review(plan, orders, LAST)
 
 
-def test_the_sample_shop(sample):
-    shop = clv.connect(sample)
-    orders, contacts = shop.table("orders"), shop.table("contacts")
+def test_the_sample_shop(sample_shop, sample):
+    orders, contacts = sample_shop.table("orders"), sample_shop.table("contacts")
     ids = orders.query("SELECT DISTINCT customer_id FROM {t} AS t")["customer_id"]
     spend = pd.DataFrame({"expected_spend": 350.0, "value": 1.0}, index=ids)
     plan = contact_plan(orders, LAST, spend, contacts, rules=RULES[:3])

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import clvlib as clv
 from clvlib.clv.contact_effects import ASSUMED, contact_effects, shrunk
 from clvlib.errors import MissingColumnError, ParameterError
 from clvlib.stats.proportions import proportion_difference
@@ -105,11 +104,12 @@ def test_intervals_cover_and_nothing_is_found_where_nothing_is(effect):
     assert np.mean(found) < 0.1 if effect == 0 else np.mean(found) > 0.4
 
 
-def test_the_sample_shop(sample):
+def test_the_sample_shop(sample_shop, sample):
     """The coupon multiplies the chance to buy by 1 / (1 − 0.3); nothing else was planted."""
-    shop = clv.connect(sample)
     truth = json.loads((sample / "truth.json").read_text())["parameters"]["coupon_48h"]
-    result = contact_effects(shop.table("orders"), shop.table("contacts"), LAST, window_days=truth["window_days"])
+    result = contact_effects(
+        sample_shop.table("orders"), sample_shop.table("contacts"), LAST, window_days=truth["window_days"]
+    )
     table = result.table
     coupon = table.loc["coupon_48h"]
     planted = coupon["rate_sent"] * truth["effect"]

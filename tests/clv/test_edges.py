@@ -59,10 +59,9 @@ def test_a_budget_of_zero_contacts_nobody_who_costs(alike):
     assert plan.table.loc["note", "chosen"] == 60
 
 
-def test_no_table_but_orders(sample):
+def test_no_table_but_orders(sample_shop):
     """A shop without complaints, feedback and events is warned by its purchases, and causes are not invented."""
-    whole, base = clv.connect(sample), CustomerValue(model="BetaGeoModel")
-    orders = whole.table("orders")
+    base, orders = CustomerValue(model="BetaGeoModel"), sample_shop.table("orders")
     shop = clv.connect({"orders": orders.query("SELECT customer_id, ordered_at, amount FROM {t} WHERE is_purchase")},
                        as_of="2026-11-15")  # fmt: skip
     risk = clv.churn_risk(shop.table("orders"), "2026-11-15", value=base.of(shop, "2026-11-15").table["value"])
@@ -108,10 +107,9 @@ def test_one_customer_is_answered_or_told():
         assert said
 
 
-def test_labels_of_the_saved_sheet_come_back(sample):
+def test_labels_of_the_saved_sheet_come_back(sample_shop, sample):
     """What an analyst writes beside the sample is joined to feedback by customer and time, and is learnt from."""
-    shop = clv.connect(sample)
-    told = shop.table("feedback").query("SELECT * EXCLUDE (label) FROM {t}")
+    told = sample_shop.table("feedback").query("SELECT * EXCLUDE (label) FROM {t}")
     week = Week("2026-W46")
     sheet = clv.voice(told, week, weeks=4, size=60).sample
     labels = sheet[["customer_id", "created_at"]].assign(label="negative")

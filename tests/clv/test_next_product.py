@@ -266,10 +266,9 @@ def test_a_product_bought_by_all_is_no_rule():
     assert found.scores.loc[["popularity", "same again"], "hit_rate"].tolist() == [1, 1]
 
 
-def test_the_sample_shop_shows_its_companions_and_nothing_else():
-    shop = clv.connect(ROOT / "data" / "sample")
+def test_the_sample_shop_shows_its_companions_and_nothing_else(sample_shop):
     planted = json.loads((ROOT / "data" / "sample" / "truth.json").read_text())["parameters"]["products"]
-    found = clv.next_product(shop.table("orders"), LAST)
+    found = clv.next_product(sample_shop.table("orders"), LAST)
     pairs = set(map(tuple, found.table[["bought", "then"]].to_numpy()))
     assert pairs == set(planted["companions"].items()) - {("P055", "P058")}  # of which there are too few
     assert found.table["in_order"].all()
@@ -280,11 +279,10 @@ def test_the_sample_shop_shows_its_companions_and_nothing_else():
     assert found.scores.loc[["other popular", "popularity", "same again"], "difference_lower"].min() > 0
 
 
-def test_a_larger_sample_shop_shows_all_of_them(tmp_path):
-    truth = clv.write_sample(tmp_path / "shop", customers=8000, weeks=40, seed=7, format="parquet")
-    shop = clv.connect(tmp_path / "shop")
-    table = clv.next_product(shop.table("orders"), shop.data_until).table
+def test_a_larger_sample_shop_shows_all_of_them(larger_shop):
+    table = clv.next_product(larger_shop.table("orders"), larger_shop.data_until).table
     pairs = set(map(tuple, table.loc[table["in_order"], ["bought", "then"]].to_numpy()))
+    truth = json.loads((larger_shop.folder / "truth.json").read_text())
     assert pairs == set(truth["parameters"]["products"]["companions"].items())
 
 

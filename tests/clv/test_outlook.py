@@ -30,11 +30,6 @@ def shop(orders):
     return clv.connect({"orders": frame.assign(ordered_at=frame["ordered_at"].dt.strftime("%Y-%m-%d"))})
 
 
-@pytest.fixture(scope="module")
-def sample_shop():
-    return clv.connect("data/sample")
-
-
 # ---- weeks
 
 

@@ -20,8 +20,8 @@ DAY = "2026-11-15"
 
 
 @pytest.fixture(scope="module")
-def shop():
-    return clv.connect("data/sample")
+def shop(sample_shop):
+    return sample_shop
 
 
 def sold(*rows: tuple[str, str], **more: object) -> pd.DataFrame:

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import clvlib as clv
 from clvlib.clv.voice import voice
 from clvlib.clv.voice_plots import priority_plot, words_plot
 from clvlib.clv.voice_themes import priorities, telling_words, themes, words_of
@@ -102,9 +101,8 @@ def test_intervals_of_ranks_and_priorities_hold_the_truth() -> None:
     assert (held / shops > 0.80).all()
 
 
-def test_the_sample_shop_complains_of_what_was_planted(sample: Path) -> None:
-    shop = clv.connect(sample)
-    feedback, orders = shop.table("feedback"), shop.table("orders")
+def test_the_sample_shop_complains_of_what_was_planted(sample_shop, sample: Path) -> None:
+    feedback, orders = sample_shop.table("feedback"), sample_shop.table("orders")
     heard = voice(feedback, WEEK, orders, weeks=26)
     # late parcels are what makes its customers complain
     assert heard.table.index[0] == "delivery"

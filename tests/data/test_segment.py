@@ -28,8 +28,8 @@ OF_NONE = {("platform", "feedback"): "session_id IS NULL", ("platform", "spend")
 
 
 @pytest.fixture(scope="module")
-def whole() -> Shop:
-    return clv.connect(Path(__file__).parents[2] / "data" / "sample")
+def whole(sample_shop: Shop) -> Shop:
+    return sample_shop
 
 
 def counted(shop: Shop, table: str) -> tuple[int, float]:

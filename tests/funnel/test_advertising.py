@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-import clvlib as clv
 from clvlib.data.calendar import Week
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.funnel.advertising import advertising, reach
@@ -15,15 +14,14 @@ from clvlib.funnel.advertising_plots import advertising_data, plot_advertising
 from clvlib.funnel.frequency import contact_frequency
 from clvlib.funnel.reservations import reservations
 from clvlib.stats.overdispersion import dispersed_ratio
-from tests.conftest import ROOT
 
 WEEK = Week("2026-W46")
 DAYS = pd.date_range("2026-09-14", "2026-11-15")
 
 
 @pytest.fixture(scope="module")
-def shop():
-    return clv.connect(ROOT / "data" / "sample")
+def shop(sample_shop):
+    return sample_shop
 
 
 def spend_of(rng, ctr, channels=3, spread=0.0):

@@ -7,12 +7,10 @@ import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import clvlib as clv
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.funnel.competition import _design, _exposure, _fit, association, competition
 from clvlib.funnel.competitors import Coverage, competitors, our_sessions, promotions_of
 from clvlib.funnel.competitors_plots import calendar_data, plot_calendar
-from tests.conftest import ROOT
 
 ZERO = pd.Timestamp("2026-05-18")
 WEEK = ("2026-05-18", "2026-05-25")
@@ -129,8 +127,8 @@ def test_the_model_is_statsmodels_poisson():
 
 
 @pytest.fixture(scope="module")
-def shop():
-    return clv.connect(ROOT / "data" / "sample")
+def shop(sample_shop):
+    return sample_shop
 
 
 def test_no_effect_in_the_sample(shop):

@@ -8,12 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import clvlib as clv
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.funnel.after_plots import plot_service, service_data
 from clvlib.funnel.complaints import service_levels
 from clvlib.stats.survival import kaplan_meier, share_by
-from tests.conftest import ROOT
 
 PERIOD = ("2026-11-09", "2026-11-16")
 END = pd.Timestamp(PERIOD[1])
@@ -134,8 +132,8 @@ def test_list_and_alerts():
 
 
 @pytest.fixture(scope="module")
-def shop():
-    return clv.connect(ROOT / "data" / "sample")
+def shop(sample_shop):
+    return sample_shop
 
 
 def test_truth_of_the_sample(shop, sample):

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import clvlib as clv
 from clvlib.data.calendar import Week
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.funnel.dwell import dwell
@@ -115,12 +114,9 @@ def test_order_and_units():
     assert minutes.table["went_on"].tolist() == one.table["went_on"].tolist()
 
 
-def test_the_samples_relation_is_found():
+def test_the_samples_relation_is_found(sample_shop):
     """sample_traffic: log time ~ N(3.2 + 0.45 where a cart follows, 0.8), so twice the time is odds × 2^(.45/.64)."""
-    from tests.conftest import ROOT
-
-    shop = clv.connect(ROOT / "data" / "sample")
-    view = WeekFunnel(shop, shop.week())
+    view = WeekFunnel(sample_shop, sample_shop.week())
     period = (Week("2026-W35").start, Week("2026-W46").end)
     found = dwell(view.events, period)
     assert found.odds_lower < 2 ** (0.45 / 0.64) < found.odds_upper

@@ -109,21 +109,20 @@ def test_states_are_told_apart():
     assert found.table.loc["received", "orders"] == 2  # one refused does not wait to be received
 
 
-def test_truth_of_the_sample(sample):
+def test_truth_of_the_sample(sample_shop, sample):
     """A late parcel leaves two to five days late; of the others, lognormal(17 h, .45), 1.05% take over 48 hours."""
-    shop = clv.connect(sample)
     truth = json.loads((sample / "truth.json").read_text())
     late = truth["parameters"]["after_order"]["late_share"]
     cause = truth["realised"]["left"]["late delivery"] / truth["realised"]["orders"]
     share = late * (1 - cause) + cause
-    found = fulfilment(shop.table("orders"), ("2026-02-09", "2026-11-16"))
+    found = fulfilment(sample_shop.table("orders"), ("2026-02-09", "2026-11-16"))
     row = found.table.loc["shipped"]
     assert row["lower"] <= 1 - (share + (1 - share) * 0.0105) <= row["upper"]
     assert found.counts.get("impossible", 0) == 0
     # some 9.5% are later than all others, so that half of all are .5 / .905 of these: z = .13
     assert row["median_lower"] <= 17 * np.exp(0.45 * 0.13) <= row["median_upper"]
     assert found.stages.iloc[-1]["waiting"] == 0
-    shuffled = shop.table("orders").query("SELECT * FROM {t} AS t").sample(frac=1, random_state=1)
+    shuffled = sample_shop.table("orders").query("SELECT * FROM {t} AS t").sample(frac=1, random_state=1)
     pd.testing.assert_frame_equal(fulfilment(shuffled, ("2026-02-09", "2026-11-16")).table, found.table)
 
 

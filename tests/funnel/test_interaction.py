@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import clvlib as clv
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.funnel.interaction import interaction
 from clvlib.funnel.interaction_plot import interaction_data, plot_interaction
@@ -98,12 +97,9 @@ def test_rows_in_any_order():
     pd.testing.assert_frame_equal(one.table, other.table)
 
 
-def test_no_effect_is_claimed_in_the_sample():
+def test_no_effect_is_claimed_in_the_sample(sample_shop):
     """truth.json: interaction is among what has no effect; those who spend more join in more."""
-    from tests.conftest import ROOT
-
-    shop = clv.connect(ROOT / "data" / "sample")
-    view = WeekFunnel(shop, shop.week())
+    view = WeekFunnel(sample_shop, sample_shop.week())
     found = view.interaction
     basket = found.table.set_index(["measure", "comparison"]).loc["basket"]
     assert basket.loc["as counted", "lower"] > 1.05

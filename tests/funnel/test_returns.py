@@ -11,7 +11,7 @@ from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.funnel.after_plots import plot_returns, returns_data
 from clvlib.funnel.return_reasons import reasons
 from clvlib.funnel.returns import refunds, returns
-from tests.conftest import ROOT, shared_data
+from tests.conftest import shared_data
 
 PERIOD = ("2026-02-09", "2026-11-16")
 
@@ -28,8 +28,8 @@ def shop_of(rng, n, rate, *, weeks=40):
 
 
 @pytest.fixture(scope="module")
-def shop():
-    return clv.connect(ROOT / "data" / "sample")
+def shop(sample_shop):
+    return sample_shop
 
 
 def test_truth_of_the_sample(shop, sample):

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import clvlib as clv
 from clvlib.data.calendar import Week
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.funnel.rooms import scorecard
@@ -25,10 +24,8 @@ PERIOD = (WEEK.start, WEEK.end)
 
 
 @pytest.fixture(scope="module")
-def shop():
-    from tests.conftest import ROOT
-
-    return clv.connect(ROOT / "data" / "sample")
+def shop(sample_shop):
+    return sample_shop
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,8 @@ from clvlib.stats.proportions import proportion_interval
 
 
 @pytest.fixture(scope="module")
-def shop():
-    from tests.conftest import ROOT
-
-    folder = ROOT / "data" / "sample"
-    if not (folder / "events.parquet").is_file():
-        pytest.skip("the sample shop is not there")
-    return clv.connect(folder)
+def shop(sample_shop):
+    return sample_shop
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +22,9 @@ def view(shop):
     return WeekFunnel(shop, shop.week())
 
 
-def test_the_planted_drop_is_found_and_named(shop, view):
+def test_the_planted_drop_is_found_and_named(sample, shop, view):
     """truth.json: in the last week, click to cart falls to a quarter on one platform in one category."""
-    truth = json.loads((shop_folder() / "truth.json").read_text())
+    truth = json.loads((sample / "truth.json").read_text())
     drop = truth["planted"]["click_to_cart_drop"]
     assert view.verdict.verdict == "fail"
     assert view.moved.segment == f"{drop['platform']} × {drop['category']}"
@@ -44,12 +39,6 @@ def test_the_planted_drop_is_found_and_named(shop, view):
     probability = [drop["usual_probability"], drop["dropped_probability"]]
     assert (counts["lower"].to_numpy() <= probability).all()
     assert (counts["upper"].to_numpy() >= probability).all()
-
-
-def shop_folder():
-    from tests.conftest import ROOT
-
-    return ROOT / "data" / "sample"
 
 
 def test_other_weeks_raise_no_alarm(shop):

@@ -18,8 +18,9 @@ import pytest
 
 from clvlib.data.calendar import Week
 from clvlib.errors import ClvError, ParameterError, ReportError
-from clvlib.report import edition, weekly
+from clvlib.report import edition, forkserver, weekly
 from clvlib.report.execute import execute
+from clvlib.report.forkserver import started
 from clvlib.report.grade import grades
 from clvlib.report.kernel import Kernel
 from clvlib.report.ledger import current
@@ -47,9 +48,11 @@ class Ran:
         self.before = {path.name: path.read_bytes() for path in self.books.iterdir()}
         self.lines: list[str] = []
         given = {"label": "直播间 'A' \\n", "04.level": 0.1 + 0.2}
-        self.report = run(
-            self.source, out=folder / "reports", folder=self.books, parameters=given, tell=self.lines.append
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(forkserver, "started", started)  # a server of its own, which ends with it
+            self.report = run(
+                self.source, out=folder / "reports", folder=self.books, parameters=given, tell=self.lines.append
+            )
         self.folder = self.report.folder
 
     def json(self, name: str) -> Any:
