@@ -39,7 +39,9 @@ def shares() -> pd.DataFrame:
         frame, later, spent, own = drawn(rng)
         model, spend = BetaGeoModel().fit(frame), GammaGammaModel().fit(frame)
         value = LifetimeValue(model, spend, annual_rate=0.0)
-        group = frame["frequency"].clip(upper=3).astype(int)
+        # every customer once in his group and once in the group of all: what is the same of both is computed once
+        group = np.r_[frame["frequency"].clip(upper=3).astype(int), np.full(CUSTOMERS, 4)]
+        worth = value.total(twice := pd.concat([frame, frame]), HORIZON, LEVEL, pd.Series(group, twice.index))
         alive = truth.probability_alive(frame)
         expected = truth.expected_purchases(frame, HORIZON)
         row = {
@@ -51,8 +53,8 @@ def shares() -> pd.DataFrame:
             "expected of all": inside(model.total_purchases(frame, HORIZON, LEVEL, "parameters"), expected.sum()),
             "purchases of all": inside(model.total_purchases(frame, HORIZON, LEVEL), later.sum()),
             "buyers of all": inside(model.total_buyers(frame, HORIZON, LEVEL), (later > 0).sum()),
-            "value of groups": inside(value.total(frame, HORIZON, LEVEL, group), np.bincount(group, weights=spent)),
-            "value of all": inside(value.total(frame, HORIZON, LEVEL), spent.sum()),
+            "value of groups": inside(worth.iloc[:-1], np.bincount(group[:CUSTOMERS], weights=spent)),
+            "value of all": inside(worth.iloc[-1:], spent.sum()),
             "own mean spend": inside(spend.expected_spend(frame, LEVEL), own),
         }
         if number % 6 == 0:
