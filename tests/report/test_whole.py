@@ -53,6 +53,7 @@ def test_sample_shop(sample: Path, sample_reports: Path):
     assert re.search(r"HIGH|high click to cart below 12%", words), "the drop that is planted in the sample's last week"
     assert "Left out" not in words
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert {name: book["status"] for name, book in manifest["notebooks"].items()} == {p.stem: "ok" for p in SOURCES}
     assert {"orders", "customers", "events", "assignments"} <= set(manifest["tables"])
     customers = set(pd.read_parquet(sample / "customers.parquet")["customer_id"])
     lists = [path for path in (folder / "tables").rglob("*.csv") if not path.with_suffix(".parquet").exists()]
