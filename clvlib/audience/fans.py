@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from clvlib.data.calendar import Week
 from clvlib.data.engine import Table, as_table, literal
@@ -128,26 +129,25 @@ def fans(events: Table | pd.DataFrame, week: Week, weeks: int = 12, level: float
         raise ParameterError(f"to come back takes two weeks at least; found {weeks}")
     table = as_table(events, "events", "person_id", "occurred_at")
     last = _number(week)
-    facts = {name: table.query(_weekly(sql, week)).set_index("week") for name, sql in _QUERIES.items()}
-    visits = table.query(_weekly(_COHORTS, week))
-    if last - 1 not in facts["people"].index:
+    visits = table.query(_visits(week))
+    if not visits["week"].eq(last - 1).any():
         raise EmptyDataError(tr("nobody was seen in week {week}, so nobody could come back", week=week.previous.label))
     began = int(visits["first"].min())
     numbers = np.arange(max(last - weeks + 1, began), last + 1)
-    frame = pd.DataFrame({name: found["n"].reindex(numbers, fill_value=0) for name, found in facts.items()})
+    counts = _by_week(visits, began, last)
+    frame = pd.DataFrame({name: values[numbers - began] for name, values in counts.items()})
     frame["daily"] = frame["daily"] / 7
     frame["monthly"] = frame["monthly"].where(numbers >= began + _MONTH - 1).astype(float)
-    squares = facts["daily"]["squares"].reindex(numbers, fill_value=0).to_numpy(dtype=float)
+    squares, stayed = frame.pop("squares"), frame.pop("stayed").to_numpy()
     frame[["stickiness", "stickiness_lower", "stickiness_upper"]] = [
         _stickiness(daily, square, people, level)
         for daily, square, people in zip(frame["daily"], squares, frame["monthly"], strict=True)
     ]
-    stayed = frame.pop("stayed")
-    before = facts["people"]["n"].reindex(numbers - 1, fill_value=0).to_numpy(dtype=float)
-    frame[["retained", "lower", "upper"]] = np.nan
+    before = np.append(0, counts["people"])[numbers - began]  # nobody was seen before the data begin
+    retained = np.full((len(numbers), 3), np.nan)
     some = before > 0
-    rates = proportion_interval(stayed.to_numpy()[some], before[some], level)
-    frame.loc[some, ["retained", "lower", "upper"]] = rates.to_numpy()
+    retained[some] = proportion_interval(stayed[some], before[some], level)
+    frame[["retained", "lower", "upper"]] = retained
     frame.index = pd.Index([week.shift(int(number) - last).label for number in numbers], name="week")
     row = frame.iloc[-1]
     sizes, cohorts = _cohorts(visits, week, last, weeks)
@@ -157,7 +157,7 @@ def fans(events: Table | pd.DataFrame, week: Week, weeks: int = 12, level: float
         lower=float(row["lower"]),
         upper=float(row["upper"]),
         before=int(before[-1]),
-        stayed=int(stayed.iloc[-1]),
+        stayed=int(stayed[-1]),
         level=level,
         cohorts=cohorts,
         sizes=sizes,
@@ -178,41 +178,55 @@ def _stickiness(daily: float, squares: float, people: float, level: float) -> li
 
 
 _MONDAY = dt.date(1970, 1, 5)
-_QUERIES = {
-    "people": "SELECT week, COUNT(*) AS n FROM weekly GROUP BY week",
-    "daily": "SELECT week, SUM(days) AS n, SUM(days * days) AS squares FROM weekly GROUP BY week",
-    "monthly": f"SELECT w.week + k.k AS week, COUNT(DISTINCT w.person_id) AS n FROM weekly AS w "
-    f"CROSS JOIN (VALUES {', '.join(f'({k})' for k in range(_MONTH))}) AS k(k) GROUP BY w.week + k.k",
-    "new": "SELECT week, COUNT(*) AS n FROM (SELECT MIN(week) AS week FROM weekly GROUP BY person_id) AS f "
-    "GROUP BY week",
-    "stayed": "SELECT a.week, COUNT(*) AS n FROM weekly AS a "
-    "JOIN weekly AS b ON a.person_id = b.person_id AND a.week = b.week + 1 GROUP BY a.week",
-}
-_COHORTS = (
-    "SELECT f.first, w.week, COUNT(*) AS n FROM weekly AS w "
-    "JOIN (SELECT person_id, MIN(week) AS first FROM weekly GROUP BY person_id) AS f ON w.person_id = f.person_id "
-    "GROUP BY f.first, w.week ORDER BY 1, 2"
-)
 
 
 def _number(week: Week) -> int:
     return (week.start - _MONDAY).days // 7
 
 
-def _weekly(sql: str, week: Week) -> str:
-    """Return a query over ``weekly``: a row per person and week, with the days on which the person was seen."""
+def _visits(week: Week) -> str:
+    """Return a query that counts weeks in which people were seen.
+
+    By the person's ``first`` week, the ``week``, whether seen in the week before (``again``) and how many weeks there
+    are to the next one (``until``, at most four): ``n``, their ``days``, and the ``squares`` of these.
+    """
     day = "CAST(occurred_at AS DATE)"
     number = f"CAST(FLOOR(DATE_DIFF('day', {literal(_MONDAY)}, day) / 7.0) AS INTEGER)"
+    person = "PARTITION BY person_id"
     return (
         f"WITH seen AS (SELECT DISTINCT person_id, {day} AS day FROM {{t}} AS t WHERE person_id IS NOT NULL AND "
         f"{day} < {literal(week.end)}), weekly AS (SELECT person_id, {number} AS week, COUNT(*) AS days FROM seen "
-        f"GROUP BY person_id, {number}) {sql}"
+        f"GROUP BY person_id, {number}), placed AS (SELECT MIN(week) OVER ({person}) AS first, week, days, "
+        f"COALESCE(LAG(week) OVER ({person} ORDER BY week) = week - 1, FALSE) AS again, "
+        f"LEAST(COALESCE(LEAD(week) OVER ({person} ORDER BY week) - week, {_MONTH}), {_MONTH}) AS until FROM weekly) "
+        "SELECT first, week, again, until, COUNT(*) AS n, CAST(SUM(days) AS DOUBLE) AS days, "
+        "CAST(SUM(days * days) AS DOUBLE) AS squares FROM placed GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
     )
+
+
+def _by_week(visits: pd.DataFrame, began: int, last: int) -> dict[str, NDArray[np.float64]]:
+    """Sums for each week from the first one on."""
+    week, until = visits["week"].to_numpy() - began, visits["until"].to_numpy()
+    n = visits["n"].to_numpy()
+
+    def total(values: NDArray[Any], at: NDArray[Any] = week) -> NDArray[Any]:
+        return np.bincount(at, values, minlength=last - began + 1)[: last - began + 1]
+
+    # somebody counts in the weeks after a visit up to the next one, so in each of them once
+    month = [total(np.where(until > k, n, 0), week + k) for k in range(_MONTH)]
+    return {
+        "people": total(n).astype(np.int64),
+        "daily": total(visits["days"].to_numpy()),
+        "monthly": np.sum(month, axis=0),
+        "new": total(np.where(visits["first"] == visits["week"], n, 0)).astype(np.int64),
+        "stayed": total(np.where(visits["again"], n, 0)),
+        "squares": total(visits["squares"].to_numpy()),
+    }
 
 
 def _cohorts(visits: pd.DataFrame, week: Week, last: int, weeks: int) -> tuple[pd.Series, pd.DataFrame]:
     """Return sizes and shares of the last cohorts; what has not come yet is blank, what came without anybody is 0."""
-    grid = visits.assign(age=visits["week"] - visits["first"]).pivot_table("n", "first", "age")
+    grid = visits.assign(age=visits["week"] - visits["first"]).pivot_table("n", "first", "age", aggfunc="sum")
     firsts = np.arange(max(last - weeks + 1, int(grid.index.min())), last + 1)
     ages = np.arange(len(firsts))
     grid = grid.reindex(index=firsts, columns=ages).fillna(0.0)
