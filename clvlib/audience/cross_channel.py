@@ -268,9 +268,10 @@ def cross_channel(
     buying = bought.index[bought["in_period"].astype(bool)]
     links = tables["identities"].query(
         "SELECT DISTINCT source, CAST(source_id AS VARCHAR) AS id, CAST(customer_id AS VARCHAR) AS customer "
-        "FROM {t} AS t ORDER BY 1, 2, 3"
+        "FROM {t} AS t WHERE source IS NOT NULL AND source_id IS NOT NULL AND customer_id IS NOT NULL ORDER BY 1, 2, 3"
     )
     chains, loops = _chains(links)
+    sources, doubtful = _sources(links, each.index)
     counts, worth = _worth(bought, value, fewest, level)
     people = pd.Index(each["person"].unique())
     return CrossChannel(
@@ -280,10 +281,10 @@ def cross_channel(
         nameless=int(seen.loc[seen["id"].isna(), "events"].sum()),
         ids=len(each),
         people=len(people),
-        buying_ids=int(each.index.isin(buying).sum()),
-        buyers=int(people.isin(buying).sum()),
-        sources=_sources(links, each.index),
-        doubtful=int(links.groupby("id")["customer"].nunique().gt(1).sum()),
+        buying_ids=int((buying.get_indexer(each.index) >= 0).sum()),
+        buyers=int((buying.get_indexer(people) >= 0).sum()),
+        sources=sources,
+        doubtful=doubtful,
         chains=chains,
         loops=loops,
         platforms=counts,
@@ -327,15 +328,21 @@ def _bought(orders: Table, first: dt.date, end: dt.date) -> pd.DataFrame:
     return frame.set_index("customer_id")
 
 
-def _sources(links: pd.DataFrame, seen: pd.Index) -> pd.DataFrame:
-    """Ids, customers and doubtful ids of each source."""
-    several = links.groupby("id")["customer"].nunique()
-    ids = links.drop_duplicates(["source", "id"])
-    ids = ids.assign(doubtful=ids["id"].map(several).gt(1), seen=ids["id"].isin(seen))
-    by = ids.groupby("source")
-    frame = pd.DataFrame({"ids": by.size(), "customers": links.groupby("source")["customer"].nunique()})
-    frame = frame.assign(doubtful=by["doubtful"].sum(), seen=by["seen"].sum())
-    return frame.sort_values("ids", ascending=False, kind="stable")
+def _sources(links: pd.DataFrame, seen: pd.Index) -> tuple[pd.DataFrame, int]:
+    """Ids, customers, doubtful ids and ids seen of each source, and how many ids are doubtful."""
+    (one, ids), (owner, owners) = (pd.factorize(links[name]) for name in ("id", "customer"))
+    source, names = pd.factorize(links["source"], sort=True)
+    doubtful = np.bincount(np.unique(one * len(owners) + owner) // max(len(owners), 1), minlength=len(ids)) > 1
+    by, id_ = np.divmod(np.unique(source * len(ids) + one), max(len(ids), 1))
+    customers = np.unique(source * len(owners) + owner) // max(len(owners), 1)
+    counts = {
+        "ids": np.bincount(by, minlength=len(names)),
+        "customers": np.bincount(customers, minlength=len(names)),
+        "doubtful": np.bincount(by[doubtful[id_]], minlength=len(names)),
+        "seen": np.bincount(by[(seen.get_indexer(ids) >= 0)[id_]], minlength=len(names)),
+    }
+    frame = pd.DataFrame(counts, index=pd.Index(names, name="source"))
+    return frame.sort_values("ids", ascending=False, kind="stable"), int(doubtful.sum())
 
 
 def _chains(links: pd.DataFrame) -> tuple[int, int]:

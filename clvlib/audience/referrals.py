@@ -391,21 +391,16 @@ def _row(part: pd.DataFrame, sent: pd.DataFrame, within: int, level: float) -> d
     }
     row |= dict(zip(_RATE, _rate(part, within, level), strict=True))
     row |= {"brought": int(part["brought"].sum()), "revenue": float(part["revenue"].sum())}
-    rest = sent.drop(part.index)
+    who, of_part = pd.factorize(sent["referrer_id"])[0], sent.index.isin(part.index)
     for name in _SHARES:
-        own, other = _per_referrer(part, name), _per_referrer(rest, name)
+        one = name == "invitation_share"
+        whole = np.ones(len(sent)) if one else np.nan_to_num(sent[name.removesuffix("_share")].to_numpy(float))
+        own, other = (np.bincount(who[side], whole[side]) for side in (of_part, ~of_part))
         share = (1.0, np.nan, np.nan)
-        if len(rest):
+        if len(part) < len(sent):
             share = share_interval(own.sum(), float(own @ own), other.sum(), float(other @ other), level)
         row |= dict(zip((name, f"{name}_lower", f"{name}_upper"), share, strict=True))
     return row
-
-
-def _per_referrer(rows: pd.DataFrame, share: str) -> Array:
-    """What each referrer has of the whole: invitations, new customers, or their revenue."""
-    by = rows.groupby("referrer_id")
-    found = by.size() if share == "invitation_share" else by[share.removesuffix("_share")].sum()
-    return np.asarray(found, dtype=float)
 
 
 def _referrers(sent: pd.DataFrame, trees: pd.DataFrame) -> pd.DataFrame:
@@ -432,4 +427,5 @@ def _worth(
     if value is not None:
         people = bought.assign(value=value.set_axis(value.index.astype(str)).reindex(bought.index))
     measures = [name for name in MEASURES if name in people]
-    return compare_alike(people, bought.index.to_series().isin(referred), monday, measures, fewest, level)
+    came = pd.Series(pd.Index(referred.unique()).get_indexer(bought.index) >= 0, index=bought.index)
+    return compare_alike(people, came, monday, measures, fewest, level)

@@ -231,15 +231,11 @@ def _sides(
     """Counts per slot of the chosen slots and of all others, week by week."""
     if measure not in result.measures:
         raise ParameterError(f"measure: {measure!r} was not counted; there are {', '.join(result.measures)}")
-    index = result.weekly.index
-    chosen = index.get_level_values("hour").isin([*hours]) & index.get_level_values("weekday").isin([*weekdays])
-    inside, outside = int(chosen.sum()), int((~chosen).sum())
-    if not inside or not outside:
+    chosen = np.isin(np.arange(7), [*weekdays])[:, None] & np.isin(np.arange(24), [*hours])
+    if not chosen.any() or chosen.all():
         raise ParameterError("hours, weekdays: some of the slots are to be compared with the others, not all or none")
-    counts = result.weekly[measure]
-    busy = counts[chosen].groupby(level="week").sum().to_numpy(float) / (inside / result.weeks)
-    rest = counts[~chosen].groupby(level="week").sum().to_numpy(float) / (outside / result.weeks)
-    return busy, rest
+    counts = result.weekly[measure].to_numpy(dtype=float).reshape(result.weeks, 7, 24)
+    return counts[:, chosen].mean(axis=1), counts[:, ~chosen].mean(axis=1)
 
 
 def change(
@@ -340,9 +336,11 @@ def lifts(
     """
     if by not in {"hour", "weekday"}:
         raise ParameterError(f"by: {by!r} is neither 'hour' nor 'weekday'")
-    rows = []
+    if measure not in result.measures:
+        raise ParameterError(f"measure: {measure!r} was not counted; there are {', '.join(result.measures)}")
+    rows, counts = [], result.table.groupby(by)[measure].sum()
     for value in range(24 if by == "hour" else 7):
-        count = result.table.loc[result.table[by].eq(value), measure].sum() / result.weeks
+        count = counts[value] / result.weeks
         chosen: dict[str, Any] = {f"{by}s": [value]}
         if count:
             found = lift(result, measure, level=level, **chosen)

@@ -83,7 +83,8 @@ class Sources(Result):
         ratios = ["clv_to_cac", "clv_to_cac_lower", "clv_to_cac_upper"]
         forms = dict.fromkeys(money, "money") | dict.fromkeys(ratios, ".1f")
         forms |= {"leads": "count", "conversion": "share", "payback_weeks": ".0f"}
-        return {name: form for name, form in forms.items() if name in self.shown}
+        shown = self.shown
+        return {name: form for name, form in forms.items() if name in shown}
 
     @property
     def shown(self) -> pd.DataFrame:
