@@ -8,10 +8,12 @@ own order.
 from __future__ import annotations
 
 import gettext
+import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +25,17 @@ LANGUAGES: Final = {"en": "English", "zh": "中文"}
 _FOLDER = Path(__file__).parent / "locale"
 _spoken = "en"
 _inside: ContextVar[str] = ContextVar("language")  # of a block, in the thread that it runs in
+
+
+class _Formatter(string.Formatter):
+    """Fill in templates; numbers get a minus sign, which no line break can cut off, and not a hyphen."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        text: str = super().format_field(value, format_spec)
+        return text.replace("-", "−") if isinstance(value, Real) else text
+
+
+_FORMATTER: Final = _Formatter()
 
 
 @cache
@@ -90,9 +103,11 @@ def tr(message: str, /, **values: Any) -> str:
     --------
     >>> tr("{n:,} of {total:,} customers", n=1200, total=5000)
     '1,200 of 5,000 customers'
+    >>> tr("{change:+.1%}", change=-0.034)
+    '−3.4%'
     """
     found = _catalogue(language()).gettext(message) if message else ""
-    return found.format(**values) if values else found
+    return _FORMATTER.vformat(found, (), values) if values else found
 
 
 def trn(one: str, many: str, n: int, /, **values: Any) -> str:
@@ -112,7 +127,7 @@ def trn(one: str, many: str, n: int, /, **values: Any) -> str:
     >>> trn("{n:,} customer", "{n:,} customers", 1), trn("{n:,} customer", "{n:,} customers", 2000)
     ('1 customer', '2,000 customers')
     """
-    return _catalogue(language()).ngettext(one, many, n).format(n=n, **values)
+    return _FORMATTER.vformat(_catalogue(language()).ngettext(one, many, n), (), {"n": n, **values})
 
 
 def mark(message: str) -> str:

@@ -62,13 +62,24 @@ def test_each_form_of_a_message(chinese: None):
     assert language() == "zh"
 
 
+def test_numbers_in_sentences_have_a_minus_sign_and_dates_a_hyphen():
+    import datetime as dt
+
+    told = tr("{a:+.1%} and {b} on {c}, {d}", a=-0.034, b=-2, c=dt.date(2026, 11, 15), d="x-y")
+    assert told == "−3.4% and −2 on 2026-11-15, x-y"
+    assert trn("{n} week of {x:.1f}", "{n} weeks of {x:.1f}", 2, x=-0.5) == "2 weeks of −0.5"
+
+
 def test_numbers_and_dates(chinese: None):
     import datetime as dt
 
     assert show(1234567.8, "money", "CNY", short=True) == "¥123.5万"
-    assert show(12345, "count", short=True) == "1.234万"
+    assert show(185_019, "money", "CNY", short=True) == "¥18.50万"  # as many decimals as its neighbours
+    assert show(100_000, "money", "CNY", short=True) == "¥10万"
+    assert show(12345678, "count", short=True) == "1,235万"
+    assert show(12345, "count", short=True) == "1.23万"
     assert show(9999, "count", short=True) == "9,999"
-    assert show(2.5e8, "count", short=True) == "2.5亿"
+    assert show(2.5e8, "count", short=True) == "2.50亿"
     assert show(-0.032, "points") == "−3.2pp"
     assert day(dt.date(2026, 11, 15)) == "2026年11月15日"
     assert days(dt.date(2026, 12, 28), dt.date(2027, 1, 3)) == "2026年12月28日至2027年1月3日"

@@ -325,11 +325,11 @@ def _sentence(table: pd.DataFrame) -> str:
         )
     parts = [
         tr(
-            "{action}: {effect:+.1%} ({lower:+.1%} to {upper:+.1%})",
-            action=tr(name),
-            effect=effect,
-            lower=low,
-            upper=high,
+            "{action}: {effect:+.1f} points ({lower:+.1f} to {upper:+.1f})",
+            action=tr(str(name)).replace("_", " "),
+            effect=100 * effect,
+            lower=100 * low,
+            upper=100 * high,
         )
         for name, effect, low, high in zip(found.index, found["effect"], found["lower"], found["upper"], strict=True)
     ]

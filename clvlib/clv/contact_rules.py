@@ -199,7 +199,7 @@ class Scored(Rule):
         """Name the score, or say what the frame says."""
         if isinstance(fact, str):
             return tr(fact)
-        return tr("{score}: {value:,.4g}", score=tr(self.column.replace("_", " ").capitalize()), value=float(fact))
+        return tr("{score}: {value:,.2f}", score=tr(self.column.replace("_", " ").capitalize()), value=float(fact))
 
 
 RULES: tuple[Rule, ...] = (

@@ -66,14 +66,15 @@ class CouponEffect(Result):
         if row["lower"] > 0 or row["upper"] < 0:
             text = mark(
                 "With the coupon {sent:.1%} bought within {n} days, of those held out {other:.1%}: a difference of "
-                "{effect:+.1%} ({lower:+.1%} to {upper:+.1%})."
+                "{effect:+.1f} points ({lower:+.1f} to {upper:+.1f})."
             )
         else:
             text = mark(
                 "With the coupon {sent:.1%} bought within {n} days, of those held out {other:.1%}; the difference of "
-                "{effect:+.1%} ({lower:+.1%} to {upper:+.1%}) may be chance."
+                "{effect:+.1f} points ({lower:+.1f} to {upper:+.1f}) may be chance."
             )
-        return tr(text, effect=row["effect"], **told)
+        told |= {name: 100 * row[name] for name in ("effect", "lower", "upper")}
+        return tr(text, **told)
 
 
 def coupon_effect(

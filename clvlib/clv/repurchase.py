@@ -84,17 +84,18 @@ class Repurchase(Result):
 
     def _told(self, by: str) -> str:
         test, name = self.tests.loc[by], tr(_NAMES[by])
+        p = f"p = {test['p_adjusted']:.2g}" if test["p_adjusted"] >= 1e-4 else "p < 0.0001"
         if not test["found"]:
-            text = mark("By {by} no difference is shown beyond chance (p = {p:.2g}).")
-            return tr(text, by=name, p=test["p_adjusted"])
+            text = mark("By {by} no difference is shown beyond chance ({p}).")
+            return tr(text, by=name, p=p)
         column = f"within_{self.days[-1]}"
         shares = self.table.xs(by, level="by")[column].dropna().drop([_OTHERS, _UNKNOWN], errors="ignore")
         if shares.empty:
-            return tr("By {by} they differ (p = {p:.2g}).", by=name, p=test["p_adjusted"])
+            return tr("By {by} they differ ({p}).", by=name, p=p)
         return tr(
-            "By {by} they differ (p = {p:.2g}), from {low:.0%} ({worst}) to {high:.0%} ({best}) within {n} days.",
+            "By {by} they differ ({p}), from {low:.0%} ({worst}) to {high:.0%} ({best}) within {n} days.",
             by=name,
-            p=test["p_adjusted"],
+            p=p,
             low=shares.min(),
             worst=tr(str(shares.idxmin())),
             high=shares.max(),

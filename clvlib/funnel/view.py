@@ -345,6 +345,27 @@ class WeekFunnel:
     def _before(self) -> str:
         return self.steps[self.steps.index(self.step) - 1]
 
+    def _slowing(self) -> list[dict[str, str]]:
+        """Return an alert where this week's people are surely on course for less than those of the week before."""
+        try:
+            now, before = self.curve, self.curve_before
+        except EmptyDataError:
+            return []
+        if not now.open_units or not now.upper < before.lower:
+            return []
+        text = tr(
+            "of this week's people {final:.1%} ({lower:.1%} to {upper:.1%}) will reach {goal} within {window}, of "
+            "those of the week before {then:.1%} ({then_lower:.1%} to {then_upper:.1%}); the key figure speaks of "
+            "people whose time is over, and will show it next week",
+            goal=tr(now.goal),
+            window=now.window,
+            **{name: getattr(now, name) for name in ("final", "lower", "upper")},
+            then=before.final,
+            then_lower=before.lower,
+            then_upper=before.upper,
+        )
+        return [{"rule": tr("conversion is about to fall"), "text": text, "segment": "", "severity": "high"}]
+
     def alerts(self) -> list[dict[str, str]]:
         """Return what to raise, for ``chapter.alert``: a rate below its threshold, a segment that fell."""
         found = []
@@ -352,7 +373,16 @@ class WeekFunnel:
         verdict = self.verdict
         worst = "" if verdict.failing.empty else str(verdict.failing["segment"].iloc[0])
         if verdict.verdict == "fail":
-            found.append({"rule": rule, "text": verdict.sentence, "segment": worst, "severity": "high"})
+            text = verdict.sentence
+            if worst:
+                most = verdict.failing.iloc[0]
+                text = tr(
+                    "over all, {verdict}; {segment} loses most, at {rate:.1%} ({lower:.1%} to {upper:.1%})",
+                    verdict=text,
+                    segment=tr(worst),
+                    **{name: float(most[name]) for name in ("rate", "lower", "upper")},
+                )
+            found.append({"rule": rule, "text": text, "segment": worst, "severity": "high"})
         elif worst:
             text = tr(
                 "{segment} is surely below the threshold, though {verdict}",
@@ -360,6 +390,7 @@ class WeekFunnel:
                 verdict=verdict.sentence,
             )
             found.append({"rule": rule, "text": text, "segment": worst, "severity": "medium"})
+        found += self._slowing()
         if self.columns and self.moved.segment and self.moved.table["z"].iloc[0] < 0:
             fell = {
                 "rule": tr("{rate} fell", rate=self.rate_name),

@@ -24,7 +24,7 @@ from clvlib.data.calendar import Week
 from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms, find_key, withheld
 from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDataWarning
 from clvlib.plotting import style
-from clvlib.report.form import UNITS, frame_cells, html_table, show, text_table, worth
+from clvlib.report.form import UNITS, frame_cells, html_table, list_label, show, text_table, worth
 from clvlib.report.lists import ENCRYPTED, EVENTS, keep
 from clvlib.report.pictures import figure_of, pictured
 from clvlib.report.publish import outlasting
@@ -45,6 +45,7 @@ FIGURE: Final = "application/vnd.clvlib.figure+json"
 HEADER: Final = "application/vnd.clvlib.chapter+json"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_WHOLES = ("promise", "dimension", "feature", "by")  # columns whose values each divide the same people anew
 _SEVERITIES = (mark("high"), mark("medium"), mark("low"))
 _MARK = {"high": "▲", "medium": "◆", "low": "●"}
 _SAMPLE = mark("Sample data: a made-up shop. No figure here says anything about a real one.")
@@ -479,28 +480,34 @@ class Chapter:
             )
         sealed = bool(self.shop.config.recipients)
         said = keep(chances, listed, self._pseudonyms, None if sealed else self.output, name)
-        label = tr(label or name).replace("_", " ")
-        label = f"{label[:1].upper()}{label[1:]}"
-        payload = {"chapter": self.name, "name": name, "label": label, "event": event, "weeks": int(weeks), **said}
+        payload = {
+            "chapter": self.name,
+            "name": name,
+            "label": label or name,
+            "event": event,
+            "weeks": int(weeks),
+            **said,
+        }
         payload |= {"why": ENCRYPTED if sealed else "", "week": self.week.label}
         _display(text := self._kept(payload), f'<p class="clv-note">{escape(text)}</p>', data={CHANCES: payload})
 
     def _kept(self, said: Mapping[str, Any]) -> str:
+        label = list_label(said["label"])
         if said["why"]:
-            return tr("{label}: this cannot be graded later: {why}.", label=said["label"], why=tr(said["why"]))
+            return tr("{label}: this cannot be graded later: {why}.", label=label, why=tr(said["why"]))
         due = self.week.shift(said["weeks"]).label
         if said["expected"] is None:
             return trn(
                 "{label}: to be graded in {due}, {n:,} customer.",
                 "{label}: to be graded in {due}, {n:,} customers.",
                 said["customers"],
-                label=said["label"],
+                label=label,
                 due=due,
             )
         return trn(
             "{label}: to be graded in {due}, when of {n:,} customer {expected:,.0f} should {event}.",
             "{label}: to be graded in {due}, by when of {n:,} customers {expected:,.0f} should {event}.",
-            said["customers"], label=said["label"], due=due, expected=said["expected"], event=tr(EVENTS[said["event"]]),
+            said["customers"], label=label, due=due, expected=said["expected"], event=tr(EVENTS[said["event"]]),
         )  # fmt: skip
 
     @cached_property
@@ -514,10 +521,11 @@ class Chapter:
         if people not in frame:
             raise ParameterError(f"table {name}: no column {people}; it has {', '.join(map(str, frame.columns))}")
         k = self.shop.config.smallest_group
-        whole = frame.index.get_level_values(0) if frame.index.nlevels > 1 else pd.Index([0] * len(frame))
+        keys: list[Any] = [frame.index.get_level_values(0)] if frame.index.nlevels > 1 else []
+        keys += [frame[name].astype(str) for name in _WHOLES if name in frame]  # each divides all people anew
         hidden = np.zeros(len(frame), dtype=bool)
-        for part in whole.unique():
-            hidden[whole == part] = withheld(frame.loc[whole == part, people], k)
+        for part in frame.groupby(keys, sort=False).indices.values() if keys else [np.arange(len(frame))]:
+            hidden[part] = withheld(frame[people].to_numpy()[part], k)
         if not hidden.any():
             return frame, ""
         figures = frame.select_dtypes("number").columns

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
-from clvlib.report.form import ABSENT, html_table, is_absent, show, show_change, worth
+from clvlib.report.form import ABSENT, html_table, is_absent, list_label, show, show_change, worth
 from clvlib.report.grade import FEWEST, Grades, middle
 from clvlib.report.harvest import Harvest
 from clvlib.report.lists import RIGHT
@@ -209,7 +209,7 @@ def list_tables(due: Sequence[Row], before: Sequence[Row]) -> dict[str, Any]:
     told = [row for row in due if not row["why"]]
     rows = [
         [
-            tr(row["label"]), row["made"], show(row["customers"], "count"), _expected(row),
+            list_label(row["label"]), row["made"], show(row["customers"], "count"), _expected(row),
             show(row["observed"], "count"), _precision(row),
             show(row.get("brier"), ".3f"), show(row.get("brier_same"), ".3f"), tr(row["verdict"]),
         ]
@@ -228,7 +228,7 @@ def list_tables(due: Sequence[Row], before: Sequence[Row]) -> dict[str, Any]:
         _words(
             [mark("stated chance"), "customers", "expected", mark("what came (95% interval)")],
             [_band(band) for band in json.loads(row["bands"])],
-            tr("{label}, made in {week}: by bands of chances", label=tr(row["label"]), week=row["made"]),
+            tr("{label}, made in {week}: by bands of chances", label=list_label(row["label"]), week=row["made"]),
         )
         for row in told
         if row.get("bands")
@@ -264,7 +264,7 @@ def _band(band: Row) -> list[str]:
 
 
 def _list_sentence(row: Row) -> str:
-    values = {"label": tr(row["label"]), "made": row["made"]}
+    values = {"label": list_label(row["label"]), "made": row["made"]}
     if row["why"]:
         return tr("{label} of {made} cannot be graded: {why}.", **values, why=tr(row["why"]))
     values |= {"n": int(row["customers"]), "came": int(row["observed"]), "event": tr(_DID[row["event"]])}
@@ -291,7 +291,7 @@ def _list_record(rows: Sequence[Row]) -> Markup:
         right = sum(row["verdict"] == RIGHT for row in stated)
         hits, listed = (sum(row[field] for row in graded) for field in ("hits", "listed"))
         cells.append([
-            tr(graded[-1]["label"]), str(len(graded)), show(sum(row["customers"] for row in graded), "count"),
+            list_label(graded[-1]["label"]), str(len(graded)), show(sum(row["customers"] for row in graded), "count"),
             show(sum(row["expected"] for row in stated) if stated else None, "count"),
             show(sum(row["observed"] for row in stated) if stated else None, "count"),
             show(hits / listed if listed else None, "share"),

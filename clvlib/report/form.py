@@ -12,7 +12,7 @@ from typing import Any, Final
 import pandas as pd
 
 from clvlib.errors import ParameterError
-from clvlib.report.heads import HEADS
+from clvlib.report.heads import HEADS, VALUES
 from clvlib.report.tables import column_names
 from clvlib.words import language, mark, tr
 
@@ -24,6 +24,7 @@ __all__ = [
     "heading",
     "html_table",
     "is_absent",
+    "list_label",
     "show",
     "show_change",
     "text_table",
@@ -53,6 +54,7 @@ _TIMES: Final = {
     "days": mark("{n} days"),
     "weeks": mark("{n} weeks"),
 }
+_NAMES: Final = {*VALUES, *HEADS, "age_band", "host_id", "last_period", "average_rate"}
 _VERBATIM: Final = {"table", "file", "example"}  # columns of names that are the same in every language
 # language -> where a number has room for few digits: powers of ten, and what stands for them
 _BIG: Final = {"en": ((9, "B"), (6, "M")), "zh": ((8, "亿"), (4, "万"))}
@@ -81,14 +83,16 @@ def is_absent(value: Any) -> bool:
 
 def _plain(value: float) -> str:
     size = abs(value)
-    return f"{value:,.0f}" if size >= 1000 else f"{value:.4g}" if size >= 0.001 or size == 0 else f"{value:.2g}"
+    return f"{value:,.0f}" if size >= 99.95 else f"{value:.3g}" if size >= 0.001 or size == 0 else f"{value:.2g}"
 
 
 def _short(value: float, decimals: int, *, short: bool) -> str:
-    """Thousands separators; where there is little room, four digits and a letter: from a million on, or from 万."""
+    """Thousands separators; where there is little room, a letter from a million, or from 万, on."""
     for power, letter in _BIG[language()]:
-        if short and abs(value) >= 10**power:
-            return f"{value / 10**power:.4g}{letter}"
+        part = value / 10**power
+        if short and abs(part) >= 1:
+            few = 0 if part == round(part) or abs(part) >= 1000 else 1 if abs(part) >= 100 else 2
+            return f"{part:,.{few}f}{letter}"
     return f"{value:,.{decimals}f}"
 
 
@@ -104,7 +108,7 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
     currency : str
         ISO 4217 code, for money.
     short : bool
-        From a million on, write ``1.235M``; in Chinese from ten thousand on, ``123.5万``.
+        From a million on, write ``1.23M``; in Chinese from ten thousand on, ``123.5万``.
 
     Raises
     ------
@@ -114,11 +118,11 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
     Examples
     --------
     >>> show(1234567.8, "money", "CNY"), show(1234567.8, "money", "CNY", short=True), show(9.5, "money", "USD")
-    ('¥1,234,568', '¥1.235M', '$9.50')
+    ('¥1,234,568', '¥1.23M', '$9.50')
     >>> show(0.1234, "share"), show(-0.032, "points"), show(12345, "count"), show(26, "weeks")
     ('12.3%', '−3.2 pp', '12,345', '26 weeks')
     >>> show(float("nan"), "money"), show(3.14159, ".2f"), show(3.14159)
-    ('—', '3.14', '3.142')
+    ('—', '3.14', '3.14')
     """
     if is_absent(value):
         return ABSENT
@@ -173,8 +177,13 @@ def _moment(value: dt.datetime) -> str:
     return value.date().isoformat() if value.time() == dt.time(0) else value.strftime("%Y-%m-%d %H:%M")
 
 
+def _word(value: str) -> str:
+    """Return a value of a column in the language spoken now: the library's own names are words, the data's stay."""
+    return tr(value).replace("_", " ") if value in _NAMES else tr(value)
+
+
 def _cell(value: Any, unit: str, currency: str, *, verbatim: bool = False) -> str:
-    text = tr(value) if isinstance(value, str) and not verbatim else str(value)
+    text = _word(value) if isinstance(value, str) and not verbatim else str(value)
     if is_absent(value):
         text = ABSENT
     elif isinstance(value, pd.Interval):
@@ -224,6 +233,16 @@ def heading(name: str) -> str:
     ('frequency', 'top lift')
     """
     return tr(HEADS.get(name, name.replace("_", " ")))
+
+
+def list_label(name: str) -> str:
+    """Return the name of a list, as it stands at the beginning of a line.
+
+    >>> list_label("coupon_48h")
+    'Coupon 48h'
+    """
+    text = tr(name).replace("_", " ")
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def html_table(heads: list[str], rows: list[list[str]], numeric: list[bool], caption: str = "", note: str = "") -> str:

@@ -163,7 +163,7 @@ def test_a_rule_without_its_frame_has_no_candidates_and_one_without_its_column_i
     assert plan.table.loc["win_back", "candidates"] == 0
     risk = pd.DataFrame({"customer_id": ["b", "z"], "risk": [0.8, 0.9]})
     plan = contact_plan(orders, LAST, worth_of(orders), risk=risk, rules=RULES[4:], holdout=0)
-    assert plan.actions["reason"].to_dict() == {"b": "Risk: 0.8"}
+    assert plan.actions["reason"].to_dict() == {"b": "Risk: 0.80"}
     told = contact_plan(
         orders, LAST, worth_of(orders), risk=risk.assign(reason="complaint open"), rules=RULES[4:], holdout=0
     )

@@ -31,6 +31,15 @@ def test_the_planted_drop_is_found_and_named(sample, shop, view):
     assert view.verdict.failing["segment"].iloc[0] == view.moved.segment
     rules = {alert["rule"]: alert for alert in view.alerts()}
     assert rules["click to cart below 12%"]["severity"] == "high"
+    # the rate of the whole shop is not taken for that of the segment that the alert names
+    whole, part = view.verdict.rate, view.verdict.failing["rate"].iloc[0]
+    assert part < whole / 2
+    assert rules["click to cart below 12%"]["text"].startswith(f"over all, cart is at {whole:.1%}")
+    assert f"{view.moved.segment} loses most, at {part:.1%}" in rules["click to cart below 12%"]["text"]
+    # the key figure speaks of last week's visitors: what this week's are on course for is told beside it
+    assert view.curve.upper < view.curve_before.lower < view.path.total["from_first"].iloc[-1]
+    told = rules["conversion is about to fall"]
+    assert told["text"].startswith(f"of this week's people {view.curve.final:.1%}")
     assert rules["click to cart fell"]["segment"] == view.moved.segment
     worst = view.drivers.found.query("odds_ratio < 1")
     assert (worst["feature"].iloc[0], worst["level"].iloc[0]) == ("category", drop["category"])
@@ -44,6 +53,7 @@ def test_the_planted_drop_is_found_and_named(sample, shop, view):
 def test_other_weeks_raise_no_alarm(shop):
     quiet = [WeekFunnel(shop, shop.week().shift(-k)).moved.segment for k in range(2, 8)]
     assert sum(bool(segment) for segment in quiet) <= 1
+    assert sum(bool(WeekFunnel(shop, shop.week().shift(-k))._slowing()) for k in range(2, 8)) <= 1
 
 
 def test_parts_agree(view):

@@ -237,6 +237,10 @@ def test_small_groups_are_withheld(chapter, shown, tmp_path: Path):
     chapter.table("parts", parts, people="people")  # each feature is a whole of its own
     hidden = pd.read_parquet(tmp_path / "tables" / "03_clv" / "parts.parquet")["people"].isna()
     assert hidden.tolist() == [False, False, True, True, False]
+    flat = pd.DataFrame({"dimension": ["all", *"ppphh"], "people": [100, 57, 36, 7, 88, 12]})
+    chapter.table("flat", flat, people="people")  # what hides the 7 is of its own dimension, where 100 − 57 would tell
+    hidden = pd.read_parquet(tmp_path / "tables" / "03_clv" / "flat.parquet")["people"].isna()
+    assert hidden.tolist() == [False, False, True, True, False, False]
     with pytest.raises(ParameterError, match="no column persons"):
         chapter.table("groups", frame, people="persons")
 

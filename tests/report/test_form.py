@@ -62,7 +62,7 @@ def test_cells_of_a_frame():
     )
     heads, rows, numeric = frame_cells(frame, {"share": "share"}, "CNY")
     assert heads == ["customer_id", "when", "yes", "n", "x", "share", "band", "text", "day"]
-    assert rows[0] == ["007", "2026-11-15", "yes", "1,234", "0.1235", "50.0%", "0 to 10", "a", "2026-01-02"]
+    assert rows[0] == ["007", "2026-11-15", "yes", "1,234", "0.123", "50.0%", "0 to 10", "a", "2026-01-02"]
     assert rows[1] == ["8", "—", "no", "−5", "—", "—", "10 to 20", "—", "—"]
     assert numeric == [False, False, False, True, True, True, False, False, False]
 
@@ -92,3 +92,8 @@ def test_tables_are_escaped_and_aligned():
         "b         1,000",
         "x < y",
     ]
+
+
+def test_names_of_the_library_are_words_and_values_of_the_data_stay():
+    frame = pd.DataFrame({"feature": ["age_band", "my_own"], "x": [1, 2]})
+    assert [row[0] for row in frame_cells(frame, {}, "")[1]] == ["age band", "my_own"]

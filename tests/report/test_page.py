@@ -199,8 +199,8 @@ def test_pictures_have_words(full: str):
 
 
 def test_figures_and_alerts(full: str):
-    assert "¥1.235M" in full
-    assert "¥1.2M to ¥1.3M" in full
+    assert "¥1.23M" in full
+    assert "¥1.20M to ¥1.30M" in full
     assert full.index('severity">high') < full.index('severity">low')
     assert "No table: A1 &lt;x&gt;." in full
     assert not re.search(r"\bnan\b|\bNone\b|\binf\b", full)
