@@ -12,7 +12,7 @@ from clvlib.data.together import together
 from clvlib.errors import ParameterError
 from clvlib.words import mark
 
-__all__ = ["Snapshot", "computed_once", "with_common", "with_context", "with_history", "with_personas"]
+__all__ = ["Snapshot", "computed_once", "derived", "with_common", "with_context", "with_history", "with_personas"]
 
 _NEW, _RETURNING, _OTHER = mark("new"), mark("returning"), mark("other")
 
@@ -23,15 +23,18 @@ _SESSION = ("host_id", "script", "topic")
 
 @dataclass(frozen=True)
 class Snapshot(Table):
-    """Events that nobody else knows of, so that nothing can change them: what was learnt of them once stays true.
+    """Rows that nobody else knows of, so that nothing can change them: what was learnt of them once stays true.
 
     Attributes
     ----------
     logs : dict of tuple of str to pandas.DataFrame
         What :func:`clvlib.funnel.keys.read_log` has found, by the columns that say who walks.
+    tables : dict of str to Snapshot
+        What :func:`derived` has computed, by its SQL.
     """
 
     logs: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
+    tables: dict[str, Snapshot] = field(default_factory=dict, repr=False, compare=False)
 
 
 def with_context(
@@ -186,6 +189,32 @@ def computed_once(events: Table) -> Table:
         or events.query("SELECT COUNT(*) AS n FROM {t}")["n"].iloc[0] > _MOST
     ):
         return events
+    return _stored(events.engine, events)
+
+
+def derived(table: Table, name: str, columns: tuple[str, ...], sql: str) -> Table:
+    """Return what a query says of a table as a table; of a snapshot it is computed once, however often it is asked.
+
+    Parameters
+    ----------
+    table : Table
+        What ``{t}`` stands for.
+    name : str
+        What to call the rows in messages.
+    columns : tuple of str
+        The columns that ``sql`` returns.
+    sql : str
+        The query.
+    """
+    asked = Table(table.engine, name, f"({sql.format(t=table.relation)})", columns)
+    if not (isinstance(table, Snapshot) and isinstance(table.engine, DuckDBEngine)):
+        return asked
+    if sql not in table.tables:
+        table.tables[sql] = _stored(table.engine, asked)
+    return table.tables[sql]
+
+
+def _stored(engine: DuckDBEngine, table: Table) -> Snapshot:
     name = f"_computed_{next(_number)}"
-    events.engine.connection.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM {events.relation} AS e")
-    return Snapshot(events.engine, events.name, name, events.columns)
+    engine.connection.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM {table.relation} AS e")
+    return Snapshot(engine, table.name, name, table.columns)

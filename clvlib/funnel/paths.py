@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from clvlib.data.engine import Table, as_table, identifier, literal
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
+from clvlib.funnel.context import derived
 from clvlib.funnel.kernel import question
 from clvlib.result import Result
 from clvlib.stats.resample import interval_of_draws
@@ -21,6 +23,8 @@ __all__ = ["Credit", "credit", "journeys"]
 
 Floats = NDArray[np.float64]
 ARROW = " > "
+_RUNS = ("person_id", "us", "touch", "won", "repeated", "journey")
+_WRITTEN = ("person_id", "journey", "won", "path")
 
 
 @dataclass(frozen=True)
@@ -122,9 +126,9 @@ def journeys(
     0    x         2            1
     1    y         1            0
     """
-    table, text = asked(events, goal, touch, window, touches, as_of, starts)
-    frame = table.query(
-        f"{text} SELECT path, COUNT(*) AS journeys, SUM(won) AS conversions FROM written WHERE path IS NOT NULL "
+    _, written = asked(events, goal, touch, window, touches, as_of, starts)
+    frame = written.query(
+        "SELECT path, COUNT(*) AS journeys, SUM(won) AS conversions FROM {t} AS w WHERE path IS NOT NULL "
         "GROUP BY path ORDER BY journeys DESC, conversions DESC, path"
     )
     if frame.empty:
@@ -140,8 +144,8 @@ def asked(
     touches: Sequence[str],
     as_of: Any,
     starts: tuple[Any, Any] | None,
-) -> tuple[Table, str]:
-    """Return the table of a question about journeys, and the SQL that cuts its events into them."""
+) -> tuple[Table, Table]:
+    """Cut each person's events into journeys: a row per event, and a row per journey with its path as text."""
     query, _ = question([goal], window, as_of=as_of, starts=starts)
     table = as_table(events, "events").require("person_id", "occurred_at", "event")
     if touch not in table.columns:
@@ -152,17 +156,15 @@ def asked(
                 columns=", ".join(table.columns),
             )
         )
-    return table, journey_sql(query.window, query.starts, query.cut or 0, goal, touch, touches)
+    since, until = query.starts
+    runs = derived(table, "events", _RUNS, _runs_sql(query.window, since, query.cut or 0, goal, touch, touches))
+    return runs, derived(runs, "journeys", _WRITTEN, _written_sql(query.window, until, query.cut or 0))
 
 
-def journey_sql(
-    window: int, starts: tuple[int | None, int | None], cut: int, goal: str, touch: str, touches: Sequence[str]
-) -> str:
-    """Cut each person's events into journeys: ``runs`` has a row per event, ``written`` one per journey, as text."""
-    aim = literal(goal).replace("{", "{{").replace("}", "}}")
-    wanted = f" AND (event = {aim} OR event IN {literal([*touches])})" if touches else ""
-    since = "" if starts[0] is None else f" AND us >= {starts[0]}"
-    until = "" if starts[1] is None else f" AND MIN(us) < {starts[1]}"
+def _runs_sql(window: int, since: int | None, cut: int, goal: str, touch: str, touches: Sequence[str]) -> str:
+    aim, others = (literal(names).replace("{", "{{").replace("}", "}}") for names in (goal, [*touches]))
+    wanted = f" AND (event = {aim} OR event IN {others})" if touches else ""
+    later = "" if since is None else f" AND us >= {since}"
     return f"""
     WITH e AS (
         SELECT * FROM (
@@ -170,22 +172,24 @@ def journey_sql(
                    COALESCE(CAST({identifier(touch)} AS VARCHAR), 'unknown') AS touch,
                    CASE WHEN event = {aim} THEN 1 ELSE 0 END AS won
             FROM {{t}} WHERE person_id IS NOT NULL AND isfinite(occurred_at){wanted}
-        ) AS x WHERE us < {cut}{since}
+        ) AS x WHERE us < {cut}{later}
     ), cuts AS (
-        SELECT *, CASE WHEN LAG(won) OVER p = 1 OR us - LAG(us) OVER p > {window} THEN 1 ELSE 0 END AS begins
+        SELECT *, CASE WHEN LAG(won) OVER p = 1 OR us - LAG(us) OVER p > {window} THEN 1 ELSE 0 END AS begins,
+               CASE WHEN won = 0 AND touch = LAG(touch) OVER p THEN 1 ELSE 0 END AS same
         FROM e WINDOW p AS (PARTITION BY person_id ORDER BY us, won, touch)
-    ), numbered AS (
-        SELECT *, SUM(begins) OVER (PARTITION BY person_id ORDER BY us, won, touch ROWS UNBOUNDED PRECEDING)
-                  AS journey FROM cuts
-    ), runs AS (
-        SELECT *, CASE WHEN won = 0 AND touch = LAG(touch) OVER j THEN 1 ELSE 0 END AS repeated
-        FROM numbered WINDOW j AS (PARTITION BY person_id, journey ORDER BY us, won, touch)
-    ), written AS (
-        SELECT person_id, journey, MAX(won) AS won,
-               string_agg(touch, '{ARROW}' ORDER BY us, touch) FILTER (WHERE won = 0 AND repeated = 0) AS path
-        FROM runs GROUP BY person_id, journey
-        HAVING (MAX(won) = 1 OR MAX(us) + {window} < {cut}){until}
-    )"""
+    )
+    SELECT person_id, us, touch, won, same * (1 - begins) AS repeated,
+           SUM(begins) OVER (PARTITION BY person_id ORDER BY us, won, touch ROWS UNBOUNDED PRECEDING) AS journey
+    FROM cuts"""
+
+
+def _written_sql(window: int, until: int | None, cut: int) -> str:
+    begun = "" if until is None else f" AND MIN(us) < {until}"
+    return f"""
+    SELECT person_id, journey, MAX(won) AS won,
+           string_agg(touch, '{ARROW}' ORDER BY us, touch) FILTER (WHERE won = 0 AND repeated = 0) AS path
+    FROM {{t}} AS r GROUP BY person_id, journey
+    HAVING (MAX(won) = 1 OR MAX(us) + {window} < {cut}){begun}"""
 
 
 def credit(paths: pd.DataFrame, level: float = 0.95, draws: int = 200, seed: int = 0) -> Credit:
@@ -267,24 +271,37 @@ class Chain:
         self.end = np.array([walk[-1] for walk in walks])
         self.incidence = np.zeros((touches, len(walks)))
         self.incidence[self.target, self.path] = 1
+        moves = (self.source % (touches + 1)) * touches + self.target  # the start comes after the touchpoints
+        self.moves = csr_array((np.ones(len(moves)), (moves, self.path)), ((touches + 1) * touches, len(walks)))
+        self.ends = csr_array((np.ones(len(walks)), (self.end, np.arange(len(walks)))), (touches, len(walks)))
 
     def removal_effects(self, won: Floats, lost: Floats, worth: Floats | None = None) -> Floats:
-        """Relative fall of what a journey brings without each touchpoint: conversions, or what they are worth."""
-        n = self.touches
-        flow = np.zeros((n + 1, n))
-        np.add.at(flow, (self.source, self.target), (won + lost)[self.path])  # row -1, the last, is the start
-        goal = np.bincount(self.end, weights=won if worth is None else worth, minlength=n)
-        leaving = flow[:n].sum(axis=1) + np.bincount(self.end, weights=won + lost, minlength=n)
-        move = np.divide(flow[:n], leaving[:, None], out=np.zeros((n, n)), where=leaving[:, None] > 0)
-        convert = np.divide(goal, leaving, out=np.zeros(n), where=leaving > 0)
-        begin = flow[n] / flow[n].sum()
+        """Relative fall of what a journey brings without each touchpoint: conversions, or what they are worth.
 
-        def chance(kept: NDArray[np.bool_]) -> float:
-            inner = np.eye(int(kept.sum())) - move[np.ix_(kept, kept)]
-            return float(begin[kept] @ np.linalg.solve(inner, convert[kept])) if kept.any() else 0.0
+        With N the inverse of I - moves, a journey is at touchpoint k (begin N)_k times on average, so it ever comes
+        there with probability (begin N)_k / N_kk, and brings (N convert)_k from there on: what is lost without k.
 
-        whole = chance(np.ones(n, bool))
-        return np.array([1 - chance(np.arange(n) != k) / whole for k in range(n)])
+        Parameters
+        ----------
+        won, lost, worth : ndarray, shape (..., paths)
+            Journeys by path that convert and do not, and what those that convert are worth.
+
+        Returns
+        -------
+        ndarray, shape (..., touches)
+        """
+        n, count = self.touches, won + lost
+        flow = (self.moves @ count.T).T.reshape(*count.shape[:-1], n + 1, n)
+        goal = (self.ends @ (won if worth is None else worth).T).T
+        leaving = flow[..., :n, :].sum(axis=-1) + (self.ends @ count.T).T
+        left = np.where(leaving > 0, leaving, 1.0)  # where nobody is, nobody goes
+        stays = np.linalg.inv(np.eye(n) - flow[..., :n, :] / left[..., None])
+        begin = flow[..., n, :] / flow[..., n, :].sum(axis=-1, keepdims=True)
+        come = (begin[..., None, :] @ stays)[..., 0, :]
+        bring = (stays @ (goal / left)[..., None])[..., 0]
+        whole = (begin * bring).sum(axis=-1, keepdims=True)
+        effects: Floats = come * bring / np.diagonal(stays, axis1=-2, axis2=-1) / whole
+        return effects
 
 
 def _heuristics(walks: list[list[int]], won: Floats, touches: int) -> dict[str, Floats]:
@@ -298,19 +315,23 @@ def _heuristics(walks: list[list[int]], won: Floats, touches: int) -> dict[str, 
     return result
 
 
-def shared_out(effects: Floats, conversions: float) -> Floats:
+def shared_out(effects: Floats, conversions: float | Floats) -> Floats:
     positive: Floats = np.maximum(effects, 0)
-    shared: Floats = positive / positive.sum() * conversions
+    shared: Floats = positive / positive.sum(axis=-1, keepdims=True) * conversions
     return shared
 
 
-def _bootstrap(chain: Chain, won: Floats, lost: Floats, level: float, draws: int, seed: int) -> Floats:
-    """Draw journeys anew; the limits are of the share of credit times the conversions that there were."""
+def drawn_anew(won: Floats, lost: Floats, draws: int, seed: int) -> tuple[Floats, Floats]:
+    """Draw journeys anew; who won and who lost by draw and path, of the draws in which anybody won."""
     counts = np.concatenate([won, lost])
     total = int(counts.sum())
     drawn = np.random.default_rng(seed).multinomial(total, counts / counts.sum(), size=draws).astype(float)
-    half = len(won)
-    credited = [
-        shared_out(chain.removal_effects(row[:half], row[half:]), won.sum()) for row in drawn if row[:half].any()
-    ]
-    return interval_of_draws(np.array(credited), level)[["lower", "upper"]].to_numpy()
+    again, others = np.hsplit(drawn, 2)
+    some = again.any(axis=1)
+    return again[some], others[some]
+
+
+def _bootstrap(chain: Chain, won: Floats, lost: Floats, level: float, draws: int, seed: int) -> Floats:
+    """Limits of the share of credit times the conversions that there were."""
+    credited = shared_out(chain.removal_effects(*drawn_anew(won, lost, draws, seed)), won.sum())
+    return interval_of_draws(credited, level)[["lower", "upper"]].to_numpy()

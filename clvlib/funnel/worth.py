@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clvlib.errors import ParameterError, ThinDataWarning
-from clvlib.funnel.paths import Credit, asked, chain_of, shared_out
+from clvlib.funnel.paths import Chain, Credit, asked, chain_of, drawn_anew, shared_out
 from clvlib.result import Result
 from clvlib.stats.resample import interval_of_draws
 from clvlib.words import tr, trn
@@ -150,14 +150,14 @@ def worth_of_touches(
     half = pd.Timedelta(half_life) / pd.Timedelta(microseconds=1)
     if not half > 0 or (worth is not None and not np.isfinite(worth.to_numpy(dtype=float)).all()):
         raise ParameterError("worth_of_touches: a half-life is positive, and what people are worth is finite")
-    table, text = asked(events, goal, touch, window, touches, as_of, starts)
+    runs, written = asked(events, goal, touch, window, touches, as_of, starts)
     limits = found.table[["markov", "lower", "upper"]]
     result = limits.set_axis(["orders", "orders_lower", "orders_upper"], axis=1).copy()
-    decayed = table.query(f"{text} {_decay(half)}").set_index("touch")["credit"]
+    decayed = runs.query(_decay(half), written=written).set_index("touch")["credit"]
     result["time_decay"] = decayed.reindex(result.index, fill_value=0.0)
     if worth is not None:
-        people = table.query(
-            f"{text} SELECT person_id, path, COUNT(*) AS n FROM written WHERE won = 1 AND path IS NOT NULL "
+        people = written.query(
+            "SELECT person_id, path, COUNT(*) AS n FROM {t} AS w WHERE won = 1 AND path IS NOT NULL "
             "GROUP BY 1, 2 ORDER BY 1, 2"
         )
         result = result.join(_credited(found, people, worth, draws, seed))
@@ -169,9 +169,9 @@ def _decay(half: float) -> str:
     return f"""SELECT touch, SUM(weight / total) AS credit FROM (
         SELECT touch, weight, SUM(weight) OVER (PARTITION BY person_id, journey) AS total FROM (
             SELECT r.touch, r.person_id, r.journey, POWER(2.0, (r.us - r.latest) / {half!r}) AS weight FROM (
-                SELECT *, MAX(us) OVER (PARTITION BY person_id, journey) AS latest FROM runs
+                SELECT *, MAX(us) OVER (PARTITION BY person_id, journey) AS latest FROM {{t}} AS t
                 WHERE won = 0 AND repeated = 0
-            ) AS r JOIN written AS w ON r.person_id = w.person_id AND r.journey = w.journey WHERE w.won = 1
+            ) AS r JOIN {{written}} AS w ON r.person_id = w.person_id AND r.journey = w.journey WHERE w.won = 1
         ) AS a
     ) AS b GROUP BY touch ORDER BY touch"""
 
@@ -193,7 +193,7 @@ def _credited(found: Credit, people: pd.DataFrame, worth: pd.DataFrame, draws: i
     place = pd.Index(found.paths["path"]).get_indexer(pd.Index(people["path"]))
     won = found.paths["conversions"].to_numpy(dtype=float)
     lost = found.paths["journeys"].to_numpy(dtype=float) - won
-    drawn = _drawn(won, lost, draws, seed)
+    drawn = drawn_anew(won, lost, draws, seed)
     columns: dict[str, Floats] = {}
     for k, name in enumerate(worth.columns):
         sums, squares = (
@@ -207,27 +207,19 @@ def _credited(found: Credit, people: pd.DataFrame, worth: pd.DataFrame, draws: i
     return pd.DataFrame(columns, index=pd.Index(names, name="touch"))
 
 
-def _drawn(won: Floats, lost: Floats, draws: int, seed: int) -> Floats:
-    counts = np.concatenate([won, lost])
-    return np.random.default_rng(seed).multinomial(int(counts.sum()), counts / counts.sum(), size=draws).astype(float)
-
-
 def _limits(
-    chain: Any, drawn: Floats, sums: Floats, squares: Floats, won: Floats, level: float, seed: int
+    chain: Chain, drawn: tuple[Floats, Floats], sums: Floats, squares: Floats, won: Floats, level: float, seed: int
 ) -> NDArray[np.float64]:
     """Limits of the credit for a sum; a path that few took borrows its spread from all conversions."""
-    rng = np.random.default_rng(seed + 1)
-    half = len(won)
-    mean = np.divide(sums, won, out=np.zeros(half), where=won > 0)
+    count, lost = drawn
+    mean = np.divide(sums, won, out=np.zeros(len(won)), where=won > 0)
     within = max(float((squares - won * mean**2).sum()), 0.0) / max(float(won.sum() - (won > 0).sum()), 1.0)
-    credited = []
-    for row in drawn:
-        count = row[:half]
-        brought = np.maximum(count * mean + np.sqrt(count * within) * rng.standard_normal(half), 0.0)
-        if brought.any():
-            effects = chain.removal_effects(count, row[half:], brought)
-            credited.append(shared_out(effects, float(brought.sum())))
-    return interval_of_draws(np.array(credited), level)[["lower", "upper"]].to_numpy()
+    luck = np.random.default_rng(seed + 1).standard_normal(count.shape)
+    brought = np.maximum(count * mean + np.sqrt(count * within) * luck, 0.0)
+    some = brought.any(axis=1)
+    effects = chain.removal_effects(count[some], lost[some], brought[some])
+    credited = shared_out(effects, brought[some].sum(axis=1, keepdims=True))
+    return interval_of_draws(credited, level)[["lower", "upper"]].to_numpy()
 
 
 def _beside_cost(result: pd.DataFrame, cost: pd.Series) -> pd.DataFrame:
