@@ -20,7 +20,7 @@ from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
 from clvlib.stats.means import mean_interval, ratio_moments
 from clvlib.stats.multiplicity import adjust
-from clvlib.stats.overdispersion import dispersed_proportions, dispersed_ratio
+from clvlib.stats.overdispersion import dispersed_ratios
 from clvlib.words import mark, tr
 
 __all__ = ["SLOTS", "Advertising", "advertising", "reach"]
@@ -34,7 +34,7 @@ _WEEKDAYS = (
 SLOTS = {"00–06 h": 6, "06–12 h": 12, "12–18 h": 18, "18–21 h": 21, "21–24 h": 24}
 """Parts of the day, and the hour at which each ends."""
 
-_RATES = ("ctr", "lower", "upper", "ctr_before", "change", "change_lower", "change_upper")
+_KEYS = ["dimension", "segment"]
 
 
 @dataclass(frozen=True)
@@ -329,12 +329,12 @@ def _compared(
     if not by_day.loc[now, "shown"].sum():
         raise EmptyDataError(tr("nothing was shown in week {week}", week=week.label))
     size = "person_days" if source == "events" else "impressions"
-    rows = []
-    for (dimension, segment), part in by_day.groupby(["dimension", "segment"], sort=False):
-        here = now[part.index].to_numpy()
-        if part.loc[here, "shown"].sum() > 0:
-            rows.append({"dimension": dimension, "segment": segment} | _segment(part, here, level, size))
-    table = pd.DataFrame(rows)
+    by_day = by_day.assign(now=now)
+    table = _rates(by_day[by_day["shown"] > 0], size, level)
+    if "cost" in by_day:
+        parts = dict(iter(by_day.groupby(_KEYS)))
+        costs = [_costs(parts[key], level) for key in table[_KEYS].itertuples(index=False, name=None)]
+        table = table.join(pd.DataFrame(costs))
     for index in table.groupby("dimension").groups.values():
         known = table.loc[index, "p_value"].dropna()
         table.loc[known.index, "p_value"] = adjust(known).to_numpy()
@@ -353,31 +353,25 @@ def _compared(
     )
 
 
-def _segment(
-    part: pd.DataFrame, here: np.ndarray[Any, np.dtype[np.bool_]], level: float, size: str
-) -> dict[str, float]:
-    """Rates of one segment in the week and before."""
-    days = part[part["shown"] > 0]
-    week = here[(part["shown"] > 0).to_numpy()]
-    x, n = days["clicks"].to_numpy(float), days["shown"].to_numpy(float)
-    row: dict[str, float] = {size: n[week].sum(), "clicks": x[week].sum()}
-    row |= dict.fromkeys((*_RATES, "p_value"), np.nan) | {"ctr": x[week].sum() / n[week].sum()}
-    groups = np.where(week, 1, 0)
-    if len(n) > len(np.unique(groups)):
-        found = dispersed_proportions(x, n, groups, level)
-        row |= {end: float(found[end].iloc[-1]) for end in ("lower", "upper")}  # the week comes last
-        if (~week).any() and x.sum() > 0:
-            row["ctr_before"] = float(found["estimate"].iloc[0])
-            effect = dispersed_ratio(x, n, week, level)
-            ends = (effect.estimate, effect.lower, effect.upper)
-            row |= dict(zip(_RATES[4:], (end - 1 for end in ends), strict=True)) | {"p_value": effect.p_value}
-    if "cost" in part:
-        row |= _costs(part, here, level)
-    return row
+def _rates(days: pd.DataFrame, size: str, level: float) -> pd.DataFrame:
+    """Rates of each segment that was shown in the week, then and before."""
+    number = days.groupby(_KEYS, sort=False).ngroup().to_numpy()
+    found = dispersed_ratios(days["clicks"], days["shown"], days["now"], number, level)
+    shown, clicks = (np.bincount(number, days[name] * days["now"]) for name in ("shown", "clicks"))
+    change = found[["estimate", "lower", "upper"]] - 1
+    rates: dict[str, Any] = {
+        size: shown, "clicks": clicks, "ctr": found["rate"], "lower": found["rate_lower"],
+        "upper": found["rate_upper"], "ctr_before": found["others"].where(found["estimate"].notna()),
+        "change": change["estimate"], "change_lower": change["lower"], "change_upper": change["upper"],
+        "p_value": found["p_value"],
+    }  # fmt: skip
+    table = days[_KEYS].drop_duplicates(ignore_index=True).assign(**rates)
+    return table[shown > 0].reset_index(drop=True)
 
 
-def _costs(part: pd.DataFrame, here: np.ndarray[Any, np.dtype[np.bool_]], level: float) -> dict[str, float]:
+def _costs(part: pd.DataFrame, level: float) -> dict[str, float]:
     """Cost of a segment per thousand impressions and per click, with limits over days."""
+    here = part["now"].to_numpy()
     money, hits, shown = (part[name].to_numpy(float) for name in ("cost", "clicks", "shown"))
     cost, clicks = money[here], hits[here]
     row = {"cost": float(cost.sum()), "cpm": 1000 * float(cost.sum() / shown[here].sum())}

@@ -6,7 +6,7 @@ import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clvlib.stats.overdispersion import dispersed_proportions, dispersed_ratio
+from clvlib.stats.overdispersion import dispersed_proportions, dispersed_ratio, dispersed_ratios
 from clvlib.stats.proportions import proportion_interval, proportion_ratio
 
 
@@ -106,3 +106,36 @@ def test_single_clusters_borrow_and_bad_input() -> None:
     with pytest.raises(ValueError, match="has no cluster"):
         dispersed_ratio([1, 2], [5, 5], [True, True])
     assert dispersed_proportions([0, 0, 0], [10, 20, 30]).iloc[0]["design_effect"] == 1.0
+
+
+def test_many_samples_at_once_are_each_compared_alone():
+    """Samples of all kinds: both sides, one side, one cluster a side, no success, one cluster alone."""
+    rng = np.random.default_rng(3)
+    sides = [rng.random(9) < 0.4 for _ in range(6)] + [
+        [True] * 3,
+        [False] * 4,
+        [True, False],
+        [True, True, False],
+        [True],
+    ]
+    sample = np.repeat(np.arange(len(sides)), [len(side) for side in sides])
+    first, n = np.concatenate(sides), rng.integers(20, 200, len(sample))
+    x = rng.binomial(n, 0.1 + 0.2 * first) * (sample != 9)
+    order = rng.permutation(len(sample))
+    found = dispersed_ratios(x[order], n[order], first[order], sample[order])
+    for k, row in found.iterrows():
+        here = sample == k
+        if len(sides[k]) == len(set(sides[k])):
+            assert row[["rate_lower", "rate_upper", "estimate", "lower", "p_value"]].isna().all()
+        elif any(sides[k]):
+            alone = dispersed_proportions(x[here], n[here], first[here]).loc[True]
+            np.testing.assert_allclose(row[["rate", "rate_lower", "rate_upper"]], alone[["estimate", "lower", "upper"]])
+        compared = k not in (6, 7, 8, 9, 10)
+        assert row[["estimate", "lower", "upper", "p_value"]].notna().all() == compared
+        if compared:
+            effect = dispersed_ratio(x[here], n[here], first[here])
+            told = [effect.estimate, effect.lower, effect.upper, effect.p_value]
+            np.testing.assert_allclose(row[["estimate", "lower", "upper", "p_value"]].astype(float), told)
+            assert row["others"] == x[here & ~first].sum() / n[here & ~first].sum()
+    with pytest.raises(ValueError, match="each cluster needs"):
+        dispersed_ratios([2], [1], [True], [0])
