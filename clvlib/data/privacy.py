@@ -71,8 +71,8 @@ class Pseudonyms:
         return result
 
     def _one(self, text: str) -> str:
-        digest = hmac.new(self._key, text.encode("utf-8"), hashlib.sha256).digest()
-        return f"P-{base64.b32encode(digest)[:_LENGTH].decode()}"
+        digest = hmac.digest(self._key, text.encode("utf-8"), "sha256")
+        return f"P-{base64.b32encode(digest[:10])[:_LENGTH].decode()}"
 
 
 def find_key(folder: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> bytes:

@@ -215,7 +215,7 @@ def frame_cells(
             names=[str(n) if n is not None else "" for n in frame.index.names], allow_duplicates=True
         )
     heads = column_names(frame)
-    columns = [frame.iloc[:, i] for i in range(frame.shape[1])]
+    columns = [column for _, column in frame.items()]
     numeric = [
         bool(pd.api.types.is_numeric_dtype(c.dtype) and not pd.api.types.is_bool_dtype(c.dtype)) for c in columns
     ]

@@ -47,7 +47,7 @@ def cells_shown(frame: pd.DataFrame, cells: list[list[str]], numeric: list[bool]
     """
     levels = len(numeric) - frame.shape[1]  # of the index, which come first where they say something
     columns: list[Iterable[Any]] = [frame.index.get_level_values(i) for i in range(levels)]
-    columns += [frame.iloc[:, i] for i in range(frame.shape[1])]
+    columns += [column for _, column in frame.items()]
     values = [
         [exact(value) for value in column] if number else [row[i] for row in cells]
         for i, (column, number) in enumerate(zip(columns, numeric, strict=True))

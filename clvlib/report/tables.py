@@ -74,23 +74,31 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
     if any(frame.index.names) or not isinstance(frame.index, pd.RangeIndex):
         names = [str(name) if name is not None else f"level_{i}" for i, name in enumerate(frame.index.names)]
         frame = frame.reset_index(names=names, allow_duplicates=True)
-    frame = frame.copy()
-    frame.columns = column_names(frame)
-    for i in range(frame.shape[1]):
-        if _needs_text(frame.iloc[:, i]):
-            text = [None if pd.isna(value) else str(value) for value in frame.iloc[:, i]]
-            frame.isetitem(i, pd.array(text, dtype="str"))
-    return frame
+    flat = frame.copy(deep=False)
+    flat.columns = column_names(frame)
+    for i, (_, column) in enumerate(frame.items()):
+        if _needs_text(column):
+            text = [None if pd.isna(value) else str(value) for value in column]
+            flat.isetitem(i, pd.array(text, dtype="str"))
+    return flat
 
 
 def csv_text(frame: pd.DataFrame) -> str:
     """Write a frame as CSV that is safe to open in a spreadsheet; numbers are exact."""
-    flat = _flat(frame)
-    for i, dtype in enumerate(flat.dtypes):
-        if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
-            flat.isetitem(i, [defused(value) for value in flat.iloc[:, i]])
-    flat.columns = [defused(column) for column in flat.columns]
-    return str(flat.to_csv(index=False))
+    return _csv(_flat(frame))
+
+
+def _csv(flat: pd.DataFrame) -> str:
+    safe = flat.copy(deep=False)
+    for i, (_, column) in enumerate(flat.items()):
+        if isinstance(column.dtype, pd.StringDtype):
+            runs = [text for text in column.unique() if defused(text) != text and isinstance(text, str)]
+            if runs:
+                safe.isetitem(i, column.where(~column.isin(runs), "'" + column).array)
+        elif not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column)):
+            safe.isetitem(i, [defused(value) for value in column])
+    safe.columns = [defused(name) for name in flat.columns]
+    return str(safe.to_csv(index=False))
 
 
 def write_table(frame: pd.DataFrame, path: Path, mode: int = 0o644) -> None:
@@ -110,13 +118,16 @@ def write_table(frame: pd.DataFrame, path: Path, mode: int = 0o644) -> None:
     ReportError
         The file could not be written.
     """
+    _write_flat(_flat(frame), path, mode)
 
+
+def _write_flat(flat: pd.DataFrame, path: Path, mode: int = 0o644) -> None:
     def write(part: Path) -> None:
         part.touch(mode=mode)
         if path.suffix == ".csv":  # with a byte-order mark, without which Excel reads Chinese as Latin letters
-            part.write_text(csv_text(frame), encoding="utf-8-sig", newline="")
+            part.write_text(_csv(flat), encoding="utf-8-sig", newline="")
         else:
-            _flat(frame).to_parquet(part, index=False)
+            flat.to_parquet(part, index=False)
 
     written_whole(path, write)
 
@@ -154,5 +165,6 @@ def save_list(frame: pd.DataFrame, folder: Path, name: str, recipients: Sequence
 
 def save_table(frame: pd.DataFrame, folder: Path, name: str) -> None:
     """Write a frame as ``<name>.parquet`` and ``<name>.csv`` into a folder; see :func:`write_table`."""
+    flat = _flat(frame)
     for ending in ("parquet", "csv"):
-        write_table(frame, folder / f"{name}.{ending}")
+        _write_flat(flat, folder / f"{name}.{ending}")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clvlib.errors import ReportError
-from clvlib.report.tables import defused, save_table, write_table
+from clvlib.report.tables import csv_text, defused, save_table, write_table
 
 
 @pytest.mark.parametrize("value", ["=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", " =1", "\t=1", "-", "=", "＝1"])
@@ -32,6 +32,13 @@ def test_no_text_that_runs_gets_through(value: str):
     safe = defused(value)
     runs = safe.lstrip(" ")[:1] in tuple("=+-@\t\r\n") and safe.strip()
     assert not runs or float(safe.rstrip("%")) is not None
+
+
+@pytest.mark.parametrize("dtype", ["str", object])
+def test_each_text_of_a_column_is_defused(dtype: Any):
+    frame = pd.DataFrame({"=name": pd.Series(["=1", None, "x", "-5", "=1"], dtype=dtype), "n": range(5)})
+    assert csv_text(frame) == "'=name,n\n'=1,0\n,1\nx,2\n-5,3\n'=1,4\n"
+    assert frame["=name"].tolist()[0] == "=1"  # the frame itself stays as it was
 
 
 def test_round_trip(tmp_path: Path):
