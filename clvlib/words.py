@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from clvlib.errors import ParameterError
 
-__all__ = ["LANGUAGES", "language", "mark", "speak", "speaking", "tr", "trn"]
+__all__ = ["LANGUAGES", "in_words", "language", "mark", "speak", "speaking", "tr", "trn"]
 
 LANGUAGES: Final = {"en": "English", "zh": "中文"}
 _FOLDER = Path(__file__).parent / "locale"
@@ -128,6 +128,15 @@ def trn(one: str, many: str, n: int, /, **values: Any) -> str:
     ('1 customer', '2,000 customers')
     """
     return _FORMATTER.vformat(_catalogue(language()).ngettext(one, many, n), (), {"n": n, **values})
+
+
+def in_words(name: str) -> str:
+    """Return a name that data have, such as that of a column, as readers say it.
+
+    >>> in_words("age_band")
+    'age band'
+    """
+    return tr(name).replace("_", " ")
 
 
 def mark(message: str) -> str:

@@ -21,7 +21,7 @@ from clvlib.data.together import together
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
 from clvlib.stats.ranks import rank_intervals
-from clvlib.words import mark, tr, trn
+from clvlib.words import in_words, mark, tr, trn
 
 __all__ = ["CRITERIA", "Markets", "markets"]
 
@@ -118,7 +118,7 @@ class Markets(Result):
             )
         parts = [self._leads(feature) for feature in sure[:_PODIUM]]
         text = tr("Under these weights {parts}.", parts=tr("; ").join(parts))
-        rest = [_word(str(name)) for name in features if name not in sure]
+        rest = [in_words(str(name)) for name in features if name not in sure]
         if rest:
             more = tr("By {names} no segment can be told from the others.", names=tr(", ").join(rest))
             text = tr("{text} {more}", text=text, more=more)
@@ -126,7 +126,7 @@ class Markets(Result):
 
     def _leads(self, feature: str) -> str:
         row = self.leader(feature)
-        told = {"segment": tr(str(row.name)), "feature": _word(feature), "n": int(row["segments"])}
+        told = {"segment": tr(str(row.name)), "feature": in_words(feature), "n": int(row["segments"])}
         if row["rank_upper"] == 1:
             return tr("{segment} ranks first of {n} by {feature}", **told)
         if row["rank_upper"] < row["segments"]:
@@ -142,7 +142,7 @@ class Markets(Result):
     def weights_sentence(self) -> str:
         """What other weights would change, in words, of the feature that is told apart best."""
         feature = next(iter(self.told_apart), str(self.ranked.index[0][0]))
-        told = {"segment": tr(str(self.leader(feature).name)), "feature": _word(feature)}
+        told = {"segment": tr(str(self.leader(feature).name)), "feature": in_words(feature)}
         rows = pd.DataFrame(self.rivals.xs(feature, level="feature")).dropna(subset=["needed"])
         if rows.empty:
             return tr("By {feature} {segment} stays first whatever a single criterion weighs.", **told)
@@ -315,10 +315,6 @@ def markets(
         rivals=pd.concat({f: _rivals(part.logs, shares) for f, part in ranked.items()}, names=["feature"]),
         table=pd.concat({f: part.table(level, within) for f, part in ranked.items()}, names=["feature"]),
     )
-
-
-def _word(feature: str) -> str:
-    return tr(feature).replace("_", " ")
 
 
 def _weights(weights: Mapping[str, float] | None, absent: Sequence[str]) -> dict[str, float]:

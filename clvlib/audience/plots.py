@@ -26,7 +26,7 @@ from clvlib.plotting import (
     styled,
     wrapped,
 )
-from clvlib.words import mark, tr
+from clvlib.words import in_words, mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -138,7 +138,7 @@ def plot_index(
                 )  # fmt: skip
         ax.axvline(100, color=INK, lw=1)
         names = zip(data["feature"], data["group"], strict=True)
-        ax.set_yticks(y, [tr(feature).replace("_", " ") + tr(": ") + tr(group) for feature, group in names])
+        ax.set_yticks(y, [in_words(feature) + tr(": ") + tr(group) for feature, group in names])
         ax.invert_yaxis()
         ax.set_xlabel(tr("share among buyers / share among viewers × 100"))
         ax.grid(axis="y", visible=False)

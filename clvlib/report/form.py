@@ -14,7 +14,7 @@ import pandas as pd
 from clvlib.errors import ParameterError
 from clvlib.report.heads import HEADS, VALUES
 from clvlib.report.tables import column_names
-from clvlib.words import language, mark, tr
+from clvlib.words import in_words, language, mark, tr
 
 __all__ = [
     "ABSENT",
@@ -54,7 +54,7 @@ _TIMES: Final = {
     "days": mark("{n} days"),
     "weeks": mark("{n} weeks"),
 }
-_NAMES: Final = {*VALUES, *HEADS, "age_band", "host_id", "last_period", "average_rate"}
+_NAMES: Final = {*VALUES, *HEADS, "age_band", "city_tier", "income_band", "host_id", "last_period", "average_rate"}
 _VERBATIM: Final = {"table", "file", "example"}  # columns of names that are the same in every language
 # language -> where a number has room for few digits: powers of ten, and what stands for them
 _BIG: Final = {"en": ((9, "B"), (6, "M")), "zh": ((8, "亿"), (4, "万"))}
@@ -179,7 +179,7 @@ def _moment(value: dt.datetime) -> str:
 
 def _word(value: str) -> str:
     """Return a value of a column in the language spoken now: the library's own names are words, the data's stay."""
-    return tr(value).replace("_", " ") if value in _NAMES else tr(value)
+    return in_words(value) if value in _NAMES else tr(value)
 
 
 def _cell(value: Any, unit: str, currency: str, *, verbatim: bool = False) -> str:

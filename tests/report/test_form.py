@@ -10,6 +10,7 @@ import pytest
 
 from clvlib.errors import ParameterError
 from clvlib.report.form import frame_cells, html_table, show, text_table
+from clvlib.words import speaking
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), np.nan, pd.NA, pd.NaT, float("inf"), np.float64("-inf")])
@@ -76,6 +77,13 @@ def test_frames_of_all_shapes():
     assert frame_cells(pd.DataFrame({"a": [1, 2]}, index=[5, 6]), {}, "")[0] == ["", "a"]
     same = pd.DataFrame([[1, 2]], columns=["a", "a"])
     assert frame_cells(same, {}, "")[:2] == (["a", "a"], [["1", "2"]])
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "age band"), ("zh", "年龄段")])
+def test_names_of_columns_are_words_where_they_are_features_and_stay_where_they_are_names(language: str, word: str):
+    frame = pd.DataFrame({"feature": ["age_band"], "file": ["age_band"], "segment": ["my_own"]})
+    with speaking(language):
+        assert frame_cells(frame, {}, "")[1] == [[word, "age_band", "my_own"]]
 
 
 def test_tables_are_escaped_and_aligned():
