@@ -1,41 +1,34 @@
 """Which model should this shop use? Forecasts from several past days, scored against what customers then did."""
 
-# ruff: noqa: SLF001 - scores stand on the distributions of the models, below what users see
-
 from __future__ import annotations
 
 import datetime as dt
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from clvlib.clv.leaderboard import FINE, GROUPS, PIT_BINS, Score, leaderboard, sentence
+from clvlib.clv.leaderboard import leaderboard, sentence, standing
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
 from clvlib.clv.models.nbd import NBDModel
 from clvlib.clv.models.pareto_nbd import ParetoNBDModel
 from clvlib.clv.models.purchases import PurchaseModel
-from clvlib.clv.scores import Tail, count_scores, gains, gini, pit_shares, poisson_tail
+from clvlib.clv.trials import AVERAGE_RATE, LAST_PERIOD, Trial, trial
 from clvlib.data.calendar import as_date
-from clvlib.data.engine import Table
 from clvlib.data.summary import Collapse, Unit
 from clvlib.errors import ConvergenceWarning, EmptyDataError, ParameterError, ThinDataWarning
 from clvlib.result import Result
 from clvlib.words import mark, tr, trn
 
-__all__ = ["AVERAGE_RATE", "LAST_PERIOD", "Backtest", "backtest"]
+__all__ = ["AVERAGE_RATE", "LAST_PERIOD", "Backtest", "backtest", "graded", "ranking", "trials"]
 
-Array = NDArray[np.float64]
 Models = Mapping[str, PurchaseModel | type[PurchaseModel]] | Sequence[PurchaseModel | type[PurchaseModel]]
 By = Literal["log_score", "crps"]
-
-LAST_PERIOD, AVERAGE_RATE = mark("last_period"), mark("average_rate")
 
 _FEWEST_WEEKS = 8  # origins chosen by us have at least so much to learn from
 _LONGEST_STEP = 26  # weeks between origins chosen by us
@@ -105,31 +98,6 @@ class Backtest(Result):
     active: pd.DataFrame = field(repr=False)
     gains: pd.DataFrame = field(repr=False)
     fits: Mapping[dt.date, Mapping[str, PurchaseModel]] = field(repr=False)
-
-
-class _Origin(NamedTuple):
-    """What was known on a day, and what came within the horizon."""
-
-    day: dt.date
-    known: pd.DataFrame
-    orders: Table | None  # where a model wants them
-    actual: NDArray[np.int64]
-    money: Array
-    duration: float
-    last: Array  # repeat purchases in the equally long period before
-    last_money: Array
-    group: NDArray[np.intp]  # of customers, the same at every origin
-
-
-class _Forecast(NamedTuple):
-    """What a model says: per customer the mean and the case, per case the distribution."""
-
-    mean: Array
-    tail: Tail
-    case: NDArray[np.intp]
-    money: Array | None
-    parameters: int
-    converged: bool
 
 
 def backtest(
@@ -227,31 +195,70 @@ def backtest(
     >>> print(result.table["forecast"].round(1)["BetaGeoModel"])
     1653.4
     """
+    _check(by, level, draws)
+    held = trials(shop, models, origins, horizon, spend, unit=unit, collapse=collapse, as_of=as_of)
+    return graded(held, horizon, unit, by, level, draws, seed)
+
+
+def trials(
+    shop: Any,
+    models: Models | None,
+    origins: int | Sequence[str | dt.date],
+    horizon: float,
+    spend: GammaGammaModel | None,
+    *,
+    unit: Unit,
+    collapse: Collapse,
+    as_of: str | dt.date | None,
+    near: Trial | None = None,
+) -> list[Trial]:
+    """Return the forecasts of :func:`backtest`, in the order of their days, to be scored by as much as is asked.
+
+    ``near`` are the same models fitted on another day: each fit begins where one to similar data ended.
+    """
     contestants = _contestants(models)
-    _check(by, unit, collapse, level, draws)
+    _check_time(unit, collapse)
     if not (spend is None or isinstance(spend, GammaGammaModel)):
         raise ParameterError(f"spend is a spend model such as GammaGammaModel(); found {spend!r}")
     days = _days_of(horizon, unit)
-    scores: dict[tuple[dt.date, str], Score] = {}
-    fits: dict[dt.date, dict[str, PurchaseModel]] = {}
+    held: list[Trial] = []
     troubles: dict[str, list[str]] = {}
     for day in _origins(shop, origins, days, as_of):
-        origin = _at(shop, day, days, unit, collapse, list(contestants.values()))
-        fits[day] = {name: _fitted(name, model, origin, troubles) for name, model in contestants.items()}
-        spender = None if spend is None else _fitted(mark("spend model"), spend, origin, troubles)
-        for name, forecast in _forecasts(origin, fits[day], spender):
-            scores[day, name] = _score(forecast, origin)
+        near = trial(shop, day, days, unit, collapse, contestants, spend, near, troubles)
+        held.append(near)
     for name, found in troubles.items():
         text = tr(
             "{name}: no proper fit at {n} of {total} origins, lastly: {found}",
             name=tr(name),
             n=len(found),
-            total=len(fits),
+            total=len(held),
             found=found[-1],
         )
-        warnings.warn(text, ConvergenceWarning, stacklevel=2)
-    baselines = {LAST_PERIOD, AVERAGE_RATE, *(name for name, model in contestants.items() if type(model) is NBDModel)}
-    board = leaderboard(scores, baselines, by, level, draws, seed)
+        warnings.warn(text, ConvergenceWarning, stacklevel=3)
+    return held
+
+
+def ranking(held: Sequence[Trial], level: float = 0.95, draws: int = 2000, seed: int = 0) -> list[str]:
+    """Return the choice of :func:`backtest` by log score, and then all models, the best first."""
+    groups = {name: np.sum([each.log_score(name) for each in held], axis=0) for name in held[0].forecasts}
+    parameters = {name: forecast.parameters for name, forecast in held[0].forecasts.items()}
+    found = standing(groups, parameters, level, draws, seed)
+    return [found.unbeaten[0], *found.order]
+
+
+def graded(
+    held: Sequence[Trial],
+    horizon: float,
+    unit: Unit,
+    by: By = "log_score",
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int | np.random.Generator = 0,
+) -> Backtest:
+    """Score forecasts in every way; arguments as in :func:`backtest`."""
+    scores = {(each.day, name): each.score(name) for each in held for name in each.forecasts}
+    nbd = (name for name, model in held[0].fits.items() if type(model) is NBDModel)
+    board = leaderboard(scores, {LAST_PERIOD, AVERAGE_RATE, *nbd}, by, level, draws, seed)
     _tell_blanks(board.table, board.origins)
     return Backtest(
         table=board.table,
@@ -266,7 +273,7 @@ def backtest(
         calibration=board.calibration,
         active=board.active,
         gains=board.gains,
-        fits=fits,
+        fits={each.day: each.fits for each in held},
     )
 
 
@@ -295,13 +302,16 @@ def _contestants(models: Models | None) -> dict[str, PurchaseModel]:
     return result
 
 
-def _check(by: str, unit: str, collapse: str, level: float, draws: int) -> None:
-    if by not in {"log_score", "crps"} or unit not in _SPANS or collapse not in {"D", "W"}:
-        raise ParameterError(
-            f"by is 'log_score' or 'crps', unit and collapse are 'W' or 'D'; found {by!r}, {unit!r}, {collapse!r}"
-        )
+def _check(by: str, level: float, draws: int) -> None:
+    if by not in {"log_score", "crps"}:
+        raise ParameterError(f"by is 'log_score' or 'crps'; found {by!r}")
     if not 0 < level < 1 or draws < 100:
         raise ParameterError(f"level lies between 0 and 1 and draws is at least 100; found {level} and {draws}")
+
+
+def _check_time(unit: str, collapse: str) -> None:
+    if unit not in _SPANS or collapse not in {"D", "W"}:
+        raise ParameterError(f"unit and collapse are 'W' or 'D'; found {unit!r}, {collapse!r}")
 
 
 def _days_of(horizon: float, unit: str) -> int:
@@ -358,128 +368,6 @@ def _sundays(first: dt.date, until: dt.date, count: int, days: int) -> list[dt.d
         warnings.warn(text, ThinDataWarning, stacklevel=4)
         step, count = 1, room + 1
     return [latest - dt.timedelta(weeks=step * back) for back in reversed(range(count))]
-
-
-# ---- one origin
-
-
-def _at(shop: Any, day: dt.date, days: int, unit: Unit, collapse: Collapse, models: Sequence[PurchaseModel]) -> _Origin:
-    """Summarise what was known on a day, what came, and what the period before had held."""
-    asked = dict.fromkeys(column for model in models for column in model._covariate_columns)
-    known, later = shop.calibration_holdout(
-        day,
-        day + dt.timedelta(days=days),
-        unit,
-        collapse,
-        litt=any(model._wants_litt for model in models),
-        covariates=list(asked),
-    )
-    if not known["frequency"].sum() > 0:
-        raise EmptyDataError(
-            tr(
-                "origin {day}: none of {n:,} customers had bought twice by then, so there is nothing to learn repeat "
-                "buying from; choose later origins",
-                day=day,
-                n=len(known),
-            )
-        )
-    frequency = known["frequency"].to_numpy(dtype=float)
-    money = frequency * known["monetary_value"].to_numpy(dtype=float)
-    try:
-        before = shop.customer_summary(day - dt.timedelta(days=days), unit, collapse).reindex(known.index).fillna(0.0)
-        past, past_money = before["frequency"].to_numpy(dtype=float), before["frequency"] * before["monetary_value"]
-    except EmptyDataError:  # the shop is younger than that
-        past, past_money = np.zeros(len(known)), np.zeros(len(known))
-    actual = later["frequency_holdout"].to_numpy(dtype=np.int64)
-    return _Origin(
-        day=day,
-        known=known,
-        orders=shop.table("orders") if any(model._wants_orders for model in models) else None,
-        actual=actual,
-        money=actual * later["monetary_value_holdout"].to_numpy(dtype=float),
-        duration=float(later["duration_holdout"].iloc[0]),
-        last=np.maximum(frequency - past, 0.0),
-        last_money=np.maximum(money - np.asarray(past_money, dtype=float), 0.0),
-        group=(pd.util.hash_array(known.index.to_numpy(dtype=object)) % GROUPS).astype(np.intp),
-    )
-
-
-def _fitted(name: str, model: Any, origin: _Origin, troubles: dict[str, list[str]]) -> Any:
-    """Fit a fresh copy on what was known, and note what the fit complains of."""
-    orders = [origin.orders] if getattr(model, "_wants_orders", False) else []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        fitted = type(model)(**model.get_params()).fit(origin.known, *orders)
-    for warning in caught:
-        if issubclass(warning.category, ConvergenceWarning):
-            troubles.setdefault(name, []).append(tr("origin {day}: {text}", day=origin.day, text=warning.message))
-        else:
-            warnings.warn(warning.message, warning.category, stacklevel=3)
-    return fitted
-
-
-def _forecasts(
-    origin: _Origin, fits: Mapping[str, PurchaseModel], spender: GammaGammaModel | None
-) -> list[tuple[str, _Forecast]]:
-    spend = None if spender is None else np.asarray(spender.expected_spend(origin.known), dtype=float)
-    frequency, age = origin.known["frequency"].to_numpy(dtype=float), origin.known["T"].to_numpy(dtype=float)
-    rate = np.divide(origin.duration * frequency, age, out=np.zeros(len(age)), where=age > 0)
-    least = 0.5 * origin.duration / (age + origin.duration)
-    average = origin.known["monetary_value"].to_numpy(dtype=float)
-    rules = {LAST_PERIOD: (origin.last, origin.last_money), AVERAGE_RATE: (rate, rate * average)}
-    found = [(name, _rule(mean, None if spend is None else money, least)) for name, (mean, money) in rules.items()]
-    return found + [(name, _model(model, origin, spend)) for name, model in fits.items()]
-
-
-def _rule(mean: Array, money: Array | None, least: Array) -> _Forecast:
-    """Give a figure a Poisson distribution that calls nothing impossible."""
-    levels, case = np.unique(np.maximum(mean, least), return_inverse=True)
-    return _Forecast(mean, poisson_tail(levels), case, money, parameters=0, converged=True)
-
-
-def _model(model: PurchaseModel, origin: _Origin, spend: Array | None) -> _Forecast:
-    cells, p, horizon = model._read(origin.known), model._p(), origin.duration
-    mean = cells.expand(model._expected_cells(p, cells, horizon))
-
-    def tail(where: NDArray[np.intp], n: Array) -> Array:
-        return np.asarray(model._tail_cells(p, cells.take(where), horizon, n))
-
-    money = None if spend is None else mean * spend
-    return _Forecast(mean, tail, cells.inverse, money, len(model._names), model.converged_)
-
-
-def _score(forecast: _Forecast, origin: _Origin) -> Score:
-    """Score each distinct pair of history and outcome, and add up."""
-    top = int(origin.actual.max()) + 1
-    pair, which = np.unique(forecast.case * np.int64(top) + origin.actual, return_inverse=True)
-    case = (pair // top).astype(np.intp)
-    scores = count_scores(lambda where, n: forecast.tail(case[where], n), pair % top)
-    each = np.column_stack([np.ones(len(pair)), scores.log_score, scores.crps, pit_shares(scores, PIT_BINS)])
-    groups = np.stack([np.bincount(origin.group, column[which], GROUPS) for column in each.T], axis=1).astype(float)
-    active, bought = scores.active[which], (origin.actual > 0).astype(float)
-    error = forecast.mean - origin.actual
-    figures = {
-        "forecast": float(forecast.mean.sum()),
-        "actual": float(origin.actual.sum()),
-        "absolute": float(np.abs(error).sum()),
-        "squared": float((error**2).sum()),
-        "brier": float(((active - bought) ** 2).sum()),
-    }
-    worth, came = forecast.mean, origin.actual.astype(float)
-    if forecast.money is not None:
-        worth, came = forecast.money, origin.money
-        figures["money_forecast"], figures["money_actual"] = float(worth.sum()), float(came.sum())
-        figures["money_absolute"] = float(np.abs(worth - came).sum())
-    figures["gini"] = gini(worth, came)
-    fine = np.minimum((np.sqrt(active) * FINE).astype(np.intp), FINE - 1)
-    return Score(
-        groups=groups,
-        figures=figures,
-        active=np.stack([np.bincount(fine, column, FINE) for column in (np.ones(len(fine)), active, bought)], axis=1),
-        gains=gains(worth, came),
-        parameters=forecast.parameters,
-        converged=forecast.converged,
-    )
 
 
 def _tell_blanks(table: pd.DataFrame, origins: pd.DataFrame) -> None:

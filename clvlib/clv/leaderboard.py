@@ -16,7 +16,7 @@ from clvlib.stats.proportions import proportion_interval
 from clvlib.stats.resample import interval_of_draws
 from clvlib.words import mark, tr, trn
 
-__all__ = ["FINE", "GROUPS", "PIT_BINS", "Leaderboard", "Score", "leaderboard", "sentence"]
+__all__ = ["FINE", "GROUPS", "PIT_BINS", "Leaderboard", "Score", "Standing", "leaderboard", "sentence", "standing"]
 
 Array = NDArray[np.float64]
 
@@ -58,6 +58,31 @@ class Leaderboard(NamedTuple):
     unbeaten: list[str]
 
 
+class Standing(NamedTuple):
+    """Names, the best first; those that nothing clearly beats, simplest first; scores; and their bootstrap draws."""
+
+    order: list[str]
+    unbeaten: list[str]
+    score: pd.Series
+    drawn: Array
+
+
+def standing(
+    groups: Mapping[str, Array],
+    parameters: Mapping[str, int],
+    level: float,
+    draws: int,
+    seed: int | np.random.Generator,
+) -> Standing:
+    """Compare each model to the best, from customers and the sum of their scores (higher is better) by group."""
+    score = pd.Series({name: each[:, 1].sum() / each[:, 0].sum() for name, each in groups.items()}, dtype=float)
+    drawn = _resampled(list(groups.values()), draws, seed)
+    order = [str(name) for name in score.sort_values(ascending=False, kind="stable").index]
+    behind = _differences(score, drawn, order[0], level)["verdict"]
+    unbeaten = [name for name in order if behind[name] != "worse"]
+    return Standing(order, sorted(unbeaten, key=lambda name: parameters[name]), score, drawn)
+
+
 def leaderboard(
     scores: Mapping[tuple[dt.date, str], Score],
     baselines: set[str],
@@ -76,31 +101,28 @@ def leaderboard(
     origins["converged"] = [score.converged for score in scores.values()]
 
     plain = pd.DataFrame([_row(group) for group in pooled.values()], index=pd.Index(names, name="model"))
-    of_baselines = (sign * plain[by])[[name in baselines for name in names]]
+    column = 1 if by == "log_score" else 2
+    groups = {name: np.sum([score.groups for score in group], axis=0) for name, group in pooled.items()}
+    parameters = {name: group[0].parameters for name, group in pooled.items()}
+    signed = {name: np.stack([each[:, 0], sign * each[:, column]], axis=1) for name, each in groups.items()}
+    found = standing(signed, parameters, level, draws, seed)
+    of_baselines = found.score[[name in baselines for name in names]]
     reference = str(of_baselines.index[int(of_baselines.argmax())])
-    drawn = sign * _resampled(
-        [np.sum([score.groups for score in group], axis=0) for group in pooled.values()], by, draws, seed
-    )
-    better = _differences(sign * plain[by], drawn, reference, level)
+    better = _differences(found.score, found.drawn, reference, level)
     ahead = {name: np.array([sign * _row([score])[by] for score in group]) for name, group in pooled.items()}
     better["won"] = [int((ahead[name] > ahead[reference]).sum()) for name in names]
     kind = pd.DataFrame({"baseline": [name in baselines for name in names]}, index=plain.index)
-    kind["parameters"] = [group[0].parameters for group in pooled.values()]
+    kind["parameters"] = list(parameters.values())
     table = pd.concat([kind, plain.iloc[:, :2], better, plain.iloc[:, 2:]], axis=1)
-    table = table.sort_values(by, ascending=sign < 0, kind="stable")
-
-    leader = str(table.index[0])
-    behind = _differences(sign * plain[by], drawn, leader, level)["verdict"]
-    unbeaten = [str(name) for name in table.index if behind[name] != "worse"]
-    order = list(table.index)
+    order = found.order
     return Leaderboard(
-        table=table,
+        table=table.loc[order],
         origins=origins,
         calibration=pd.concat({name: _pit_frame(pooled[name]) for name in order}, names=["model"]),
         active=pd.concat({name: _active_frame(pooled[name], level) for name in order}, names=["model"]),
         gains=pd.concat({name: _gains_frame(pooled[name]) for name in order}, names=["model"]),
         reference=reference,
-        unbeaten=sorted(unbeaten, key=lambda name: pooled[name][0].parameters),
+        unbeaten=found.unbeaten,
     )
 
 
@@ -148,14 +170,14 @@ def _mean(values: Array) -> float:
     return float(told.mean()) if len(told) else float("nan")
 
 
-def _resampled(groups: Sequence[Array], by: str, draws: int, seed: int | np.random.Generator) -> Array:
+def _resampled(groups: Sequence[Array], draws: int, seed: int | np.random.Generator) -> Array:
     """Return bootstrap draws of each model's mean score, shape (draws, models); NaN where customers are too few."""
     there = groups[0][:, 0] > 0
     count = int(there.sum())
     if count < _FEWEST_GROUPS:
         return np.full((draws, len(groups)), np.nan)
     weight = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws).astype(float)
-    sums = np.stack([model[there, 1 if by == "log_score" else 2] for model in groups], axis=1)
+    sums = np.stack([model[there, 1] for model in groups], axis=1)
     return np.asarray((weight @ sums) / (weight @ groups[0][there, 0])[:, None])
 
 

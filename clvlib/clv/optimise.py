@@ -43,6 +43,11 @@ class Optimum:
     settled: bool
     flat: Array | None
 
+    @property
+    def proper(self) -> bool:
+        """Whether it is a maximum, and the data hold it."""
+        return self.settled and self.flat is None
+
 
 def newton(objective: Objective, start: Array, lower: Array, upper: Array, passes: int = 200) -> Optimum:
     """Climb from one start inside a box by Newton steps, damped to a trust radius, saddle points repelling.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clvlib.clv.backtest import Backtest, backtest
+from clvlib.clv.backtest import Backtest, graded, ranking, trials
 from clvlib.clv.bridge import Bridge, bridge
 from clvlib.clv.engine import Engine, fit
 from clvlib.clv.holdout import Validation, tracking, validate, week_effect
@@ -23,6 +23,7 @@ from clvlib.clv.models.nbd import NBDModel
 from clvlib.clv.models.pareto_nbd import ParetoNBDModel
 from clvlib.clv.models.purchases import PurchaseModel, combine
 from clvlib.clv.rfm import RFM, rfm
+from clvlib.clv.trials import Trial
 from clvlib.clv.value import LifetimeValue
 from clvlib.data.calendar import as_date
 from clvlib.errors import EmptyDataError, ParameterError
@@ -35,6 +36,7 @@ AUTO = "auto"
 
 _FEWEST_WEEKS = 8  # a calibration shorter than this is no test of anything
 _SPEND = {model.__name__: model for model in (GammaGammaModel, DependentGammaGammaModel)}
+_TRIED = ("tried", 0, "")
 _MODELS = {model.__name__: model for model in (BetaGeoModel, ModifiedBetaGeoModel, ParetoNBDModel, NBDModel)}
 
 
@@ -210,14 +212,25 @@ class CustomerValue:
         EmptyDataError
             When the shop's time is too short to learn from one part of it and forecast another.
         """
-        end = as_date(as_of)
-        held = (end - self._split(shop, end, weeks)).days // 7
-        key = ("choose", id(shop), f"{end} {held}")
+        held, tried = self._tried(shop, as_of, weeks)
+        key = ("choose", id(shop), f"{as_date(as_of)} {held}")
         if key not in self._kept:
-            models = list(_MODELS.values())
-            self._kept[key] = backtest(shop, models, horizon=held, spend=_SPEND[self.spend](), as_of=end)
+            self._kept[key] = graded(tried, held, "W")
         result: Backtest = self._kept[key]
         return result
+
+    def _tried(self, shop: Any, as_of: str | dt.date, weeks: int = 13) -> tuple[int, list[Trial]]:
+        """Return how many weeks ahead the models were tried on past days, and the trials; those of one day are kept."""
+        end = as_date(as_of)
+        held = (end - self._split(shop, end, weeks)).days // 7
+        asked = id(shop), end, held
+        kept, tried = self._kept.get(_TRIED, (None, []))
+        if kept != asked:
+            near = tried[-1] if tried and kept[0] == id(shop) else None
+            models, spend = list(_MODELS.values()), _SPEND[self.spend]()
+            tried = trials(shop, models, 4, held, spend, unit="W", collapse="D", as_of=end, near=near)
+            self._kept[_TRIED] = asked, tried
+        return held, tried
 
     def bridge(self, shop: Any, as_of: str | dt.date, weeks: int = 1, reported: float | None = None) -> Bridge:
         """Say why the value of the base moved within the last weeks; see :func:`clvlib.clv.bridge.bridge`.
@@ -287,13 +300,16 @@ class CustomerValue:
             return _MODELS[self.model]
         if self.engine != "clvlib":
             return BetaGeoModel
-        try:
-            scores = self.choose(shop, as_of)
-        except EmptyDataError:
-            return BetaGeoModel
-        # where a simple rule cannot be told apart from the best, the best model stands in: values need a distribution
-        best = [scores.choice, *scores.table.index]
-        return next(_MODELS[name] for name in best if name in _MODELS)
+        key = ("model", id(shop), str(as_date(as_of)))
+        if key not in self._kept:
+            try:
+                best = ranking(self._tried(shop, as_of)[1])
+            except EmptyDataError:
+                best = [BetaGeoModel.__name__]
+            # where no model can be told apart from a simple rule, the best one stands in: values need a distribution
+            self._kept[key] = next(_MODELS[name] for name in best if name in _MODELS)
+        model: type[PurchaseModel] = self._kept[key]
+        return model
 
     def _lifetime(self, summary: pd.DataFrame, model: type[PurchaseModel]) -> LifetimeValue:
         if not (summary["frequency"] > 0).any():

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from clvlib.clv.cells import Cells, unit_of
-from clvlib.clv.optimise import Derivatives, Objective, Optimum, flat_direction, maximise
+from clvlib.clv.optimise import Derivatives, Objective, Optimum, flat_direction, maximise, newton
 from clvlib.errors import ConvergenceWarning, NotFittedError, ParameterError, UnitMismatchError
 from clvlib.words import mark, tr
 
@@ -96,6 +96,7 @@ class Estimator(ABC):
     n_customers_: float
     unit_: str
     _log_covariance: Array | None
+    _near: Array | None = None  # log-parameters from where the next fit begins
 
     # ---- what a model file provides
 
@@ -184,12 +185,25 @@ class Estimator(ABC):
         cells = self._usable(cells)
         return self._fit_cells(cells, unit_of(summary))
 
+    def _beginning(self, near: Estimator | None) -> Self:
+        """Let the next fit begin where one of this model to similar data ended, if that was a proper maximum.
+
+        Where it leads to no proper maximum, the fit takes its own starts.
+        """
+        if near is not None and near.converged_ and tuple(near.params_.index) == tuple(self._names):
+            self._near = np.log(near.params_.to_numpy(dtype=float))
+        return self
+
     def _fit_cells(self, cells: Cells, unit: str) -> Self:
         starts = [np.log(np.asarray(start, dtype=float)) for start in self._starts(cells)]
         lower, upper = starts[0] - _REACH, starts[0] + _REACH
-        parts = [cells.part(size) for size in _PARTS if len(cells) > 4 * size]
-        *rough, whole = [self._objective(part.pooled() if self._poolable else part) for part in (*parts, cells)]
-        optimum = maximise(whole, starts, lower, upper, rough)
+        whole = self._objective(cells.pooled() if self._poolable else cells)
+        near, self._near = self._near, None
+        optimum = None if near is None else newton(whole, near, lower, upper)
+        if optimum is None or not optimum.proper:
+            parts = [cells.part(size) for size in _PARTS if len(cells) > 4 * size]
+            rough = [self._objective(part.pooled() if self._poolable else part) for part in parts]
+            optimum = maximise(whole, starts, lower, upper, rough)
         if self._poolable and not self._pools_well(cells.part(_PARTS[-1]), optimum.theta):
             optimum = maximise(self._objective(cells), [optimum.theta], lower, upper)
         self._learn(np.exp(optimum.theta), cells, unit, optimum)
@@ -263,7 +277,7 @@ class Estimator(ABC):
         self.log_likelihood_ = optimum.value + sum(taken(optimum.theta, cells)[0] for taken in self._taken_off())
         self.aic_ = 2 * len(p) - 2 * self.log_likelihood_
         self.bic_ = len(p) * float(np.log(self.n_customers_)) - 2 * self.log_likelihood_
-        self.converged_ = optimum.settled and optimum.flat is None
+        self.converged_ = optimum.proper
         self._log_covariance = _inverse(-optimum.hessian)
         self.params_ = pd.Series(p, index=names, name="estimate")
         covariance = self._log_covariance * np.outer(p, p)
