@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from clvlib.clv.models.base import normal_quantile
-from clvlib.clv.value import LifetimeValue
+from clvlib.clv.value import LifetimeValue, Parts
 from clvlib.errors import ParameterError, UnitMismatchError
 from clvlib.plotting import ACCENT, INK, MUTED, WARN, count_axis, new_axes, styled
 from clvlib.result import Result
@@ -151,13 +151,13 @@ def bridge(
 class _Side:
     """One day's base under the earlier day's models: per row discounted purchases × margin, and spend."""
 
-    parts: Any
+    parts: Parts
     often: Array
     much: Array
 
     @classmethod
     def of(cls, value: LifetimeValue, base: pd.DataFrame, horizon: float | None) -> _Side:
-        parts = value._parts(base, horizon)
+        parts = value.parts(base, horizon)
         return cls(parts, value.margin * parts.cells.expand(parts.purchases * parts.discount), parts.spend)
 
     def worth(self) -> Array:
@@ -190,14 +190,14 @@ def _spread(value: LifetimeValue, earlier: _Side, later: _Side, rows: _Rows) -> 
     if value.purchases._log_covariance is None or value.spend._log_covariance is None:
         return np.zeros(len(_OF_CUSTOMERS))  # parameters that were given, not estimated
 
-    def often(side: _Side, p: Array) -> _Side:
-        parts = side.parts
-        return replace(side, often=value.margin * parts.cells.expand(value._often(p, parts) * parts.discount))
+    def often(side: _Side) -> list[_Side]:
+        worth = value.margin * side.parts.discount
+        return [replace(side, often=side.parts.cells.expand(worth * expected)) for expected in side.parts.often]
 
     def much(side: _Side) -> list[_Side]:
-        return [replace(side, much=spend) for spend in value._spends(side.parts.x, side.parts.money)]
+        return [replace(side, much=spend) for spend in side.parts.much]
 
-    by_purchases = [rows.changes(often(earlier, p), often(later, p)) for p in value.purchases._points()]
+    by_purchases = [rows.changes(*pair) for pair in zip(often(earlier), often(later), strict=True)]
     by_spend = [rows.changes(*pair) for pair in zip(much(earlier), much(later), strict=True)]
     return np.asarray(np.hypot(np.std(by_purchases, axis=0), np.std(by_spend, axis=0)))
 

@@ -76,6 +76,7 @@ def standing(
 ) -> Standing:
     """Compare each model to the best, from customers and the sum of their scores (higher is better) by group."""
     score = pd.Series({name: each[:, 1].sum() / each[:, 0].sum() for name, each in groups.items()}, dtype=float)
+    score.index.name = "model"
     drawn = _resampled(list(groups.values()), draws, seed)
     order = [str(name) for name in score.sort_values(ascending=False, kind="stable").index]
     behind = _differences(score, drawn, order[0], level)["verdict"]

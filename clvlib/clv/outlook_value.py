@@ -36,7 +36,7 @@ def spreads(lifetime: LifetimeValue, summary: pd.DataFrame, spend: Array, horizo
     if lifetime.spend._log_covariance is not None:
         expected = cells.rows * cells.expand(model._expected_cells(p, cells, horizon))
         x, m = (summary[name].to_numpy(dtype=float) for name in ("frequency", "monetary_value"))
-        much = np.array([expected @ one for one in lifetime._spends(x, m)])
+        much = np.array([expected @ one for one in lifetime.spend._means(x, m)])
     known, paid, bought = (float(np.log(np.maximum(total, 1e-300)).std()) for total in (orders, often, much))
     return known, float(np.hypot(paid, bought))
 

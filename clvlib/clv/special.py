@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-__all__ = ["gauss_legendre", "interpolated", "log_rising", "rising_slope", "softplus"]
+__all__ = ["counts_up", "gauss_legendre", "interpolated", "log_rising", "rising_slope", "softplus"]
 
 Array = NDArray[np.float64]
 
@@ -77,6 +77,15 @@ def rising_slope(z: Array | float, x: Array | float, order: int = 1) -> Array:
     if order == 1:
         return _split(np.asarray(z), np.asarray(x), lambda z, x: special.digamma(z + x) - special.digamma(z), first)
     return _split(np.asarray(z), np.asarray(x), lambda z, x: special.zeta(2, z + x) - special.zeta(2, z), second)
+
+
+def counts_up(n: Array) -> bool:
+    """Return whether there are rows of which each is the one before plus one, so that a recurrence goes through them.
+
+    >>> counts_up(np.array([[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]])), counts_up(np.array([1.0, 2.0]))
+    (True, False)
+    """
+    return n.ndim > 1 and len(n) > 1 and bool((n[1:] - n[:-1] == 1).all())
 
 
 def softplus(y: Array) -> tuple[Array, Array]:

@@ -24,7 +24,7 @@ from clvlib.clv.models.pareto_nbd import ParetoNBDModel
 from clvlib.clv.models.purchases import PurchaseModel, combine
 from clvlib.clv.rfm import RFM, rfm
 from clvlib.clv.trials import Trial
-from clvlib.clv.value import LifetimeValue
+from clvlib.clv.value import LifetimeValue, Parts
 from clvlib.data.calendar import as_date
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
@@ -320,10 +320,11 @@ class CustomerValue:
     def _value(self, summary: pd.DataFrame, lifetime: LifetimeValue) -> Valuation:
         purchases, spend = lifetime.purchases, lifetime.spend
         scores = rfm(summary)
-        total = lifetime.total(summary, self.horizon, self.interval).iloc[0].astype(float).to_dict()
+        parts = lifetime.parts(summary, self.horizon)
+        total = lifetime.sums(parts, self.interval).iloc[0].astype(float).to_dict()
         active = purchases.total_alive(summary, self.interval)
-        table = self._table(summary, lifetime, scores)
-        segments = lifetime.total(summary, self.horizon, self.interval, by=scores.table["segment"])
+        table = self._table(summary, lifetime, parts, scores)
+        segments = lifetime.sums(parts, self.interval, by=scores.table["segment"])
         segments["share"] = segments["mean"] / segments["mean"].sum()
         return Valuation(
             customers=len(summary),
@@ -343,15 +344,14 @@ class CustomerValue:
             table=table,
         )
 
-    def _table(self, summary: pd.DataFrame, lifetime: LifetimeValue, scores: RFM) -> pd.DataFrame:
-        purchases, spend = lifetime.purchases, lifetime.spend
+    def _table(self, summary: pd.DataFrame, lifetime: LifetimeValue, parts: Parts, scores: RFM) -> pd.DataFrame:
         table = summary[["frequency", "recency", "T", "monetary_value"]].copy()
         table["segment"] = scores.table["segment"]
-        alive = np.asarray(purchases.probability_alive(summary))
+        alive = np.asarray(lifetime.purchases.probability_alive(summary))
         table["probability_alive"] = alive
-        table["expected_purchases"] = purchases.expected_purchases(summary, self.horizon)
-        table["expected_spend"] = spend.expected_spend(summary)
-        worth = pd.DataFrame(lifetime.predict(summary, self.horizon, self.interval))
+        table["expected_purchases"] = parts.cells.expand(parts.purchases)
+        table["expected_spend"] = parts.spend
+        worth = pd.DataFrame(lifetime.each(parts, self.interval))
         table[["value", "lower", "upper"]] = worth[["mean", "lower", "upper"]]
         possible = alive > 1e-12
         table["loss"] = np.where(possible, table["value"] * (1 - alive) / np.where(possible, alive, 1.0), 0.0)

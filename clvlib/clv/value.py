@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -19,18 +21,20 @@ from clvlib.clv.models.purchases import PurchaseModel, Uncertainty, combine, tot
 from clvlib.errors import ParameterError, ThinDataWarning
 from clvlib.words import tr
 
-__all__ = ["LifetimeValue"]
+__all__ = ["LifetimeValue", "Parts"]
 
 Array = NDArray[np.float64]
 
-_IMPOSSIBLE = 1e-15  # a count less likely than that moves no quantile
+_IMPOSSIBLE = 1e-12  # a count less likely than that moves no quantile
 _LEAST_FREEDOM = 2.1  # a spend distribution without a variance is given that of this many degrees of freedom
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """What a value is made of: per history (first group) and per row of the summary (second group)."""
+class Parts:
+    """What values are made of: per history (first group) and per row of the summary (second group)."""
 
+    model: PurchaseModel
+    paying: GammaGammaModel
     cells: Cells
     purchases: Array  # expected within the horizon, or its stand-in
     discount: Array  # present value of one of them
@@ -39,6 +43,59 @@ class _Parts:
     money: Array  # mean of repeat purchases so far
     spend: Array  # expected spend
     scale: Array  # γ + x·m: the row's scale of spend (where it depends on x, that γ is its own)
+
+    @cached_property
+    def often(self) -> list[Array]:
+        """Expected purchases per history under each point of the estimates' distribution."""
+        return [self.model._expected_cells(p, self.cells, self.horizon) for p in self.model._points()]
+
+    @cached_property
+    def much(self) -> list[Array]:
+        """Expected spend per row under each point of the estimates' distribution."""
+        return self.paying._means(self.x, self.money)
+
+    @cached_property
+    def chance(self) -> Array:
+        """The variance of W, the sum of spend in units of γ + x·m, of one customer of each history."""
+        shape, q = self.paying._p()[:2]
+        freedom = q + shape * self.cells["frequency"]
+        if (freedom <= 2).any():
+            warnings.warn(
+                tr(
+                    "q = {q:.3g}: the variance of spend does not exist for customers with few purchases; the interval "
+                    "of the total uses a lighter tail and is too narrow on its upper side",
+                    q=q,
+                ),
+                ThinDataWarning,
+                stacklevel=5,
+            )
+            freedom = np.maximum(freedom, _LEAST_FREEDOM)
+        result = np.empty(len(self.cells))
+        for where, n, probability in self._counts():
+            k = shape * n
+            first = (probability * k).sum(axis=0) / (freedom[where] - 1)
+            second = (probability * k * (k + 1)).sum(axis=0) / ((freedom[where] - 1) * (freedom[where] - 2))
+            result[where] = np.maximum(second - first**2, 0.0)
+        return result
+
+    def quantiles(self, *probabilities: float) -> tuple[Array, ...]:
+        """Return quantiles of W per history: given n purchases W is a beta prime (p·n, q + p·x) variable."""
+        shape, q = self.paying._p()[:2]
+        freedom = q + shape * self.cells["frequency"]
+        result = tuple(np.zeros(len(self.cells)) for _ in probabilities)
+        for where, n, mass in self._counts():
+            for probability, found in zip(probabilities, result, strict=True):
+                missing = probability - (1 - mass.sum(axis=0))
+                some = np.flatnonzero(missing > 0)  # for the others the quantile is 0: they buy nothing
+                if len(some):
+                    chosen = where[some]
+                    found[chosen] = _mixture_quantile(shape * n, mass[:, some], freedom[chosen], missing[some])
+        return result
+
+    def _counts(self) -> Iterator[tuple[NDArray[np.intp], Array, Array]]:
+        """Yield blocks of histories with counts n ≥ 1 and their probabilities, shapes (J, 1) and (J, m)."""
+        for where in self.model._alike(self.purchases):
+            yield where, *self.model._count_grid(self.model._p(), self.cells.take(where), self.horizon)
 
 
 class LifetimeValue:
@@ -109,23 +166,27 @@ class LifetimeValue:
         pandas.DataFrame or pandas.Series
             mean, lower, upper in the currency; without interval the means alone.
         """
-        parts = self._parts(summary, horizon)
-        expand = parts.cells.expand
+        return self.each(self.parts(summary, horizon), interval, uncertainty)
+
+    def each(
+        self, parts: Parts, interval: float | None = 0.9, uncertainty: Uncertainty = "both"
+    ) -> pd.DataFrame | pd.Series:
+        """Return what :meth:`predict` does, from parts that serve several questions."""
+        expand, index = parts.cells.expand, parts.cells.index
         mean = self.margin * expand(parts.purchases * parts.discount) * parts.spend
         if interval is None:
-            return pd.Series(mean, index=summary.index, name="value")
+            return pd.Series(mean, index=index, name="value")
         own = known = (mean, mean)
         if uncertainty != "parameters":
             worth = self.margin * parts.scale
-            low, high = (self._quantile(parts, level) for level in ((1 - interval) / 2, (1 + interval) / 2))
+            low, high = parts.quantiles((1 - interval) / 2, (1 + interval) / 2)
             own = (worth * expand(parts.discount * low), worth * expand(parts.discount * high))
         if uncertainty != "customer":
-            often = self.purchases._spread(lambda p: np.log(np.maximum(self._often(p, parts), 1e-300)))
-            much = self.spend._spread(parts.x, parts.money)
+            often, much = _log_spread(parts.often), _log_spread(parts.much)
             width = normal_quantile(interval) * np.hypot(expand(often), much)
             known = (mean * np.exp(-width), mean * np.exp(width))
         lower, upper = combine(mean, own, known)
-        return pd.DataFrame({"mean": mean, "lower": lower, "upper": upper}, index=summary.index)
+        return pd.DataFrame({"mean": mean, "lower": lower, "upper": upper}, index=index)
 
     def new_customer(
         self, horizon: float | None, interval: float = 0.9, uncertainty: Uncertainty = "both"
@@ -159,9 +220,14 @@ class LifetimeValue:
         pandas.DataFrame
             A row per group (one row "all" without groups): customers, mean, lower, upper.
         """
-        parts = self._parts(summary, horizon)
+        return self.sums(self.parts(summary, horizon), interval, by, uncertainty)
+
+    def sums(
+        self, parts: Parts, interval: float = 0.9, by: pd.Series | None = None, uncertainty: Uncertainty = "both"
+    ) -> pd.DataFrame:
+        """Return what :meth:`total` does, from parts that serve several questions."""
         expand, rows = parts.cells.expand, parts.cells.rows
-        codes, names = _groups(summary, by)
+        codes, names = _groups(parts.cells.index, by)
 
         def sums(values: Array) -> Array:
             return np.bincount(codes, weights=values, minlength=len(names)).astype(float)
@@ -170,18 +236,16 @@ class LifetimeValue:
         mean = sums(worth * expand(parts.purchases) * parts.spend)
         variance, spread = np.zeros(len(names)), np.zeros(len(names))
         if uncertainty != "parameters":
-            chance = (self.margin * expand(parts.discount) * parts.scale) ** 2 * expand(self._chance(parts))
+            chance = (self.margin * expand(parts.discount) * parts.scale) ** 2 * expand(parts.chance)
             variance = sums(rows * chance)
         if uncertainty != "customer":
-            often = [sums(worth * parts.spend * expand(self._often(p, parts))) for p in self.purchases._points()]
-            much = [sums(worth * expand(parts.purchases) * spend) for spend in self._spends(parts.x, parts.money)]
-            spread = np.hypot(*[np.log(np.maximum(totals, 1e-300)).std(axis=0) for totals in (often, much)])
+            often = [sums(worth * parts.spend * expand(expected)) for expected in parts.often]
+            much = [sums(worth * expand(parts.purchases) * spend) for spend in parts.much]
+            spread = np.hypot(_log_spread(often), _log_spread(much))
         limits = [total_interval(*group, interval) for group in zip(mean, variance, spread, strict=True)]
         table = pd.DataFrame(limits, index=pd.Index(names, name="group"))
         table.insert(0, "customers", sums(rows))
         return table
-
-    # ---- parts
 
     def _rate(self, summary: pd.DataFrame) -> float:
         """Return the continuous discount rate per time unit of the summary."""
@@ -190,7 +254,8 @@ class LifetimeValue:
             return 0.0
         return float(np.log1p(self.annual_rate)) / periods_per_year(unit)
 
-    def _parts(self, summary: pd.DataFrame, horizon: float | None) -> _Parts:
+    def parts(self, summary: pd.DataFrame, horizon: float | None) -> Parts:
+        """Return what the values of customers and of groups are made of; arguments as in :meth:`predict`."""
         model = self.purchases
         cells, p = model._read(summary), model._p()
         rate = self._rate(summary)
@@ -201,58 +266,19 @@ class LifetimeValue:
         discount = np.divide(discounted, expected, out=np.zeros_like(expected), where=expected > 0)
         spend = self.spend.expected_spend(summary).to_numpy(dtype=float)
         x, m = (summary[name].to_numpy(dtype=float) for name in ("frequency", "monetary_value"))
-        return _Parts(cells, expected, discount, span, x, m, spend, self.spend._scale(self.spend._p(), x) + x * m)
-
-    def _often(self, p: Array, parts: _Parts) -> Array:
-        return self.purchases._expected_cells(p, parts.cells, parts.horizon)
-
-    def _spends(self, x: Array, m: Array) -> list[Array]:
-        fallback = getattr(self.spend, "mean_spend_", 1.0)
-        means = [self.spend._mean(p, x, m) for p in self.spend._points()]
-        return [np.asarray(np.where(np.isfinite(mean), mean, fallback), dtype=float) for mean in means]
-
-    def _chance(self, parts: _Parts) -> Array:
-        """Return the variance of W, the sum of spend in units of γ + x·m, of one customer of each history."""
-        shape, q = self.spend._p()[:2]
-        model, cells, p = self.purchases, parts.cells, self.purchases._p()
-        freedom = q + shape * cells["frequency"]
-        if (freedom <= 2).any():
-            warnings.warn(
-                tr(
-                    "q = {q:.3g}: the variance of spend does not exist for customers with few purchases; the interval "
-                    "of the total uses a lighter tail and is too narrow on its upper side",
-                    q=q,
-                ),
-                ThinDataWarning,
-                stacklevel=4,
-            )
-            freedom = np.maximum(freedom, _LEAST_FREEDOM)
-        result = np.empty(len(cells))
-        for where in model._alike(p, cells, parts.horizon):
-            n, probability = model._count_grid(p, cells.take(where), parts.horizon)
-            k = shape * n
-            first = (probability * k).sum(axis=0) / (freedom[where] - 1)
-            second = (probability * k * (k + 1)).sum(axis=0) / ((freedom[where] - 1) * (freedom[where] - 2))
-            result[where] = np.maximum(second - first**2, 0.0)
-        return result
-
-    def _quantile(self, parts: _Parts, probability: float) -> Array:
-        """Return a quantile of W per history: given n purchases W is a beta prime (p·n, q + p·x) variable."""
-        shape, q = self.spend._p()[:2]
-        model, cells, p = self.purchases, parts.cells, self.purchases._p()
-        result = np.zeros(len(cells))
-        for where in model._alike(p, cells, parts.horizon):
-            n, mass = model._count_grid(p, cells.take(where), parts.horizon)
-            missing = probability - (1 - mass.sum(axis=0))
-            some = np.flatnonzero(missing > 0)  # for the others the quantile is 0: they buy nothing
-            if len(some):
-                freedom = q + shape * cells["frequency"][where[some]]
-                result[where[some]] = _mixture_quantile(shape * n, mass[:, some], freedom, missing[some])
-        return result
+        scale = self.spend._scale(self.spend._p(), x) + x * m
+        return Parts(model, self.spend, cells, expected, discount, span, x, m, spend, scale)
 
 
-def _groups(summary: pd.DataFrame, by: pd.Series | None) -> tuple[NDArray[np.intp], pd.Index]:
-    groups = pd.Series("all", index=summary.index) if by is None else by.reindex(summary.index)
+def _log_spread(values: list[Array]) -> Array:
+    """Return the standard deviation of the log over points of equal weight."""
+    return np.asarray(np.log(np.maximum(values, 1e-300)).std(axis=0))
+
+
+def _groups(index: pd.Index, by: pd.Series | None) -> tuple[NDArray[np.intp], pd.Index]:
+    if by is None:
+        return np.zeros(len(index), dtype=np.intp), pd.Index(["all"])
+    groups = by.reindex(index)
     codes, names = pd.factorize(groups, sort=True)
     if (codes < 0).any():
         raise ParameterError(f"by names no group for {int((codes < 0).sum()):,} of {len(codes):,} customers")
@@ -260,29 +286,44 @@ def _groups(summary: pd.DataFrame, by: pd.Series | None) -> tuple[NDArray[np.int
 
 
 def _mixture_quantile(shape: Array, mass: Array, freedom: Array, level: Array) -> Array:
-    """Return w with Σ mass · P(beta prime(shape, freedom) ≤ w) = level, by Newton's method in log w, kept in a bracket.
+    """Return w with Σ mass · P(beta prime(shape, freedom) ≤ w) = level, by Halley's method in log w, kept in a bracket.
 
-    Counts that are next to impossible are left out, and so is whoever is done.
+    Counts that are next to impossible are left out, and so is whoever is done: a step of 1e-4 errs by its third power.
     """
     column, number = np.nonzero(mass.T > _IMPOSSIBLE)
     a, b, m = shape[number, 0], freedom[column], mass.T[column, number]
     log_beta = special.betaln(a, b)
-    y = np.log((mass * shape).sum(axis=0) / np.maximum(mass.sum(axis=0), 1e-300) / freedom)
+    y = _gamma_quantile(shape, mass, freedom, level)
     low, high = y - 64.0, y + 64.0
     todo = np.ones(len(y), dtype=bool)
     for _ in range(100):
-        x, rest = special.expit(y)[column], special.expit(-y)[column]
+        x = special.expit(y)[column]
         below = np.bincount(column, m * special.betainc(a, b, x), len(y))
-        slope = np.bincount(column, m * np.exp(a * np.log(x) + b * np.log(rest) - log_beta), len(y))
+        density = m * np.exp(a * np.log(x) + b * np.log1p(-x) - log_beta)
+        slope, bend = np.bincount(column, density, len(y)), np.bincount(column, density * (a - (a + b) * x), len(y))
         f = np.where(todo, below - level, 0.0)
         low, high = np.where(f < 0, y, low), np.where(f > 0, y, high)
-        step = y - np.divide(f, slope, out=np.full_like(y, np.inf), where=slope > 0)
+        newton = np.divide(f, slope, out=np.full_like(y, np.inf), where=slope > 0)
+        curve = np.divide(bend, 2 * slope, out=np.zeros_like(y), where=slope > 0)
+        with np.errstate(invalid="ignore"):
+            step = y - newton / np.maximum(1 - newton * curve, 0.5)
         after = np.where((step > low) & (step < high), step, (low + high) / 2)
-        done = (np.abs(f) < 1e-12) | (high - low < 1e-9) | (np.abs(after - y) < 1e-10)
-        y = np.where(todo, np.where(np.abs(f) < 1e-12, y, after), y)
+        done = (np.abs(f) < 1e-14) | (high - low < 1e-9) | (np.abs(after - y) < 1e-4)
+        y = np.where(todo, after, y)
         todo &= ~done
         if not todo.any():
             break
         kept = todo[column]
         column, a, b, m, log_beta = column[kept], a[kept], b[kept], m[kept], log_beta[kept]
     return np.asarray(np.exp(y))
+
+
+def _gamma_quantile(shape: Array, mass: Array, freedom: Array, level: Array) -> Array:
+    """Return the log quantile of gammas with about the moments of the mixtures."""
+    whole = np.maximum(mass.sum(axis=0), 1e-300)
+    mean = (mass * shape).sum(axis=0) / whole
+    square = (mass * shape * (shape + 1)).sum(axis=0) / whole
+    inflated = square / mean**2 * (freedom - 1).clip(min=1.0) / (freedom - 2).clip(min=1.0)
+    k = 1 / np.maximum(inflated - 1, 1e-6)
+    share = np.clip(level / whole, 1e-9, 1 - 1e-9)
+    return np.asarray(np.log(np.maximum(special.gammaincinv(k, share) / k, 1e-30)) + np.log(mean / freedom))

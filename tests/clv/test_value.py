@@ -95,5 +95,5 @@ def test_a_customers_interval_agrees_with_simulation(d):
         assert spent.mean() == pytest.approx(table["mean"], abs=5 * spent.std() / 200)
         assert (spent <= table["upper"]).mean() == pytest.approx(0.95, abs=0.006)
         assert (spent <= table["lower"]).mean() == pytest.approx(max(0.05, (spent == 0).mean()), abs=0.006)
-        chance = value._chance(value._parts(frame, 52))[0] * scale**2
+        chance = value.parts(frame, 52).chance[0] * scale**2
         assert np.sqrt(chance) == pytest.approx(spent.std(), rel=0.03)

@@ -11,10 +11,10 @@ from scipy import special
 
 from clvlib.clv.cells import Cells, distinct_levels
 from clvlib.clv.models.base import Border
-from clvlib.clv.models.nbd import rate_derivatives, rate_log_likelihood
+from clvlib.clv.models.nbd import arrivals_tail, rate_derivatives, rate_log_likelihood
 from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel
 from clvlib.clv.optimise import Derivatives
-from clvlib.clv.special import gauss_legendre, interpolated, log_rising, rising_slope, softplus
+from clvlib.clv.special import counts_up, gauss_legendre, interpolated, log_rising, rising_slope, softplus
 from clvlib.words import mark
 
 __all__ = ["BetaGeoModel", "discounted_while_alive", "expected_while_alive"]
@@ -158,7 +158,7 @@ class BetaGeoModel(PurchaseModel):
         return self._alive(p, cells) * tail_while_alive(*self._survivors(p, cells), n, horizon)
 
     def _tail_cells(self, p: Array, cells: Cells, horizon: float, n: Array) -> Array:
-        if n.ndim > 1:
+        if n.ndim > 1 or len(cells) <= _ROWS:
             return super()._tail_cells(p, cells, horizon, n)
         return self._foreseen(p, cells, lambda r, alpha, a, b, n: tail_while_alive(r, alpha, a, b, n, horizon), n)
 
@@ -202,8 +202,12 @@ def tail_while_alive(r: Array, alpha: Array, a: float, b: Array, n: Array, t: Ar
 
     It is P(a Poisson process has n arrivals) · P(n − 1 chances are survived): rate and dropout are independent.
     """
-    arrivals = special.betainc(n, r, t / (alpha + t))
-    return np.asarray(arrivals * np.exp(log_rising(b, n - 1) - log_rising(a + b, n - 1)))
+    arrivals = arrivals_tail(n, r, t / (alpha + t))
+    if not counts_up(n):
+        return np.asarray(arrivals * np.exp(log_rising(b, n - 1) - log_rising(a + b, n - 1)))
+    survived = (b + n - 2) / (a + b + n - 2)
+    survived[0] = np.exp(log_rising(b, n[0] - 1) - log_rising(a + b, n[0] - 1))
+    return np.asarray(arrivals * np.cumprod(survived, axis=0))
 
 
 def discounted_while_alive(r: Array, alpha: Array, a: float, b: Array, rate: float, end: float) -> Array:

@@ -113,6 +113,11 @@ class GammaGammaModel(Estimator):
         freedom = shape * x + q - 1
         return np.where(freedom > 0, shape * (self._scale(p, x) + x * m) / np.where(freedom > 0, freedom, 1.0), np.inf)
 
+    def _means(self, x: Array, m: Array) -> list[Array]:
+        """Return E[spend | history] under each point of the estimates' distribution, the observed mean for none."""
+        means, fallback = [self._mean(p, x, m) for p in self._points()], getattr(self, "mean_spend_", 1.0)
+        return [np.asarray(np.where(np.isfinite(mean), mean, fallback), dtype=float) for mean in means]
+
     def _finite(self, mean: Array) -> Array:
         """Put the observed mean where the model has none, and say so."""
         lacking = ~np.isfinite(mean)
@@ -201,6 +206,5 @@ class GammaGammaModel(Estimator):
 
     def _spread(self, x: Array, m: Array) -> Array:
         """Return the standard deviation of log expected spend over the estimates' distribution."""
-        values = np.stack([self._mean(p, x, m) for p in self._points()])
-        values = np.where(np.isfinite(values), values, getattr(self, "mean_spend_", 1.0))
+        values = self._means(x, m)
         return np.asarray(np.log(np.maximum(values, 1e-300)).std(axis=0))

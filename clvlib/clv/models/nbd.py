@@ -11,9 +11,9 @@ from scipy import special
 from clvlib.clv.cells import Cells
 from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel
 from clvlib.clv.optimise import Derivatives
-from clvlib.clv.special import log_rising, rising_slope
+from clvlib.clv.special import counts_up, log_rising, rising_slope
 
-__all__ = ["NBDModel", "rate_derivatives", "rate_log_likelihood"]
+__all__ = ["NBDModel", "arrivals_tail", "rate_derivatives", "rate_log_likelihood"]
 
 Array = NDArray[np.float64]
 
@@ -44,6 +44,24 @@ def rate_derivatives(
     gradient = np.array([mass @ rising_slope(r, levels) - rest, r * mixed - bought @ end])
     second = bought @ end**2 - r * (w @ (pull * (end + 1 / alpha)))
     return float(value), gradient, np.array([[mass @ rising_slope(r, levels, 2), mixed], [mixed, second]])
+
+
+def arrivals_tail(n: Array, r: Array, z: Array) -> Array:
+    """Return P(N ≥ n), n ≥ 1, of the purchases within t at a rate λ ~ Gamma(r, α), where z = t/(α + t).
+
+    Rows of n that count up by one are sums of the chances of single counts, one after the other: all terms are
+    positive, and there is one incomplete beta function to compute, not one for each row.
+    """
+    n, r, z = np.broadcast_arrays(n, r, z)
+    if not counts_up(n):
+        return np.asarray(special.betainc(n, r, z))
+    tail = np.empty(n.shape)
+    with np.errstate(divide="ignore"):
+        log_first = log_rising(r[0], n[0]) - special.gammaln(n[0] + 1) + r[0] * np.log1p(-z[0]) + n[0] * np.log(z[0])
+    tail[0], tail[-1] = np.exp(log_first), special.betainc(n[-1], r[-1], z[-1])
+    tail[1:-1] = z[:-2] * (r[:-2] + n[:-2]) / n[1:-1]
+    np.cumprod(tail[:-1], axis=0, out=tail[:-1])
+    return np.asarray(np.minimum(np.cumsum(tail[::-1], axis=0)[::-1], 1.0))
 
 
 class NBDModel(PurchaseModel):
@@ -84,7 +102,7 @@ class NBDModel(PurchaseModel):
 
     def _tail(self, p: Array, cells: Cells, horizon: Array, n: Array) -> Array:
         r, alpha = p
-        return np.asarray(special.betainc(n, r + cells["frequency"], horizon / (alpha + cells["T"] + horizon)))
+        return arrivals_tail(n, r + cells["frequency"], horizon / (alpha + cells["T"] + horizon))
 
     def _draw(self, p: Array, cells: Cells, horizon: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         r, alpha = p

@@ -37,6 +37,9 @@ RATE_BORDERS = (
 
 _NODES = 48  # Gauss–Legendre points of a discounting integral
 _EXACT = 24  # counts up to here stand alone in a distribution's grid, larger ones share bins
+_TOGETHER = 8  # counts of a grid at a time, and a history that surely has no more drops out
+_NOTHING = 1e-18
+_RARE = 1e-7  # a chance below it makes no difference to a grid of counts
 _BLOCK = 4096
 _LONGEST_WAIT = 1e6  # times the time scale of a customer: longer than that nobody waits for a purchase
 
@@ -434,30 +437,52 @@ class PurchaseModel(Estimator):
 
     def _count_grid(self, p: Array, cells: Cells, horizon: float) -> tuple[Array, Array]:
         """Return purchase counts n ≥ 1 (large ones share bins) and their probabilities, shapes (J, 1) and (J, m)."""
-        top = float(self._quantiles(cells, horizon, (1 - 1e-7,))[0].max())
+        top = self._most(p, cells, horizon)
         steps = np.arange(1.0, _EXACT + 1)
         if top > _EXACT:
             wide = np.ceil(np.geomspace(_EXACT + 1, top + 2, int(np.log(top / _EXACT) / 0.12) + 2))
             steps = np.unique(np.concatenate([steps, wide]))
         else:
             steps = np.arange(1.0, max(top, 1.0) + 1)
-        tail = self._tail_cells(p, cells, horizon, steps[:, None] * np.ones(len(cells)))
+        tail, todo = np.zeros((len(steps), len(cells))), np.arange(len(cells))
+        for first in range(0, len(steps), _TOGETHER):
+            n = steps[first : first + _TOGETHER, None] * np.ones(len(todo))
+            tail[first : first + _TOGETHER, todo] = part = self._tail_cells(p, cells.take(todo), horizon, n)
+            todo = todo[part[-1] > _NOTHING]
         probability = np.maximum(tail - np.vstack([tail[1:], np.zeros(len(cells))]), 0.0)
         middle = np.append((steps[:-1] + steps[1:] - 1) / 2, steps[-1])
         return middle[:, None], probability
 
+    def _most(self, p: Array, cells: Cells, horizon: float) -> float:
+        """Return the smallest n that no history exceeds with a chance above 1e-7, by doubling and bisection."""
+        low, high = -1.0, 0.0
+        while len(over := self._exceeding(p, cells, horizon, high)):
+            cells, low, high = cells.take(over), high, 2 * high + 1
+        while high - low > 1:
+            middle = np.floor((low + high) / 2)
+            over = self._exceeding(p, cells, horizon, middle)
+            if len(over):
+                cells, low = cells.take(over), middle
+            else:
+                high = middle
+        return high
+
+    def _exceeding(self, p: Array, cells: Cells, horizon: float, n: float) -> NDArray[np.intp]:
+        return np.flatnonzero(self._tail_cells(p, cells, horizon, np.full(len(cells), n + 1)) > _RARE)
+
     def _variance(self, p: Array, cells: Cells, horizon: float) -> Array:
         """Return Var[X(T, T + horizon)] of one customer of each history."""
         result = np.empty(len(cells))
-        for where in self._alike(p, cells, horizon):
+        for where in self._alike(self._expected_cells(p, cells, horizon)):
             n, probability = self._count_grid(p, cells.take(where), horizon)
             first, second = (n * probability).sum(axis=0), (n**2 * probability).sum(axis=0)
             result[where] = np.maximum(second - first**2, 0.0)
         return result
 
-    def _alike(self, p: Array, cells: Cells, horizon: float) -> list[NDArray[np.intp]]:
+    @staticmethod
+    def _alike(expected: Array) -> list[NDArray[np.intp]]:
         """Return blocks of histories with similar expectations, so that they share a grid of counts."""
-        order = np.argsort(self._expected_cells(p, cells, horizon), kind="stable")
+        order = np.argsort(expected, kind="stable")
         return [order[first : first + _BLOCK] for first in range(0, len(order), _BLOCK)]
 
     @staticmethod
