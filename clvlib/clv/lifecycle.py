@@ -133,11 +133,10 @@ def lifecycle(
     last = as_date(as_of)
     tables = together(orders=orders, events=events, contacts=contacts, customers=customers)
     days = [last - dt.timedelta(weeks=back) for back in range(weeks, -1, -1)]
-    found = [_stages(tables, day, exit_days, use_days, list(shallow)) for day in days]
-    if found[-1].empty:
+    history = _stages(tables, days, exit_days, use_days, list(shallow))
+    if history.empty:
         raise EmptyDataError(tr("nobody was seen by {day}", day=last))
-    history = pd.DataFrame(dict(zip(days, found, strict=True))).reindex(found[-1].index)
-    codes = np.stack([_codes(history[day]) for day in days], axis=1)
+    codes = history.to_numpy(dtype=np.intp)
     now, before = codes[:, -1], codes[:, -2]
     lasted = np.cumprod((codes == now[:, None])[:, ::-1], axis=1).sum(axis=1)
     names = np.array([*STAGES, NEW], dtype=object)
@@ -159,64 +158,84 @@ def lifecycle(
     )
 
 
-def _stages(tables: dict[str, Table], day: dt.date, exit_days: int, use_days: int, shallow: list[str]) -> pd.Series:
-    """Return the stage of everybody seen by a day."""
-    parts = [_sql(name, table, day, use_days, shallow) for name, table in tables.items()]
+def _stages(
+    tables: dict[str, Table], days: list[dt.date], exit_days: int, use_days: int, shallow: list[str]
+) -> pd.DataFrame:
+    """Return the place of everybody's stage on each day, a week apart; the one after the last for who was not known.
+
+    What a table says counts from the first of the days by which it is known, so each is read once.
+    """
+    parts = [_sql(name, table, days, use_days, shallow) for name, table in tables.items()]
     facts = (
-        "SELECT id, SUM(times) AS times, MAX(received) AS received, MAX(keen) AS keen, MAX(sign) AS sign FROM ("
+        "SELECT id, since, SUM(times) AS times, MAX(received) AS received, MAX(keen) AS keen, MAX(sign) AS sign FROM ("
         + " UNION ALL ".join(parts)
-        + ") AS parts WHERE id IS NOT NULL GROUP BY id"
+        + ") AS parts WHERE id IS NOT NULL GROUP BY 1, 2"
     )
-    gone = literal(day - dt.timedelta(days=exit_days))
-    stage = (
-        f"CASE WHEN sign < {gone} THEN 'exit' WHEN times > 1 THEN 'maintenance' WHEN times = 1 AND received > 0 THEN "
-        "'use' WHEN times = 1 THEN 'purchase' WHEN keen > 0 THEN 'awareness' ELSE 'contact' END"
+    by_day = ", ".join(
+        f"{fold}(CASE WHEN since <= {number} THEN {fact} END) AS {fact}_{number}"
+        for number in range(len(days))
+        for fold, fact in (("SUM", "times"), ("MAX", "received"), ("MAX", "keen"), ("MAX", "sign"))
     )
+    stages = ", ".join(_stage(number, day - dt.timedelta(days=exit_days)) for number, day in enumerate(days))
     relations = {name: table.relation for name, table in tables.items()}
     engine = next(iter(tables.values())).engine
-    frame = engine.query(f"SELECT id, {stage} AS stage FROM ({facts}) AS f ORDER BY id".format(**relations))
-    stages: pd.Series = frame.set_index("id")["stage"]
-    return stages
+    query = f"SELECT id, {stages} FROM (SELECT id, {by_day} FROM ({facts}) AS f GROUP BY id) AS d ORDER BY id"
+    return engine.query(query.format(**relations)).set_index("id")
 
 
-def _sql(name: str, table: Table, day: dt.date, use_days: int, shallow: list[str]) -> str:
-    """Return what one table says of people by a day: purchase days, receipt, interest, last sign of life."""
-    until, relation = literal(day), "{" + name + "}"
+def _stage(number: int, gone: dt.date) -> str:
+    """Return the rules of one day, in their order."""
+    place = {name: str(at) for at, name in enumerate((*STAGES, NEW))}
+    times = f"times_{number}"
+    return (
+        f"CASE WHEN sign_{number} IS NULL THEN {place[NEW]} WHEN sign_{number} < {literal(gone)} THEN {place['exit']} "
+        f"WHEN {times} > 1 THEN {place['maintenance']} WHEN {times} = 1 AND received_{number} > 0 THEN {place['use']} "
+        f"WHEN {times} = 1 THEN {place['purchase']} WHEN keen_{number} > 0 THEN {place['awareness']} "
+        f"ELSE {place['contact']} END AS stage_{number}"
+    )
+
+
+def _sql(name: str, table: Table, days: list[dt.date], use_days: int, shallow: list[str]) -> str:
+    """Return what one table says of people: purchase days, receipt, interest, last sign of life, and since which day."""
+    relation = "{" + name + "}"
+
+    def since(day: str) -> str:
+        weeks = f"CEIL(DATE_DIFF('day', {literal(days[0])}, {day}) / 7.0)"
+        return f"CAST(GREATEST({weeks}, 0) AS INTEGER)"
+
+    def seen(who: str, when: str, keen: str) -> str:
+        day = f"CAST({when} AS DATE)"
+        return (
+            f"SELECT {who} AS id, {since(day)} AS since, 0 AS times, 0 AS received, MAX({keen}) AS keen, "
+            f"MAX({day}) AS sign FROM {relation} AS e WHERE {day} <= {literal(days[-1])} GROUP BY 1, 2"
+        )
+
     if name == "orders":
         table.require("customer_id", "day")
         bought = " AND is_purchase" if "is_purchase" in table.columns else ""
-        late = f"CASE WHEN CAST(day AS DATE) < {literal(day - dt.timedelta(days=use_days))} THEN 1 ELSE 0 END"
+        day = "CAST(day AS DATE)"
+        sold = f"FROM {relation} AS o WHERE {day} <= {literal(days[-1])}{bought}"
+        there, known = f"{day} + INTERVAL {use_days + 1} DAY", ""
         if "received_at" in table.columns:
-            late = f"CASE WHEN CAST(received_at AS DATE) <= {until} THEN 1 WHEN received_at IS NULL THEN 0 ELSE 0 END"
+            there, known = f"GREATEST({day}, CAST(received_at AS DATE))", " AND received_at IS NOT NULL"
         return (
-            f"SELECT customer_id AS id, COUNT(DISTINCT CAST(day AS DATE)) AS times, MAX({late}) AS received, "
-            f"1 AS keen, MAX(CAST(day AS DATE)) AS sign FROM {relation} AS o "
-            f"WHERE CAST(day AS DATE) <= {until}{bought} GROUP BY 1"
+            f"SELECT customer_id AS id, {since(day)} AS since, COUNT(DISTINCT {day}) AS times, 0 AS received, "
+            f"1 AS keen, MAX({day}) AS sign {sold} GROUP BY 1, 2 UNION ALL "
+            f"SELECT customer_id, {since(there)}, 0, 1, 0, NULL {sold}{known} GROUP BY 1, 2"
         )
     if name == "events":
         table.require("person_id", "occurred_at", "event")
         watched = f"event IN {literal(shallow)}" if shallow else "FALSE"
-        keen = f"MAX(CASE WHEN {watched} THEN 0 ELSE 1 END)"
-        who, when = "person_id", "occurred_at"
-    elif name == "contacts":
+        return seen("person_id", "occurred_at", f"CASE WHEN {watched} THEN 0 ELSE 1 END")
+    if name == "contacts":
         table.require("customer_id", "sent_at")
+        first = f"SELECT customer_id AS id, MIN(CAST(sent_at AS DATE)) AS sign FROM {relation} AS c GROUP BY 1"
         return (
-            "SELECT customer_id AS id, 0 AS times, 0 AS received, 0 AS keen, MIN(CAST(sent_at AS DATE)) AS sign "
-            f"FROM {relation} AS c WHERE CAST(sent_at AS DATE) <= {until} GROUP BY 1"
+            f"SELECT id, {since('sign')} AS since, 0 AS times, 0 AS received, 0 AS keen, sign FROM ({first}) AS m "
+            f"WHERE sign <= {literal(days[-1])}"
         )
-    else:
-        table.require("customer_id", "signed_up_at")
-        keen, who, when = "1", "customer_id", "signed_up_at"
-    return (
-        f"SELECT {who} AS id, 0 AS times, 0 AS received, {keen} AS keen, MAX(CAST({when} AS DATE)) AS sign "
-        f"FROM {relation} AS e WHERE CAST({when} AS DATE) <= {until} GROUP BY 1"
-    )
-
-
-def _codes(stages: pd.Series) -> np.ndarray:
-    """Return the place of each stage; the last for who was not known."""
-    place = pd.Index(STAGES).get_indexer(pd.Index(stages))
-    return np.where(place < 0, len(STAGES), place)
+    table.require("customer_id", "signed_up_at")
+    return seen("customer_id", "signed_up_at", "1")
 
 
 def _counted(before: np.ndarray, after: np.ndarray) -> np.ndarray:
