@@ -290,8 +290,12 @@ def _check_frame(summary: pd.DataFrame, names: Sequence[str]) -> None:
 
 
 def _numbers(summary: pd.DataFrame, name: str) -> Array:
+    column = summary[name]
     try:
-        values = summary[name].to_numpy(dtype=float, na_value=np.nan)
+        if isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiu":  # no detour over missing values
+            values = column.to_numpy().astype(float)
+        else:
+            values = column.to_numpy(dtype=float, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise DataError(f"summary.{name} is not numeric: {error}") from error
     _refuse(~np.isfinite(values), values, name, summary.index, mark("not finite numbers"))

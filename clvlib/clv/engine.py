@@ -26,7 +26,7 @@ _FITTERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 
 
-def fit(model: Model, summary: pd.DataFrame, engine: Engine = "clvlib") -> Model:
+def fit(model: Model, summary: pd.DataFrame, engine: Engine = "clvlib", near: Model | None = None) -> Model:
     """Fit a model with the engine asked for.
 
     Parameters
@@ -38,6 +38,8 @@ def fit(model: Model, summary: pd.DataFrame, engine: Engine = "clvlib") -> Model
     engine : {"clvlib", "lifetimes"}
         With "lifetimes" that package estimates the parameters; likelihood, standard errors and predictions at them are
         ours, so that two engines differ in nothing but where their fits ended.
+    near : Estimator, optional
+        The same model fitted to similar data, such as those of another day: our own fit begins there.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def fit(model: Model, summary: pd.DataFrame, engine: Engine = "clvlib") -> Model
         When the fit ended elsewhere than at a maximum.
     """
     if engine == "clvlib":
-        return model.fit(summary)
+        return model._beginning(near).fit(summary)  # noqa: SLF001 - the engine is part of the machinery
     if engine != "lifetimes":
         raise ParameterError(f"engine is 'clvlib' or 'lifetimes'; found {engine!r}")
     name = type(model).__name__

@@ -108,10 +108,9 @@ def forecast_series(values: Array, weeks: int, *, reverts: bool) -> Series:
     weeks : int
         How many to forecast.
     reverts : bool
-        A first-order autoregression around zero; else simple exponential smoothing. Both by statsmodels, after the
-        yearly season is taken out.
+        A first-order autoregression around zero, by least squares; else simple exponential smoothing, by statsmodels;
+        after the yearly season is taken out.
     """
-    from statsmodels.tsa.ar_model import AutoReg
     from statsmodels.tsa.holtwinters import SimpleExpSmoothing
 
     values = values if len(values) >= SEASONS else values[-_WINDOW:]
@@ -124,7 +123,7 @@ def forecast_series(values: Array, weeks: int, *, reverts: bool) -> Series:
         return Series(level + coming, (steps == 0).astype(float), deviation, off)
     rest = _tamed(raw)
     if reverts:
-        slope = float(np.clip(AutoReg(rest, 1, trend="n").fit().params[0], 0.0, 0.9))
+        slope = float(np.clip(rest[1:] @ rest[:-1] / max(float(rest[:-1] @ rest[:-1]), 1e-300), 0.0, 0.9))
         residuals = raw[1:] - slope * rest[:-1]
         mean, weight, used, limit = rest[-1] * slope ** (steps + 1), np.power(slope, steps), 1, 1 / (1 - slope)
     else:
@@ -144,13 +143,10 @@ def _tamed(values: Array) -> Array:
     A week farther than three robust deviations from the median of the eight weeks before it (Hampel 1974) moves the
     level no more than one at that distance would; a change that lasts moves the median.
     """
-    tame = values.copy()
-    for week in range(_FEWEST, len(values)):
-        before = values[week - _FEWEST : week]
-        middle = float(np.median(before))
-        reach = 3 * 1.4826 * float(np.median(np.abs(before - middle)))
-        tame[week] = np.clip(values[week], middle - reach, middle + reach)
-    return tame
+    before = np.lib.stride_tricks.sliding_window_view(values, _FEWEST)[:-1]
+    middle = np.median(before, axis=1)
+    reach = 3 * 1.4826 * np.median(np.abs(before - middle[:, None]), axis=1)
+    return np.append(values[:_FEWEST], np.clip(values[_FEWEST:], middle - reach, middle + reach))
 
 
 def ahead(

@@ -32,7 +32,8 @@ _RECORD = [
     "origins", "error", "naive_error", "difference", "lower", "upper", "verdict", "inside", "coverage",
     "coverage_lower", "coverage_upper",
 ]  # fmt: skip
-_PAST = ["origin", "weeks", "figure", "mean", "lower", "upper", "median", "naive", "actual"]
+_SAID = ("mean", "lower", "upper", "median")
+_PAST = ["origin", "weeks", "figure", *_SAID, "naive", "actual"]
 _NOTHING = pd.MultiIndex.from_arrays([[], []], names=["weeks", "figure"])
 _BETTER, _WORSE = mark("that is better"), mark("that is worse, so the naive forecast serves as well or better")
 _OPEN, _FEW = mark("which is better cannot be told yet"), mark("too few outcomes to compare")
@@ -71,15 +72,14 @@ def past_forecasts(
 
 def _outcomes(past: Past, then: Past, made: Made, weeks: list[int], worth: dict[int, float]) -> list[dict[str, Any]]:
     """Return a past day's forecasts beside what came, value by how many weeks ago it was reckoned."""
-    start, rows = len(then.weeks), []
+    start, rows, said = len(then.weeks), [], made.table[list(_SAID)].to_dict("index")
     for week in weeks:
         naive = then.naive([week], made.value)
         value = worth.get(len(past.weeks) - start - week, np.nan)
         came = [*past.total(start, start + week).values(), value]
         for figure, rival, actual in zip(FIGURES, naive, came, strict=True):
-            row = made.table.loc[(week, figure), ["mean", "lower", "upper", "median"]]
             told = {"origin": pd.Timestamp(then.last), "weeks": week, "figure": figure}
-            rows.append({**told, **row, "naive": rival, "actual": actual})
+            rows.append({**told, **said[week, figure], "naive": rival, "actual": actual})
     return rows
 
 

@@ -130,7 +130,10 @@ def interpolated(function: Callable[[NDArray[np.intp], Array], Array], code: NDA
     many = np.flatnonzero(count > 2 * points)
     angle = np.pi * (np.arange(points) + 0.5) / points
     at = (low + high) / 2 + half * np.cos(angle)
-    values = function(np.repeat(many, points), np.tile(at, len(many))).reshape(len(many), points)
+    few = np.flatnonzero(count[code] <= 2 * points)
+    rest, some = few[_ROWS:], few[:_ROWS]
+    found = function(np.append(np.repeat(many, points), code[some]), np.append(np.tile(at, len(many)), y[some]))
+    values = found[: len(found) - len(some)].reshape(len(many), points)
     with np.errstate(divide="ignore", invalid="ignore"):
         series = np.log(values) @ np.cos(angle[:, None] * np.arange(points)) * (2 / points)
     series[:, 0] /= 2
@@ -138,7 +141,9 @@ def interpolated(function: Callable[[NDArray[np.intp], Array], Array], code: NDA
     held = np.zeros(len(count), dtype=bool)
     held[many[good]] = True
     result = np.empty(len(y))
-    rest = np.flatnonzero(~held[code])
+    result[some] = found[len(found) - len(some) :]
+    if not good.all():
+        rest = np.setdiff1d(np.flatnonzero(~held[code]), some, assume_unique=True)
     for first in range(0, len(rest), _ROWS):
         rows = rest[first : first + _ROWS]
         result[rows] = function(code[rows], y[rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from clvlib.clv.bridge import Bridge, bridge
 from clvlib.clv.engine import Engine, fit
 from clvlib.clv.holdout import Validation, tracking, validate, week_effect
 from clvlib.clv.independence import Independence, independence
-from clvlib.clv.models.base import normal_quantile
+from clvlib.clv.models.base import Estimator, normal_quantile
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.dependent_gamma_gamma import DependentGammaGammaModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
@@ -33,6 +33,8 @@ from clvlib.words import mark, tr
 __all__ = ["AUTO", "CustomerValue", "ForecastCheck", "Valuation"]
 
 AUTO = "auto"
+
+Model = TypeVar("Model", bound=Estimator)
 
 _FEWEST_WEEKS = 8  # a calibration shorter than this is no test of anything
 _SPEND = {model.__name__: model for model in (GammaGammaModel, DependentGammaGammaModel)}
@@ -311,10 +313,17 @@ class CustomerValue:
         model: type[PurchaseModel] = self._kept[key]
         return model
 
+    def _fit(self, model: type[Model], summary: pd.DataFrame) -> Model:
+        """Fit to a day of the shop, beginning where the fit to another day ended."""
+        key = ("near", 0, model.__name__)
+        found: Model = fit(model(), summary, self.engine, self._kept.get(key))
+        self._kept[key] = found
+        return found
+
     def _lifetime(self, summary: pd.DataFrame, model: type[PurchaseModel]) -> LifetimeValue:
         if not (summary["frequency"] > 0).any():
             raise EmptyDataError(tr("no customer has bought twice yet, so there is nothing to learn repurchase from"))
-        purchases, spend = fit(model(), summary, self.engine), fit(_SPEND[self.spend](), summary, self.engine)
+        purchases, spend = self._fit(model, summary), self._fit(_SPEND[self.spend], summary)
         return LifetimeValue(purchases, spend, self.margin, self.annual_rate, unit="W")
 
     def _value(self, summary: pd.DataFrame, lifetime: LifetimeValue) -> Valuation:
@@ -400,7 +409,7 @@ class CustomerValue:
         if not (known["frequency"] > 0).any():
             text = mark("no customer had bought twice by {day}, so there was nothing to learn from")
             raise EmptyDataError(tr(text, day=last))
-        purchases = fit(self._model(shop, end)(), known, self.engine)
+        purchases = self._fit(self._model(shop, end), known)
         validation = validate(purchases, known, later, self.interval)
         weekly = tracking(purchases, shop.table("orders"), end, last, interval=self.interval)
         figures = {

@@ -25,7 +25,7 @@ _TIMES = 64  # Gauss–Legendre points of a discounting integral
 _STEP = 0.4  # of the logit of the chance to leave: an error below 1e-9
 _PART, _ROWS = 256, 4096  # histories at a time: of such an integral, of an expectation
 _CERTAIN = 1e8  # a and b beyond it leave no doubt about p: as if they were that large
-_SAME = 30.0  # below e^−30 of where it begins to change, a function counts as constant
+_SAME = 30.0  # a function counts as constant where its change times the weight there, as p^a, is below e^−30
 
 
 class BetaGeoModel(PurchaseModel):
@@ -245,8 +245,8 @@ def _logit_rule(a: Array | float, b: Array, r: Array, reach: Array | float) -> t
     # a steep function moves the peak, at most to where it begins to fall, and no further than r + 1 is to a
     moved = np.maximum(-np.log1p((r + 1) * reach), np.log(np.maximum(a - r - 1, 1e-300)) - np.log(b + r + 1))
     low = np.minimum(peak, moved) - bulk - 40 / a
-    low = np.maximum(low, -np.log1p((r + 1) * reach + b) - _SAME)
-    high = np.minimum(peak + bulk + 40 / b, _SAME + np.log1p(a + r))
+    low = np.maximum(low, -np.log1p((r + 1) * reach + b) - _SAME / (1 + a))
+    high = np.minimum(peak + bulk + 40 / b, _SAME / (1 + b) + np.log1p(a + r))
     high = np.maximum(high, low + np.minimum(deviation, 1.0))
     count = int(np.ceil(((high - low) / np.minimum(_STEP, 0.7 * deviation)).max()))
     step = (high - low) / count
