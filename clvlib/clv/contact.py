@@ -14,7 +14,7 @@ from scipy import stats
 
 from clvlib.clv.contact_choice import Choice, choose
 from clvlib.clv.contact_effects import ContactEffects, contact_effects
-from clvlib.clv.contact_history import Channels, allowed, known_customers, usual
+from clvlib.clv.contact_history import Channels, allowed, known_customers, past_contacts, usual
 from clvlib.clv.contact_rules import RULES, Known, Rule, week_start, within_hours
 from clvlib.data.calendar import Week, as_date
 from clvlib.data.engine import Table
@@ -237,10 +237,11 @@ def _candidates(
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return whom the rules and the limits of frequency leave, by customer and action; and the rules' candidates."""
     parts, spans = [], {}
+    past = past_contacts(contacts, rules, known.start)
     for place, rule in enumerate(rules):
         named = rule.candidates(known)
         spans[rule.action] = len(named)
-        left = within_hours(allowed(named, contacts, rule, known.start, rest_days), quiet)
+        left = within_hours(allowed(named, past, rule, known.start, rest_days), quiet)
         parts.append(left.assign(place=place)[["place", "fact", "earliest", "deadline"]].astype({"fact": object}))
     found = pd.concat([part for part in parts if len(part)] or parts[:1])
     found.index.name = "customer_id"

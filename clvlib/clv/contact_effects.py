@@ -277,29 +277,36 @@ def _moments(values: Array, weight: Array, side: NDArray[np.bool_], size: float)
 
 def _measured(table: pd.DataFrame, facts: Mapping[str, _Facts], level: float) -> pd.DataFrame:
     """Add effects with intervals that agree with Holm's test over all actions."""
+    tested = [name for name in table.index if facts[name].counts is not None]
+    rows: list[dict[str, float]] = []
+    if tested:
+        usual = proportion_effects(*np.array([facts[name].counts for name in tested]).T)
+        p_values = usual["p_value"].to_numpy()
+        error = (usual["upper"] - usual["lower"]).to_numpy() / (2 * float(stats.norm.ppf(0.975)))
+        told = zip(tested, p_values, np.asarray(adjust(p_values)), error, strict=True)
+        levels = 1 - np.asarray(agreeing_alpha(p_values, 1 - level))
+        rows = [
+            {"p_value": p, "p_adjusted": adjusted, "error": off} | _effect(facts[name], float(own))
+            for (name, p, adjusted, off), own in zip(told, levels, strict=True)
+        ]
     figures = [*_COLUMNS[3:14], "error"]
+    table = pd.concat([table, pd.DataFrame(rows, index=tested).reindex(table.index)], axis=1)
     table = table.reindex(columns=[*dict.fromkeys([*table.columns, *figures])])
     table[figures] = table[figures].astype(float)
-    tested = [name for name in table.index if facts[name].counts is not None]
-    counts = {name: facts[name].counts or (0.0, 1.0, 0.0, 1.0) for name in tested}
-    p_values = pd.Series({name: float(proportion_effects(*counts[name])["p_value"].iloc[0]) for name in tested})
-    if tested:
-        levels = 1 - agreeing_alpha(p_values, 1 - level)
-        table.loc[tested, "p_value"] = p_values
-        table.loc[tested, "p_adjusted"] = adjust(p_values)
-    z = float(stats.norm.ppf(0.975))
-    for name in tested:
-        x1, n1, x2, n2 = counts[name]
-        wide = proportion_effects(x1, n1, x2, n2, float(levels[name])).iloc[0]
-        usual = proportion_effects(x1, n1, x2, n2).iloc[0]
-        table.loc[name, ["effect", "lower", "upper"]] = wide[["estimate", "lower", "upper"]].to_numpy()
-        table.loc[name, "error"] = (usual["upper"] - usual["lower"]) / (2 * z)
-        table.loc[name, "ratio"] = (x1 / n1) / (x2 / n2) if x2 > 0 else np.nan
-        first, second = facts[name].money or (Moments(1, 0.0, 0.0), Moments(1, 0.0, 0.0))
-        if min(first.n, second.n) >= 2 and first.variance + second.variance > 0:
-            extra = mean_difference(first, second, float(levels[name]), method="guarded")
-            table.loc[name, ["margin", "margin_lower", "margin_upper"]] = [extra.estimate, extra.lower, extra.upper]
     return table.assign(found=(table["p_adjusted"] <= 1 - level).to_numpy(dtype=bool))
+
+
+def _effect(facts: _Facts, level: float) -> dict[str, float]:
+    """Return effects on buying and on the margin with intervals."""
+    x1, n1, x2, n2 = facts.counts or (0.0, 1.0, 0.0, 1.0)
+    wide = proportion_effects(x1, n1, x2, n2, level).iloc[0]
+    row = {"effect": wide["estimate"], "lower": wide["lower"], "upper": wide["upper"]}
+    row["ratio"] = (x1 / n1) / (x2 / n2) if x2 > 0 else np.nan
+    first, second = facts.money or (Moments(1, 0.0, 0.0), Moments(1, 0.0, 0.0))
+    if min(first.n, second.n) >= 2 and first.variance + second.variance > 0:
+        extra = mean_difference(first, second, level, method="guarded")
+        row |= {"margin": extra.estimate, "margin_lower": extra.lower, "margin_upper": extra.upper}
+    return row
 
 
 def _planned(table: pd.DataFrame, prior: Mapping[str, float]) -> pd.DataFrame:

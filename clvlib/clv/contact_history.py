@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clvlib.clv.contact_rules import Rule, week_start
-from clvlib.data.engine import Table, as_table, literal
+from clvlib.data.engine import Table, as_table, identifier, literal
 from clvlib.errors import DataError
 
-__all__ = ["Channels", "allowed", "known_customers", "usual"]
+__all__ = ["Channels", "allowed", "known_customers", "past_contacts", "usual"]
 
 _ANY = "app push"  # where a shop never sent anything
 
@@ -73,30 +73,40 @@ def _sent(contacts: Table | pd.DataFrame, last: dt.date) -> pd.DataFrame:
     )
 
 
-def allowed(
-    candidates: pd.DataFrame,
-    contacts: Table | pd.DataFrame | None,
-    rule: Rule,
-    start: pd.Timestamp,
-    rest_days: float,
-) -> pd.DataFrame:
-    """Leave out who had the contact already, or too many of them; the others may have to wait.
+def past_contacts(
+    contacts: Table | pd.DataFrame | None, rules: Sequence[Rule], start: pd.Timestamp
+) -> pd.DataFrame | None:
+    """Return by customer the time of the last contact, and by rule that of its own and how many there were of late.
 
     Contacts that were held out count like those that were sent, or the two groups would part ways.
     """
-    if contacts is None or candidates.empty:
-        return candidates
+    if contacts is None:
+        return None
     table = as_table(contacts, "contacts", "customer_id", "sent_at", "action")
-    since = literal((start - pd.Timedelta(days=rule.most_days)).to_pydatetime())
-    mine = f"action = {literal(rule.action)}"
-    past = table.query(
-        f"SELECT customer_id, MAX(sent_at) AS any_last, MAX(CASE WHEN {mine} THEN sent_at END) AS own_last, "
-        f"SUM(CASE WHEN {mine} AND sent_at >= {since} THEN 1 ELSE 0 END) AS times FROM {{t}} AS t "
+    columns = ["MAX(sent_at) AS any_last"]
+    for rule in rules:
+        since = literal((start - pd.Timedelta(days=rule.most_days)).to_pydatetime())
+        mine = f"action = {literal(rule.action)}"
+        columns.append(f"MAX(CASE WHEN {mine} THEN sent_at END) AS {identifier(f'last {rule.action}')}")
+        columns.append(
+            f"SUM(CASE WHEN {mine} AND sent_at >= {since} THEN 1 ELSE 0 END) AS {identifier(f'times {rule.action}')}"
+        )
+    chosen = ", ".join(columns).replace("{", "{{").replace("}", "}}")
+    return table.query(
+        f"SELECT customer_id, {chosen} FROM {{t}} AS t "
         f"WHERE sent_at < {literal(start.to_pydatetime())} AND customer_id IS NOT NULL GROUP BY 1"
     ).set_index("customer_id")
+
+
+def allowed(
+    candidates: pd.DataFrame, past: pd.DataFrame | None, rule: Rule, start: pd.Timestamp, rest_days: float
+) -> pd.DataFrame:
+    """Leave out who had the contact already, or too many of them; the others may have to wait."""
+    if past is None or candidates.empty:
+        return candidates
     past = past.reindex(candidates.index)
-    done = past["own_last"].astype("datetime64[us]") > candidates["since"]
-    often = past["times"].fillna(0) >= (rule.most or np.inf)
+    done = past[f"last {rule.action}"].astype("datetime64[us]") > candidates["since"]
+    often = past[f"times {rule.action}"].fillna(0) >= (rule.most or np.inf)
     rested = (past["any_last"].astype("datetime64[us]") + pd.Timedelta(days=rest_days)).fillna(start)
     earliest = candidates["earliest"].where(candidates["earliest"] >= rested, rested)
     return candidates.assign(earliest=earliest)[~(done | often)]

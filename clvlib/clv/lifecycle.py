@@ -196,7 +196,7 @@ def _stage(number: int, gone: dt.date) -> str:
 
 
 def _sql(name: str, table: Table, days: list[dt.date], use_days: int, shallow: list[str]) -> str:
-    """Return what one table says of people: purchase days, receipt, interest, last sign of life, and since which day."""
+    """Return what one table says of people: purchase days, receipt, interest, last sign of life, and since when."""
     relation = "{" + name + "}"
 
     def since(day: str) -> str:

@@ -72,13 +72,14 @@ def past_forecasts(
 
 def _outcomes(past: Past, then: Past, made: Made, weeks: list[int], worth: dict[int, float]) -> list[dict[str, Any]]:
     """Return a past day's forecasts beside what came, value by how many weeks ago it was reckoned."""
-    start, rows, said = len(then.weeks), [], made.table[list(_SAID)].to_dict("index")
+    start, rows = len(then.weeks), []
+    said = {key: dict(zip(_SAID, row, strict=True)) for key, *row in made.table[list(_SAID)].itertuples()}
     for week in weeks:
         naive = then.naive([week], made.value)
         value = worth.get(len(past.weeks) - start - week, np.nan)
         came = [*past.total(start, start + week).values(), value]
         for figure, rival, actual in zip(FIGURES, naive, came, strict=True):
-            told = {"origin": pd.Timestamp(then.last), "weeks": week, "figure": figure}
+            told: dict[str, Any] = {"origin": pd.Timestamp(then.last), "weeks": week, "figure": figure}
             rows.append({**told, **said[week, figure], "naive": rival, "actual": actual})
     return rows
 

@@ -409,7 +409,7 @@ class CustomerValue:
         if not (known["frequency"] > 0).any():
             text = mark("no customer had bought twice by {day}, so there was nothing to learn from")
             raise EmptyDataError(tr(text, day=last))
-        purchases = self._fit(self._model(shop, end), known)
+        purchases = fit(self._model(shop, end)(), known, self.engine)
         validation = validate(purchases, known, later, self.interval)
         weekly = tracking(purchases, shop.table("orders"), end, last, interval=self.interval)
         figures = {
