@@ -111,7 +111,9 @@ def mask(comments: Iterable[object]) -> list[str]:
     >>> mask(["请打电话联系我 １３８ 0000-0000", "订单号A12345还没到", "11月9号买的，99.50元"])
     ['请打电话联系我 [phone]', '订单号[number]还没到', '11月9号买的，99.50元']
     """
-    return [_masked(text) if isinstance(text, str) else "" for text in comments]
+    texts = [text if isinstance(text, str) else "" for text in comments]
+    masked = {text: _masked(text) for text in set(texts)}
+    return [masked[text] for text in texts]
 
 
 def shown(comments: Iterable[str]) -> list[str]:

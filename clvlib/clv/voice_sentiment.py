@@ -194,16 +194,17 @@ def sentiment(
     guess = lexicon_sentiment(known)
     method, reason = LEXICON, tr("too few labels to learn from")
     folds = _folds(known, truth)
-    if folds >= 2:
-        learnt = _cross_validated(known, truth, folds, seed)
+    told = _Told(known) if folds >= 2 else None
+    if told is not None:
+        learnt = _cross_validated(told, known, truth, folds, seed)
         if (learnt == truth).mean() > (guess == truth).mean():
             method, guess, reason = MODEL, learnt, tr("it finds more of the labels than the lexicon does")
         else:
             reason = tr("a model learnt from the labels finds no more of them")
     if not len(comments):
         predicted = np.empty(0, dtype=object)
-    elif method == MODEL:
-        predicted = np.asarray(_pipeline().fit(list(known), truth.astype(str)).predict(list(comments)), dtype=object)
+    elif method == MODEL and told is not None:
+        predicted = told.predicted(slice(None), truth, told.counted(comments))
     else:
         predicted = lexicon_sentiment(comments)
     accuracy, lower, upper = np.nan, np.nan, np.nan
@@ -285,7 +286,9 @@ def _folds(known: Sequence[str], truth: NDArray[np.object_]) -> int:
     return _FOLDS
 
 
-def _cross_validated(known: Sequence[str], truth: NDArray[np.object_], folds: int, seed: int) -> NDArray[np.object_]:
+def _cross_validated(
+    told: _Told, known: Sequence[str], truth: NDArray[np.object_], folds: int, seed: int
+) -> NDArray[np.object_]:
     from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
 
     texts = np.asarray(known, dtype=object)
@@ -294,7 +297,7 @@ def _cross_validated(known: Sequence[str], truth: NDArray[np.object_], folds: in
     guess = np.empty(len(truth), dtype=object)
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for learn, test in split.split(texts, _counted(kinds), groups=pd.factorize(texts)[0]):
-        guess[order[test]] = _pipeline().fit(texts[learn], kinds[learn].astype(str)).predict(texts[test])
+        guess[order[test]] = told.predicted(order[learn], kinds[learn], told.counts[order[test]])
     return guess
 
 
@@ -305,10 +308,26 @@ def _counted(kinds: NDArray[np.object_]) -> NDArray[np.str_]:
     return np.where(np.isin(kinds, small), counts.index[0], kinds).astype(str)
 
 
-def _pipeline() -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-    from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
+class _Told:
+    """Labelled comments, their characters and pairs of characters counted once for all that is learnt from them."""
 
-    features = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True, max_features=100_000)
-    return make_pipeline(features, LogisticRegression(C=30.0, max_iter=2000))
+    def __init__(self, known: Sequence[str]) -> None:
+        from sklearn.feature_extraction.text import CountVectorizer  # type: ignore[import-untyped]
+
+        self._vectoriser = CountVectorizer(analyzer="char", ngram_range=(1, 2), max_features=100_000)
+        self.counts = self._vectoriser.fit_transform(known)
+
+    def counted(self, comments: Sequence[str]) -> Any:
+        """Return the counts of other comments."""
+        return self._vectoriser.transform(comments)
+
+    def predicted(self, rows: Any, kinds: NDArray[np.object_], counts: Any) -> NDArray[np.object_]:
+        """Learn from some of the labelled comments what the classes of others are."""
+        from sklearn.feature_extraction.text import TfidfTransformer
+        from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+
+        learn = self.counts[rows]
+        there = np.flatnonzero(np.asarray(learn.sum(axis=0)).ravel())
+        weight = TfidfTransformer(sublinear_tf=True).fit(learn[:, there])
+        model = LogisticRegression(C=30.0, max_iter=2000).fit(weight.transform(learn[:, there]), kinds.astype(str))
+        return np.asarray(model.predict(weight.transform(counts[:, there])), dtype=object)
