@@ -257,7 +257,7 @@ def churn_risk(
         refunds=refunds,
     )
     past = known_days(records)
-    now = records.at(last)
+    now = records.at(last, past[-1])
     size = _size(list_size, len(now.frame))
     tried = rounds(past, horizon)
     scores = score_table(tried, list_size, interval, draws, seed)

@@ -10,8 +10,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from clvlib.clv.churn_watching import Watching
+from clvlib.clv.engine import fit
 from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.data.engine import Table, literal
 from clvlib.data.summary import customer_summary
@@ -21,6 +23,7 @@ from clvlib.words import mark, tr
 
 __all__ = ["CAUSES", "FEATURES", "REASONS", "Feature", "Known", "Records"]
 
+Array = NDArray[np.float64]
 Kind = Literal["sign", "cause", "context"]
 
 _UNTRACKED = 60  # days after which a parcel without a receipt counts as not tracked, not as late
@@ -105,6 +108,7 @@ class Known:
     facts: pd.DataFrame
     buyers: int
     lapsed: pd.Series | None = None
+    model: PurchaseModel | None = None  # as fitted on the day
 
 
 @dataclass(frozen=True)
@@ -176,8 +180,10 @@ class Records:
         day: pd.Timestamp = self._first_days().min()
         return day.date()
 
-    def at(self, day: dt.date) -> Known:
+    def at(self, day: dt.date, near: Known | None = None) -> Known:
         """Return what was known at the end of a day, and what came of it where that is known by the last day.
+
+        The fit of the purchase model begins where that of a day ``near`` ended.
 
         Raises
         ------
@@ -191,11 +197,13 @@ class Records:
             )
         table = self._bought(day)
         histories = customer_summary(table, day, unit="W", collapse="D", compressed=True)
-        facts = self._facts(raw, histories, day)
+        model = self._fitted(histories, None if near is None else near.model)
+        facts = self._facts(raw, model, day)
         return Known(
             day=day,
             frame=self._frame(raw, facts, day),
             facts=facts,
+            model=model,
             buyers=int(histories["n"].sum()),
             lapsed=self.lapsed(raw.index, day) if day + dt.timedelta(weeks=self.horizon) <= self.last else None,
         )
@@ -295,21 +303,21 @@ class Records:
         columns = [f"COALESCE({name}.{column}, 0) AS {column}" for name, _, found in asked for column, _ in found]
         return joins, "".join(f", {column}" for column in columns)
 
-    def _facts(self, raw: pd.DataFrame, histories: pd.DataFrame, day: dt.date) -> pd.DataFrame:
-        model = type(self.model)(**self.model.get_params())
+    def _fitted(self, histories: pd.DataFrame, near: PurchaseModel | None) -> PurchaseModel:
         with warnings.catch_warnings():
             # an estimate at a border forecasts well enough, and how well is what the scores say
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(histories)
-        now = pd.Timestamp(day)
-        weeks = (raw["last"] - raw["first"]).dt.days / 7
+            return fit(type(self.model)(**self.model.get_params()), histories, near=near)
+
+    def _facts(self, raw: pd.DataFrame, model: PurchaseModel, day: dt.date) -> pd.DataFrame:
+        purchases, since, silence = _numbers(raw, "purchases"), _days(raw, "first", day), _days(raw, "last", day)
         history = pd.DataFrame(
-            {"frequency": raw["purchases"] - 1, "recency": weeks, "T": (now - raw["first"]).dt.days / 7}
+            {"frequency": purchases - 1, "recency": (since - silence) / 7, "T": since / 7}, index=raw.index
         )
         history.attrs["clvlib"] = {"unit": "W", "collapse": "D", "as_of": day.isoformat()}
         return pd.DataFrame(
             {
-                "purchases": raw["purchases"].astype("int64"),
+                "purchases": purchases.astype("int64"),
                 "silence_weeks": history["T"] - history["recency"],
                 "probability_alive": model.probability_alive(history),
                 "no_purchase": 1 - model.next_purchase_probability(history, self.horizon),
@@ -317,33 +325,42 @@ class Records:
         )
 
     def _frame(self, raw: pd.DataFrame, facts: pd.DataFrame, day: dt.date) -> pd.DataFrame:
-        chance = facts["no_purchase"].clip(1e-6, 1 - 1e-6)
-        days = (raw["last"] - raw["first"]).dt.days
-        earlier = (days - raw["last_gap"]) / (raw["purchases"] - 2).clip(lower=1)
-        week = 7.0  # added to days, so that a rhythm of single days does not decide
-        frame = pd.DataFrame(
-            {
-                "model": np.log(chance / (1 - chance)),
-                "silence": np.log((7 * facts["silence_weeks"] + week) / (days / (raw["purchases"] - 1) + week)),
-                "slowing": np.where(raw["purchases"] > 2, np.log((raw["last_gap"] + week) / (earlier + week)), 0.0),
-                "purchases": np.log(raw["purchases"]),
-                "tenure": np.log1p((pd.Timestamp(day) - raw["first"]).dt.days / 7),
-                "spend": np.log1p((raw["spend"] / raw["purchases"]).clip(lower=0)),
-            },
-            index=raw.index,
-        )
+        chance = facts["no_purchase"].to_numpy().clip(1e-6, 1 - 1e-6)
+        purchases, gap = _numbers(raw, "purchases"), _numbers(raw, "last_gap")
+        since, silence = _days(raw, "first", day), _days(raw, "last", day)
+        days, week = since - silence, 7.0  # added to days, so that a rhythm of single days does not decide
+        earlier = (days - gap) / (purchases - 2).clip(min=1)
+        found = {
+            "model": np.log(chance / (1 - chance)),
+            "silence": np.log((7 * facts["silence_weeks"].to_numpy() + week) / (days / (purchases - 1) + week)),
+            "slowing": np.where(purchases > 2, np.log((gap + week) / (earlier + week)), 0.0),
+            "purchases": np.log(purchases),
+            "tenure": np.log1p(since / 7),
+            "spend": np.log1p((_numbers(raw, "spend") / purchases).clip(min=0)),
+        }
         if self._has("orders", "received_at"):
-            frame["late"] = raw["waited"].gt(2 * raw["usual_wait"].clip(lower=1))
+            found["late"] = _numbers(raw, "waited") > 2 * _numbers(raw, "usual_wait").clip(min=1)
         if {"returned_at"} <= set(self.tables["orders"].columns) or "refunds" in self.tables:
-            frame["refunded"] = raw["returned"].gt(0) | raw.get("refund", raw["returned"]).gt(0)
+            found["refunded"] = np.maximum(*(_numbers(raw, name, "returned") for name in ("returned", "refund"))) > 0
         if self._has("orders", "discount") or self._has("orders", "coupon_id"):
-            frame["full_price"], frame["discounts"] = raw["full_price"], raw["discounts"]
+            found["full_price"], found["discounts"] = _numbers(raw, "full_price"), _numbers(raw, "discounts")
         for column in ("unanswered", "slow_answer", "unhappy"):
             if column in raw:
-                frame[column] = raw[column]
+                found[column] = _numbers(raw, column)
         if self.watching is not None:
-            frame["absent"], frame["interest"] = self.watching.faded(raw["first"], raw["last"], day)
-        return frame[[feature.name for feature in FEATURES if feature.name in frame]].astype(float)
+            found["absent"], found["interest"] = self.watching.faded(raw["first"], raw["last"], day)
+        names = [feature.name for feature in FEATURES if feature.name in found]
+        return pd.DataFrame(np.column_stack([found[name] for name in names]).astype(float), raw.index, names)
+
+
+def _numbers(raw: pd.DataFrame, name: str, other: str = "") -> Array:
+    """Return a column, or another where there is none."""
+    return raw[name if name in raw else other].to_numpy(dtype=float, na_value=np.nan)
+
+
+def _days(raw: pd.DataFrame, name: str, day: dt.date) -> Array:
+    """Return how many days ago something was."""
+    return (np.datetime64(day) - raw[name].to_numpy().astype("datetime64[D]")).astype(float)
 
 
 def _waited_sql(until: str) -> str:

@@ -131,10 +131,10 @@ def known_days(records: Records) -> list[Known]:
     EmptyDataError
         Nobody was active on any, or all of the customers lapsed, or none.
     """
-    past = []
+    past: list[Known] = []
     for day in days_of(records):
         try:
-            past.append(records.at(day))
+            past.append(records.at(day, past[-1] if past else None))
         except EmptyDataError as error:
             warnings.warn(tr("A day is left out: {why}", why=str(error)), ThinDataWarning, stacklevel=3)
     if len(past) < 2 or not _ripe(past, past[-1].day, records.horizon):
