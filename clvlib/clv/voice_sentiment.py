@@ -112,10 +112,10 @@ def _inside(word: str) -> list[str]:
 
 @cache
 def segmenter() -> Any:
-    """Return what cuts Chinese text into words, with its dictionary loaded once."""
+    """Return what cuts Chinese text into words: with the import comes one that has its dictionary loaded."""
     import rjieba
 
-    return rjieba.Jieba()
+    return rjieba
 
 
 @dataclass(frozen=True)

@@ -59,25 +59,34 @@ def elapsed(start: dt.date, end: dt.date, unit: str = "W", collapse: str = "D") 
     return steps / (_DAYS[unit] if collapse == "D" else 1.0)
 
 
-def _summary_sql(until: dt.date, unit: str, collapse: str, *, litt: bool = False) -> str:
+def _summary_sql(
+    until: dt.date, unit: str, collapse: str, *, litt: bool = False, holdout: dt.date | None = None
+) -> str:
     # Joining the first period back costs a quarter less than a window function over all customers.
     scale = _DAYS[unit] if collapse == "D" else 1.0
-    period = _period("day", collapse)
-    gap, column = "", ""
+    period, last = _period("day", collapse), _period_of(until, collapse)
+    gap, columns, known, bought = "", "", "period", "COUNT(*)"
+    if holdout is not None:  # the same, of the periods up to the split, and what came after it
+        known, bought = f"CASE WHEN period <= {last} THEN period END", f"COUNT(CASE WHEN period <= {last} THEN 1 END)"
+        later = f"COUNT(CASE WHEN period > {last} THEN 1 END)"
+        columns = (
+            f", {later} AS frequency_holdout, CAST(COALESCE(SUM(CASE WHEN period > {last} THEN amount END), 0) AS "
+            f"DOUBLE) / GREATEST({later}, 1) AS monetary_value_holdout"
+        )
     if litt:
         before = f"LAG({period}) OVER (PARTITION BY customer_id ORDER BY {period})"
         gap = f", LN(CAST({period} - {before} AS DOUBLE) / {scale!r}) AS log_gap"
-        column = ", COALESCE(SUM(log_gap), 0) AS litt"
+        columns += f", COALESCE(SUM(CASE WHEN period <= {last} THEN log_gap END), 0) AS litt"
     return (
         f"WITH p AS (SELECT customer_id, {period} AS period, SUM(net_amount) AS amount{gap} FROM {{t}} "
-        f"WHERE is_purchase AND day <= {literal(until)} GROUP BY 1, 2), "
+        f"WHERE is_purchase AND day <= {literal(holdout or until)} GROUP BY 1, 2), "
         "f AS (SELECT customer_id, MIN(period) AS first FROM p GROUP BY customer_id) "
-        "SELECT p.customer_id, COUNT(*) - 1 AS frequency, "
-        f"CAST(MAX(period) - MIN(period) AS DOUBLE) / {scale!r} AS recency, "
-        f"CAST({_period_of(until, collapse)} - MIN(period) AS DOUBLE) / {scale!r} AS T, "
-        "CAST(COALESCE(SUM(CASE WHEN period > first THEN amount END), 0) AS DOUBLE) "
-        f"/ GREATEST(COUNT(*) - 1, 1) AS monetary_value{column} "
-        "FROM p JOIN f ON p.customer_id = f.customer_id GROUP BY p.customer_id"
+        f"SELECT p.customer_id, {bought} - 1 AS frequency, "
+        f"CAST(MAX({known}) - MIN(period) AS DOUBLE) / {scale!r} AS recency, "
+        f"CAST({last} - MIN(period) AS DOUBLE) / {scale!r} AS T, "
+        f"CAST(COALESCE(SUM(CASE WHEN period > first AND period <= {last} THEN amount END), 0) AS DOUBLE) "
+        f"/ GREATEST({bought} - 1, 1) AS monetary_value{columns} "
+        f"FROM p JOIN f ON p.customer_id = f.customer_id GROUP BY p.customer_id HAVING MIN(period) <= {last}"
     )
 
 
@@ -142,8 +151,12 @@ def customer_summary(
         frame = orders.query(f"{sql} ORDER BY customer_id").set_index("customer_id")
     if frame.empty:
         raise _nothing(orders, until)
-    frame.attrs["clvlib"] = {"unit": unit, "collapse": collapse, "as_of": until.isoformat()}
+    frame.attrs["clvlib"] = _attrs(unit, collapse, until)
     return frame
+
+
+def _attrs(unit: str, collapse: str, until: dt.date) -> dict[str, str]:
+    return {"unit": unit, "collapse": collapse, "as_of": until.isoformat()}
 
 
 def _nothing(orders: Table, until: dt.date) -> EmptyDataError:
@@ -191,23 +204,18 @@ def calibration_holdout(
     ParameterError
         ``split`` is not before ``as_of``, or cuts a week or month by which purchases are collapsed.
     """
+    _check(unit, collapse)
     last, end = as_date(split, "split"), as_date(as_of)
     if last >= end:
         raise ParameterError(f"split ({last}) must lie before as_of ({end})")
     if _period_of(last, collapse) == _period_of(last + dt.timedelta(days=1), collapse):
         raise ParameterError(f"split ({last}) cuts a period of collapse={collapse!r}; choose the last day of one")
-    calibration = customer_summary(orders, last, unit, collapse, litt=litt)
-    frame = orders.query(
-        "SELECT customer_id, COUNT(*) AS frequency_holdout, "
-        "CAST(SUM(amount) AS DOUBLE) / COUNT(*) AS monetary_value_holdout FROM ("
-        f"SELECT customer_id, {_period('day', collapse)} AS period, SUM(net_amount) AS amount FROM {{t}} "
-        f"WHERE is_purchase AND day > {literal(last)} AND day <= {literal(end)} GROUP BY 1, 2) AS p "
-        "GROUP BY customer_id"
-    ).set_index("customer_id")
-    holdout = frame.reindex(calibration.index)
-    # A customer who bought nothing has no row; zero is what happened, not a guess.
-    holdout["frequency_holdout"] = holdout["frequency_holdout"].fillna(0).astype("int64")
-    holdout["monetary_value_holdout"] = holdout["monetary_value_holdout"].fillna(0.0)
+    sql = _summary_sql(last, unit, collapse, litt=litt, holdout=end)
+    frame = orders.query(f"{sql} ORDER BY p.customer_id").set_index("customer_id")
+    if frame.empty:
+        raise _nothing(orders, last)
+    ahead = ["frequency_holdout", "monetary_value_holdout"]
+    calibration, holdout = frame.drop(columns=ahead), frame[ahead].copy()
     holdout["duration_holdout"] = elapsed(last, end, unit, collapse)
-    holdout.attrs["clvlib"] = {"unit": unit, "collapse": collapse, "as_of": end.isoformat()}
+    calibration.attrs["clvlib"], holdout.attrs["clvlib"] = (_attrs(unit, collapse, day) for day in (last, end))
     return calibration, holdout
