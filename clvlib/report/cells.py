@@ -10,7 +10,6 @@ from functools import cache
 from html import escape
 from typing import Any, Final
 
-import bleach  # type: ignore[import-untyped]
 import mistune
 
 from clvlib.report.chapter import ALERT, HEADER
@@ -147,11 +146,11 @@ def _harmless(html: str) -> str | None:
 
 def _clean(html: str) -> str:
     plain = _harmless(html)  # a parser takes a hundred times as long
-    return (
-        plain
-        if plain is not None
-        else str(bleach.clean(html, tags=_TAGS, attributes=_ATTRIBUTES, strip=False, strip_comments=True))
-    )
+    if plain is not None:
+        return plain
+    import bleach  # type: ignore[import-untyped]
+
+    return str(bleach.clean(html, tags=_TAGS, attributes=_ATTRIBUTES, strip=False, strip_comments=True))
 
 
 def _text(text: str) -> Part:

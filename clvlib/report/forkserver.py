@@ -39,7 +39,7 @@ _PACKAGES = ("clvlib.stats", "clvlib.data", "clvlib.audience", "clvlib.funnel", 
 # what notebooks import beside them: most of it stands inside functions of ours, so that who needs it not waits not
 _MODULES = (
     "clvlib.report.chapter", "clvlib.report.kernelapp", "matplotlib.backends.backend_agg", "matplotlib.pyplot",
-    "pyarrow.parquet", "scipy.stats", "seaborn", "sklearn.cluster", "sklearn.feature_extraction.text",
+    "pyarrow.parquet", "scipy.stats", "seaborn", "sklearn.feature_extraction.text",
     "sklearn.linear_model", "sklearn.model_selection", "sklearn.pipeline", "statsmodels.genmod.families",
     "statsmodels.genmod.generalized_linear_model", "statsmodels.tsa.ar_model", "statsmodels.tsa.holtwinters",
     "statsmodels.tsa.seasonal",

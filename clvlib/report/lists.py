@@ -26,6 +26,7 @@ from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms, find_key
 from clvlib.errors import ParameterError
 from clvlib.report.record import exact
 from clvlib.report.tables import write_table
+from clvlib.stats.chances import calibration_p_value, count_interval
 from clvlib.words import mark
 
 if TYPE_CHECKING:
@@ -208,8 +209,6 @@ def grade(chances: pd.Series, came: pd.Series, listed: pd.Series, smallest: int 
     found |= {"listed": int(named.sum()), "hits": int(y[named].sum()), "verdict": UNTOLD}
     if not len(y) or np.isnan(p).any():
         return found
-    from clvlib.stats.chances import calibration_p_value, count_interval  # which most runs need not
-
     lower, upper = count_interval(p, _LEVEL)
     p_value = calibration_p_value(p, y)
     verdict = RIGHT

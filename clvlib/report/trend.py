@@ -20,7 +20,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from clvlib.data.calendar import Week
 from clvlib.report.harvest import Harvest
@@ -67,11 +67,11 @@ class Chart:
     def p_value(self, change: float) -> float:
         """Of a change so far from the mean, or farther."""
         away = abs(change - self.mean)
-        return float(2 * stats.t.sf(away / self.scale, self.freedom)) if self.scale else float(away == 0)
+        return float(2 * special.stdtr(self.freedom, -away / self.scale)) if self.scale else float(away == 0)
 
     def range(self, alpha: float) -> tuple[float, float]:
         """Between which a further change falls with a chance of ``1 - alpha``."""
-        reach = float(stats.t.isf(alpha / 2, self.freedom)) * self.scale
+        reach = -float(special.stdtrit(self.freedom, alpha / 2)) * self.scale
         return self.mean - reach, self.mean + reach
 
 
@@ -191,7 +191,7 @@ def _p_value(change: float, lower: float, upper: float, level: float) -> float:
     reach = change - lower if change > 0 else upper - change
     if reach <= 0:
         return 1.0 if change == 0 else 0.0
-    return float(2 * stats.norm.sf(stats.norm.isf((1 - level) / 2) * abs(change) / reach))
+    return float(2 * special.ndtr(special.ndtri((1 - level) / 2) * abs(change) / reach))
 
 
 def _judged(found: dict[tuple[str, str], Trend]) -> dict[tuple[str, str], Trend]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Report", "reports"]
 
+_Task = tuple[Edition, Notebook, NotebookNode | None]  # with what was kept of the last report, if anything
 _LOOKED_AT = 9  # reports of the last weeks, for how long a notebook took
 
 
@@ -127,48 +130,89 @@ def _made(plan: Plan, editions: Sequence[Edition]) -> list[tuple[pd.DataFrame, i
     waited for it; what depends on none is done here, while they run.
     """
     started, clock = dt.datetime.now(dt.UTC), time.monotonic()
-    chapters: dict[str, list[Made]] = {edition.language: [] for edition in editions}
+    tasks = _Tasks(_in_order(plan, editions))
     with ThreadPoolExecutor(plan.jobs) as pool:
-        futures = {pool.submit(_chapter, *each): each[0] for each in _in_order(plan, editions)}
+        workers = [pool.submit(_work, tasks) for _ in range(plan.jobs)]
         try:
             from clvlib.report.edition import past_of, written
 
             past, lists = past_of(editions[0])
             code = versions()
-            for future in as_completed(futures):
-                edition, made = futures[future], future.result()
-                chapters[edition.language].append(made)
-                _tell(edition, made.run)
+            for worker in as_completed(workers):
+                worker.result()
         except BaseException:
-            for future in futures:
-                future.cancel()
+            tasks.stop()
             plan.kernel.kill_all()
             raise
     times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
     done: list[tuple[pd.DataFrame, int]] = []
     for edition in editions:
-        ours = sorted(chapters[edition.language], key=lambda made: made.run.name)
+        ours = sorted(tasks.made[edition.language], key=lambda made: made.run.name)
         done.append(written(edition, ours, past, lists, code, times))
         if done[0][1] == 2:
             break
     return done
 
 
-def _chapter(edition: Edition, book: Notebook, kept: NotebookNode | None) -> Made:
-    plan = edition.plan
-    if kept is None:
-        run = execute(book, edition.values(book), plan.timeout, kernel=plan.kernel)
-    else:
-        run = Execution(book.name, kept, "", "", 0.0)
-    from clvlib.report.edition import settled  # beside the kernels: what makes pages takes a while to import
+class _Tasks:
+    """What is still to be made, for several threads: in order, and never two editions of one notebook at a time.
 
-    return settled(edition, book, run)
+    Those write the same tables, and what outlasts the week: the later edition has the last word, as ever.
+    """
+
+    def __init__(self, tasks: Iterable[_Task]) -> None:
+        self.made: defaultdict[str, list[Made]] = defaultdict(list)
+        self._left, self._busy = list(tasks), set[str]()
+        self._changed = threading.Condition()
+
+    def take(self) -> _Task | None:
+        """Return the next one, once there is one that nobody is in the way of; None where nothing is left."""
+        with self._changed:
+            while self._left:
+                for task in self._left:
+                    if task[1].name not in self._busy:
+                        self._left.remove(task)
+                        self._busy.add(task[1].name)
+                        return task
+                self._changed.wait()
+            return None
+
+    def done(self, task: _Task, made: Made) -> None:
+        """Keep what one has become."""
+        with self._changed:
+            self.made[task[0].language].append(made)
+            self._busy.discard(task[1].name)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Let nobody begin another."""
+        with self._changed:
+            self._left.clear()
+            self._changed.notify_all()
 
 
-def _in_order(plan: Plan, editions: Sequence[Edition]) -> list[tuple[Edition, Notebook, NotebookNode | None]]:
+def _work(tasks: _Tasks) -> None:
+    while task := tasks.take():
+        edition, book, kept = task
+        plan = edition.plan
+        if kept is None:
+            run = execute(book, edition.values(book), plan.timeout, kernel=plan.kernel)
+        else:
+            run = Execution(book.name, kept, "", "", 0.0)
+        if plan.kernel.stopped:
+            return
+        from clvlib.report.edition import settled  # beside the kernels: what makes pages takes a while to import
+
+        tasks.done(task, settled(edition, book, run))
+        name = f"{run.name} ({edition.language})" if edition.place else run.name
+        how = "kept, nothing has changed" if kept else f"{run.error or 'done'} ({_seconds(run.seconds)})"
+        plan.tell(f"  {name}: {how}")
+
+
+def _in_order(plan: Plan, editions: Sequence[Edition]) -> list[_Task]:
     """Return what is to be made: what was kept, then what is likely to take longest, so that it does not end last."""
     weights = _weights(plan)
-    found: list[tuple[Edition, Notebook, NotebookNode | None]] = []
+    found: list[_Task] = []
     for edition in editions:
         edition.folder.mkdir(exist_ok=True)
         kept = take_over(edition.target, edition.folder, edition.own_facts, edition.wanted()) if plan.resume else {}
@@ -190,12 +234,6 @@ def _weights(plan: Plan) -> dict[str, float]:
         book.name: float(sum(len(c.source) for c in book.node.cells if c.cell_type == "code"))
         for book in plan.notebooks
     }
-
-
-def _tell(edition: Edition, run: Execution) -> None:
-    name = f"{run.name} ({edition.language})" if edition.place else run.name
-    done = f"{run.error or 'done'} ({_seconds(run.seconds)})" if run.seconds else "kept, nothing has changed"
-    edition.plan.tell(f"  {name}: {done}")
 
 
 def _remember(plan: Plan) -> None:

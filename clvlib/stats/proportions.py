@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 from clvlib.stats.effect import Effect
 
@@ -406,8 +406,8 @@ def _wilson(x: Floats, n: Floats, z: float | Floats, correction: float = 0.0) ->
 def _beta_limits(x: Floats, n: Floats, level: float, a: float, b: float) -> tuple[Floats, Floats]:
     """Beta quantiles; (0, 1) give Clopper and Pearson's limits, (.5, .5) Jeffreys'."""
     tail = _alpha(level) / 2
-    lower = stats.beta.ppf(tail, np.where(x > 0, x, 1) + a, n - x + b)
-    upper = stats.beta.isf(tail, x + b, np.where(x < n, n - x, 1) + a)
+    lower = special.betaincinv(np.where(x > 0, x, 1) + a, n - x + b, tail)
+    upper = special.betainccinv(x + b, np.where(x < n, n - x, 1) + a, tail)
     return np.where(x > 0, lower, 0.0), np.where(x < n, upper, 1.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import subprocess
@@ -93,6 +94,24 @@ def test_without_a_server_they_start_cold(tmp_path: Path, monkeypatch: pytest.Mo
     with started() as server:
         assert server is None
     assert forks_of(server).server is None
+
+
+def test_nothing_that_takes_long_is_left_to_import():
+    """Each of the large libraries that a function of the analyses imports lies behind the server already."""
+    wanted = set()
+    for package in ("stats", "data", "audience", "funnel", "clv", "abtest"):
+        for file in (ROOT / "clvlib" / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+                wanted |= {
+                    name for name in names if name.split(".")[0] in {"scipy", "sklearn", "statsmodels", "seaborn"}
+                }
+    assert {"statsmodels.tsa.seasonal", "seaborn"} <= wanted
+    code = "import sys; from clvlib.report import forkserver; forkserver._preload(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert not wanted - set(done.stdout.split())
+    assert "debugpy" not in done.stdout.split()
 
 
 RUN = """import sys

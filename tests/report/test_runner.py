@@ -29,7 +29,7 @@ from clvlib.report.runner import run, run_weeks, select
 from clvlib.report.weekly import Report
 from tests.conftest import ROOT
 
-from .books import FIGURES, OPEN, notebook, shop_folder
+from .books import FIGURES, OPEN, PARAMETERS, notebook, shop_folder
 
 KILL = "import os, signal, time\nos.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(60)"
 
@@ -243,6 +243,57 @@ def test_resume_runs_only_what_failed_or_changed(tmp_path: Path):
         orders.write("c001,2026-06-03 10:00:00,10.00\n")
     assert ran() == {"01_a", "02_b"}
     assert written() != before
+
+
+def test_what_took_longest_starts_first(tmp_path: Path):
+    """By what the last report says; without one the notebook with the most code does."""
+    shop_folder(tmp_path / "shop")
+    for name, size in [("01_a", 1), ("02_b", 200), ("03_c", 400)]:
+        notebook(tmp_path / "books", name, ["1" + " " * size])
+    status = tmp_path / "reports" / "2026-W28" / "status.json"
+
+    def order() -> list[str]:
+        lines: list[str] = []
+        run(tmp_path / "shop", out=tmp_path / "reports", folder=tmp_path / "books", jobs=1, tell=lines.append)
+        return [line.split(":")[0].strip() for line in lines if ": done (" in line]
+
+    assert order() == ["03_c", "02_b", "01_a"]
+    told = json.loads(status.read_text(encoding="utf-8"))
+    told["chapters"] = [
+        chapter | {"seconds": seconds} for chapter, seconds in zip(told["chapters"], (5.0, 9.0, 1.0), strict=True)
+    ]
+    status.write_text(json.dumps(told), encoding="utf-8")
+    assert order() == ["02_b", "01_a", "03_c"]
+    status.write_text("{", encoding="utf-8")
+    assert order() == ["03_c", "02_b", "01_a"]
+
+
+def test_editions_from_one_pool_are_those_of_runs_of_their_own(tmp_path: Path):
+    shop_folder(tmp_path / "shop")
+    for name in ("01_a", "02_b"):
+        chapter = OPEN.replace("output=output", "output=output, lang=lang")
+        cells = [chapter, "## What changed?", FIGURES, "import pathlib, time\nstarted = time.monotonic()"]
+        show = "size = pathlib.Path(output, chapter.name, lang).write_text(f'{started} {time.monotonic()}')"
+        wait = ["time.sleep(1)", show.replace("{", "{{").replace("}", "}}")]
+        notebook(tmp_path / "books", name, [*cells, *wait], parameters=f'{PARAMETERS}\nlang: str = ""')
+
+    def made(out: str, languages: list[str]) -> Path:
+        report = run(tmp_path / "shop", out=tmp_path / out, folder=tmp_path / "books", languages=languages, jobs=4)
+        assert report.exit_code == 0, report.table["error"].tolist()
+        return report.folder
+
+    both = made("both", ["en", "zh"])
+    for code, place in (("en", both), ("zh", both / "zh")):
+        alone = made(code, [code])
+        for name in ("01_a.ipynb", "02_b.ipynb", "email.txt", "alerts.json"):
+            ours = (
+                (place / name).read_text(encoding="utf-8").replace("../tables", "tables").replace("../../../", "../../")
+            )
+            assert ours.replace("W28/zh/index", "W28/index") == (alone / name).read_text(encoding="utf-8"), name
+        assert ('<html lang="zh' in (place / "index.html").read_text(encoding="utf-8")[:200]) == (code == "zh")
+    for name in ("01_a", "02_b"):  # the second edition of a notebook waits for the first
+        first, second = ((both / "tables" / name / code).read_text().split() for code in ("en", "zh"))
+        assert float(first[1]) < float(second[0])
 
 
 BACKFILL = """
