@@ -231,3 +231,11 @@ def _exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_score_of_a_day_that_the_data_do_not_reach(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "orders.csv").write_text(
+        "customer_id,ordered_at,amount\na,2026-01-05,5\na,2026-01-06,7\n", encoding="utf-8"
+    )
+    assert main(["score", str(tmp_path), "--as-of", "2026-01-07"]) == 2
+    assert capsys.readouterr().err == "clvlib: 2026-01-07 lies beyond the data, which end on 2026-01-06\n"

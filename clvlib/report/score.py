@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from clvlib.clv.valuation import CustomerValue
+from clvlib.errors import ParameterError
 
 __all__ = ["score"]
 
@@ -35,10 +36,14 @@ def score(shop: Any, as_of: str | dt.date | None = None, horizon: float = 52, in
 
     Raises
     ------
+    ParameterError
+        The day lies beyond the data.
     EmptyDataError
         There are too few customers, or none who bought again.
     """
-    day = shop.data_until if as_of is None else as_of
+    day = shop.data_until if as_of is None else pd.Timestamp(as_of).date()
+    if day > shop.data_until:
+        raise ParameterError(f"{day} lies beyond the data, which end on {shop.data_until}")
     base = CustomerValue(horizon, shop.config.margin, shop.config.annual_rate, interval).of(shop, day)
     often = base.purchases.expected_purchases(base.table, horizon, interval)
     scored: pd.DataFrame = base.table.drop(columns=["expected_purchases", "expected_spend", "loss"])

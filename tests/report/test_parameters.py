@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clvlib.errors import ParameterError, ReportError
-from clvlib.report.parameters import checked, literal, read_notebook
+from clvlib.report.parameters import checked, literal, read_notebook, within_limits
 
 from .books import notebook
 
@@ -42,7 +44,7 @@ def test_defaults_are_read(book):
 @pytest.mark.parametrize(
     ("name", "given_", "want"),
     [
-        ("horizon", "26", 26), ("horizon", 26, 26), ("level", "0.9", 0.9), ("level", "1", 1), ("fast", "true", True),
+        ("horizon", "26", 26), ("horizon", 26, 26), ("level", "0.9", 0.9), ("shift", "1", 1), ("fast", "true", True),
         ("engine", "lifetimes", "lifetimes"), ("segments", "['a', '直播']", ["a", "直播"]), ("segments", ["x"], ["x"]),
         ("targets", {"gmv": 1}, {"gmv": 1}), ("limit", "none", None), ("limit", "5", 5), ("source", "007", "007"),
         ("03.horizon", "1", 1), ("03_clv.horizon", "1", 1),
@@ -65,6 +67,49 @@ def test_what_fits(book, name: str, given_: Any, want: Any):
 def test_what_does_not(book, name: str, value: Any):
     with pytest.raises(ParameterError, match=f"parameter {name}: .* is no "):
         checked([book], {name: value})
+
+
+DECLARED = """margin: float = 0.3
+level: float = 0.0
+hold_out: float = 0.1
+churn_weeks: int = 8
+outlook_weeks: list[int] = [4, 12]
+quiet_hours: list[int] = [22, 9]
+holdout_end: str = ""
+step: str = "cart"
+"""
+
+
+@pytest.fixture
+def limited(tmp_path: Path):
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(DECLARED, metadata={"tags": ["parameters"]})])
+    nbformat.write(node, tmp_path / "03_clv.ipynb")
+    return read_notebook(tmp_path / "03_clv.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "good"),
+    [
+        ("margin", "1.5", "1.0"), ("margin", "0.0", "0.01"), ("level", "95.0", "0.0"), ("hold_out", "1.0", "0.5"),
+        ("churn_weeks", "0", "1"), ("outlook_weeks", "[4, -1]", "[1]"), ("quiet_hours", "7", "[0, 7]"),
+        ("holdout_end", "2026-13-01", "2026-11-15"), ("holdout_end", "Monday", ""),
+    ],
+)  # fmt: skip
+def test_impossible_values_are_refused_before_anything_starts(limited, name: str, bad: str, good: str):
+    with pytest.raises(ParameterError, match=f"parameter {name}: "):
+        checked([limited], {name: bad})
+    checked([limited], {name: good})
+
+
+def test_days_beyond_the_data_and_unknown_steps_are_refused(limited):
+    until, steps = dt.date(2026, 11, 15), ("exposure", "click", "cart")
+    within_limits(checked([limited], {"holdout_end": "2026-11-15", "step": "click"}), until, steps)
+    # a model held against weeks that have not come would be found to promise too much
+    with pytest.raises(ParameterError, match="holdout_end: 2026-11-16 lies beyond the data, which end on 2026-11-15"):
+        within_limits(checked([limited], {"holdout_end": "2026-11-16"}), until, steps)
+    for step in ("nosuch", "exposure"):  # the first step has no rate
+        with pytest.raises(ParameterError, match="none of click, cart"):
+            within_limits(checked([limited], {"step": step}), until, steps)
 
 
 @pytest.mark.parametrize(
