@@ -134,9 +134,9 @@ def _nobody(steps: int, splits: int) -> Walked:
 
 def _named(events: Table, query: Query, who: NDArray[np.uint64], counts: Ints) -> pd.DataFrame:
     """Return ids and events of the robots; asked of the engine only where there are any."""
+    if not len(who):
+        return pd.DataFrame({"events": counts})
     order = np.argsort(-counts, kind="stable")
     table = pd.DataFrame({"who": who[order], "events": counts[order]})
-    if table.empty:
-        return table.drop(columns="who")
     names = read_names(events, query, table["who"].to_numpy()[:_SHOWN])
     return names.merge(table, on="who", how="right").drop(columns="who")

@@ -317,11 +317,12 @@ def our_sessions(sessions: Table | pd.DataFrame, first: dt.date, end: dt.date) -
 
 def _under(ours: pd.DataFrame, promotions: pd.DataFrame) -> Array:
     """Hours of each of our sessions, or parts of them, while any of the promotions ran on its platform."""
+    where, begin, end = (ours[name].to_numpy() for name in ("platform", "begin", "end"))
+    there, starts, ends = (promotions[name].to_numpy() for name in ("platform", "begin", "end"))
     under = np.zeros(len(ours))
-    for platform, part in ours.groupby("platform"):
-        theirs = promotions[promotions["platform"].isin([platform, ""])]
-        place = ours.index.get_indexer(part.index)
-        under[place] = Coverage(theirs["begin"], theirs["end"]).between(part["begin"], part["end"])
+    for platform in set(where):
+        here, theirs = where == platform, (there == platform) | (there == "")
+        under[here] = Coverage(starts[theirs], ends[theirs]).between(begin[here], end[here])
     return under
 
 

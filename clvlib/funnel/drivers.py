@@ -201,8 +201,9 @@ def _pooled(counts: pd.DataFrame, features: list[str], least: int) -> pd.DataFra
 
 
 def _rare(counts: pd.DataFrame, feature: str, least: int) -> pd.Series:
-    sums = counts.groupby(feature)[["people", "went_on"]].transform("sum")
-    return sums["went_on"].lt(least) | (sums["people"] - sums["went_on"]).lt(least)
+    level = pd.factorize(counts[feature])[0]
+    people, went_on = (np.bincount(level, counts[name])[level] for name in ("people", "went_on"))
+    return pd.Series((went_on < least) | (people - went_on < least), counts.index)
 
 
 def _table(counts: pd.DataFrame, features: list[str], level: float) -> pd.DataFrame:

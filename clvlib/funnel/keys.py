@@ -215,10 +215,11 @@ def _check_time_column(events: Table) -> None:
 
 def frame_of(query: Query, log: pd.DataFrame) -> Frame | None:
     """Return the clock on which all that can matter lies; nothing can where there is none."""
-    used = log[log.index.isin(query.steps) & log["first"].notna()]
-    if used.empty:
+    first, last, fraction, fine = (log[name].to_numpy() for name in ("first", "last", "fraction", "fine"))
+    used = log.index.isin(query.steps) & ~np.isnan(first)
+    if not used.any():
         return None
-    low, high = int(used["first"].min()), int(used["last"].max())
+    low, high = int(first[used].min()), int(last[used].max())
     since, until = query.starts
     if since is not None:
         low = max(low, since - (query.window if query.order == "any" else 0))
@@ -228,8 +229,8 @@ def frame_of(query: Query, log: pd.DataFrame) -> Frame | None:
         high = min(high, query.cut - 1)
     if low > high:
         return None
-    finest = log.loc[_relevant(log, query), ["fraction", "fine"]].max()
-    grain = 1_000_000 if not finest["fraction"] else 1 if finest["fine"] else 1_000
+    known = _relevant(log, query)
+    grain = 1_000_000 if not np.nanmax(fraction[known]) else 1 if np.nanmax(fine[known]) else 1_000
     low = low // 1_000_000 * 1_000_000  # whole seconds stay whole ticks
     codes = len(query.names) + (query.order == "strict")
     return Frame(low, high, grain, query.window // grain, codes)

@@ -149,14 +149,15 @@ def step_counts(result: FunnelResult, step: str, *, total: bool = False) -> pd.D
     if result.attribution == "step" and not total:
         raise ParameterError("step: where each step has a segment of its own, its people are not part of those before")
     table = result.total if total else result.table
-    before = table["step"].eq(result.step_before(step)).to_numpy()
-    at = table["step"].eq(step).to_numpy()
+    before, at = result.steps.index(result.step_before(step)), result.steps.index(step)
+    people = table["people"].to_numpy().reshape(-1, len(result.steps))  # a row per segment
     names = () if total else result.by
+    labels = zip(*(table[name].to_numpy()[:: len(result.steps)] for name in names), strict=True)
     return pd.DataFrame({
         "dimension": " × ".join(names) or _ALL,
-        "segment": [" × ".join(row) for row in table.loc[at, list(names)].to_numpy()] if names else _ALL,
-        "before": table.loc[before, "people"].to_numpy(),
-        "people": table.loc[at, "people"].to_numpy(),
+        "segment": [" × ".join(row) for row in labels] if names else _ALL,
+        "before": people[:, before],
+        "people": people[:, at],
     })  # fmt: skip
 
 

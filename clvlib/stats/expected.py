@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from clvlib.stats.multiplicity import adjust, agreeing_alpha
 from clvlib.stats.proportions import proportion_interval
 
 __all__ = ["compare_observed"]
+
+_FIGURES = ["rate", "lower", "upper", "others", "p_value"]
 
 
 def compare_observed(sums: pd.DataFrame, rate: float, level: float = 0.95) -> pd.DataFrame:
@@ -47,26 +49,20 @@ def compare_observed(sums: pd.DataFrame, rate: float, level: float = 0.95) -> pd
     x, e = sums["observed"].to_numpy(float), sums["expected"].to_numpy(float)
     total, planned = x.sum(), e.sum()
     table = sums.rename_axis("segment").reset_index()
-    table = table.assign(rate=np.nan, lower=np.nan, upper=np.nan, others=np.nan, p_value=np.nan)
+    table = table.assign(**dict.fromkeys(_FIGURES, np.nan))
     fit = (e > 0) & (planned - e > 1e-9 * planned)
     if not fit.any() or total == 0:
         return table
     x, e = x[fit], e[fit]
-    share = e / planned
-    tails = np.minimum(stats.binom.cdf(x, total, share), stats.binom.sf(x - 1, total, share))
-    p_value = np.minimum(1.0, 2 * tails)
+    more = np.where(x > 0, special.betainc(np.maximum(x, 1), total - x + 1, e / planned), 1.0)  # binomial: x or more
+    less = np.where(x < total, special.betainc(np.maximum(total - x, 1), x + 1, (planned - e) / planned), 1.0)
+    p_value = np.minimum(1.0, 2 * np.minimum(more, less))
     levels = 1 - agreeing_alpha(p_value, 1 - level).to_numpy()
-    limits = np.empty((len(x), 2))
-    for one in np.unique(levels):
-        at = levels == one
-        limits[at] = proportion_interval(x[at], total, float(one), "clopper-pearson")[["lower", "upper"]]
+    limits = proportion_interval(x, total, levels, "clopper-pearson")[["lower", "upper"]].to_numpy()
     others = rate * (total - x) / (planned - e)
     with np.errstate(divide="ignore"):
         odds = limits / (1 - limits)
     some = (total > x)[:, None]  # a ratio to others who have none has no end that can be told
     ends = np.where(some, odds, np.nan) * (others * (planned - e) / e)[:, None]
-    table.loc[fit, "rate"] = rate * x / e
-    table.loc[fit, "others"] = others
-    table.loc[fit, ["lower", "upper"]] = ends
-    table.loc[fit, "p_value"] = adjust(p_value).to_numpy()
+    table.loc[fit, _FIGURES] = np.column_stack([rate * x / e, ends, others, adjust(p_value)])
     return table

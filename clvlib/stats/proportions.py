@@ -18,7 +18,7 @@ Score = Callable[[Floats], Floats]
 
 
 def proportion_interval(
-    x: ArrayLike, n: ArrayLike, level: float = 0.95, method: str = "wilson", *, correction: float = 0.0
+    x: ArrayLike, n: ArrayLike, level: float | Floats = 0.95, method: str = "wilson", *, correction: float = 0.0
 ) -> pd.DataFrame:
     """Rates with confidence limits, for one group or for many at once.
 
@@ -26,8 +26,8 @@ def proportion_interval(
     ----------
     x, n : float or array_like
         Successes and trials, 0 <= x <= n and n > 0; they broadcast against each other. Weighted counts are accepted.
-    level : float
-        Confidence level.
+    level : float or ndarray
+        Confidence level, for all or for each.
     method : {"wilson", "clopper-pearson", "jeffreys"}
         Wilson's score interval (Wilson 1927), whose coverage is close to ``level`` on average; Clopper and Pearson's
         (1934), never below ``level``; or the Jeffreys interval with its usual ends at 0 and n (Brown, Cai & DasGupta
@@ -52,7 +52,7 @@ def proportion_interval(
     """
     index = x.index if isinstance(x, pd.Series) else None
     x, n = _counts(x, n)
-    z = float(-special.ndtri(_alpha(level) / 2))
+    z = np.asarray(-special.ndtri(_alpha(level) / 2))
     if method == "wilson":
         lower, upper = _wilson(x, n, z, correction)
     elif method == "clopper-pearson":
@@ -403,7 +403,7 @@ def _wilson(x: Floats, n: Floats, z: float | Floats, correction: float = 0.0) ->
     return lower(x), 1 - lower(n - x)
 
 
-def _beta_limits(x: Floats, n: Floats, level: float, a: float, b: float) -> tuple[Floats, Floats]:
+def _beta_limits(x: Floats, n: Floats, level: float | Floats, a: float, b: float) -> tuple[Floats, Floats]:
     """Beta quantiles; (0, 1) give Clopper and Pearson's limits, (.5, .5) Jeffreys'."""
     tail = _alpha(level) / 2
     lower = special.betaincinv(np.where(x > 0, x, 1) + a, n - x + b, tail)
@@ -415,10 +415,10 @@ def _two_sided(z: Floats) -> Floats:
     return np.asarray(np.minimum(1.0, 2 * special.ndtr(-np.abs(z))))
 
 
-def _alpha(level: float) -> float:
-    if not 0 < level < 1:
+def _alpha(level: float | Floats) -> Floats:
+    if not np.all((np.asarray(level) > 0) & (np.asarray(level) < 1)):
         raise ValueError(f"level is a share between 0 and 1, such as 0.95; found {level}")
-    return 1 - level
+    return 1 - np.asarray(level)
 
 
 def _counts(x: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
