@@ -431,18 +431,23 @@ class _Pair(Mean):
             joined |= {f"{name}_mean": mean, f"{name}_variance": variance}
         return joined
 
-    def _joint(self, arms: Mapping[str, Row]) -> pd.DataFrame:
-        """Return a row per arm: ``n``, ``y``, ``x``, ``vy``, ``vx``, ``c``."""
-        rows = pd.DataFrame.from_dict(dict(arms), orient="index")
+    def _joint(self, arms: Mapping[str, Row]) -> dict[str, NDArray[np.float64]]:
+        """Return a figure per arm: ``n``, ``y``, ``x``, ``vy``, ``vx``, ``c``; variances that are missing are none."""
         y, x = (f"{self.name}_{part}" for part in self.parts)
-        keys = {"n": "people", "y": f"{y}_mean", "x": f"{x}_mean", "vy": f"{y}_variance", "vx": f"{x}_variance"}
-        frame = pd.DataFrame({short: rows[key].astype(float) for short, key in keys.items()})
-        return frame.assign(c=rows[f"{self.name}_covariance"].astype(float)).fillna({"vy": 0.0, "vx": 0.0, "c": 0.0})
+        keys = {"n": "people", "y": f"{y}_mean", "x": f"{x}_mean"}
+        spreads = {"vy": f"{y}_variance", "vx": f"{x}_variance", "c": f"{self.name}_covariance"}
+        found = {
+            short: np.array([row.get(key, NAN) for row in arms.values()], dtype=float)
+            for short, key in (keys | spreads).items()
+        }
+        return found | {short: np.nan_to_num(found[short]) for short in spreads}
 
-    def _added(self, arms: Mapping[str, Row], **figures: pd.Series | float) -> dict[str, Row]:
-        more = pd.DataFrame(figures, index=list(arms)).add_prefix(f"{self.name}_")
-        added = {arm: {str(k): v for k, v in more.loc[arm].items()} for arm in arms}
-        return {arm: {**row, **added[arm]} for arm, row in arms.items()}
+    def _added(self, arms: Mapping[str, Row], **figures: NDArray[np.float64] | float) -> dict[str, Row]:
+        more = {f"{self.name}_{key}": np.broadcast_to(values, len(arms)).tolist() for key, values in figures.items()}
+        return {
+            arm: {**row, **{key: values[place] for key, values in more.items()}}
+            for place, (arm, row) in enumerate(arms.items())
+        }
 
 
 @dataclass(frozen=True)
@@ -470,7 +475,7 @@ class Adjusted(_Pair):
         spread = float(((m["n"] - 1) * m["vx"]).sum())
         slope = float(((m["n"] - 1) * m["c"]).sum()) / spread if spread > 0 else 0.0
         mean = m["y"] - slope * (m["x"] - np.average(m["x"], weights=m["n"]))
-        variance = (m["vy"] - 2 * slope * m["c"] + slope * slope * m["vx"]).clip(lower=0.0)
+        variance = np.maximum(m["vy"] - 2 * slope * m["c"] + slope * slope * m["vx"], 0.0)
         raw = float(((m["n"] - 1) * m["vy"]).sum())
         gone = 1 - float(((m["n"] - 1) * variance).sum()) / raw if raw > 0 else 0.0
         return self._added(arms, mean=mean, variance=variance, reduction=gone, slope=slope)
@@ -515,9 +520,9 @@ class Ratio(_Pair):
     def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
         """Add each arm's ratio and its variance; without a denominator both are nothing."""
         m = self._joint(arms)
-        x = m["x"].where(m["x"] != 0)
-        ratio = (m["y"] / x).fillna(0.0)
-        variance = ((m["vy"] - 2 * ratio * m["c"] + ratio**2 * m["vx"]).clip(lower=0.0) / x**2).fillna(0.0)
+        x = np.where(m["x"] != 0, m["x"], np.nan)
+        ratio = np.nan_to_num(m["y"] / x)
+        variance = np.nan_to_num(np.maximum(m["vy"] - 2 * ratio * m["c"] + ratio**2 * m["vx"], 0.0) / x**2)
         return self._added(arms, mean=ratio, variance=variance)
 
     def arm(self, row: Row, level: float) -> Arm:

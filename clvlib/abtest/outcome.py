@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pandas as pd
 
@@ -82,12 +83,12 @@ class ExperimentResult(Result):
     power: float
     started: pd.Timestamp | None = field(default=None, repr=False)
 
-    @property
+    @cached_property
     def primary(self) -> pd.DataFrame:
         """The treatment arms' rows of the primary metric."""
         return self.effects(self.metric)
 
-    @property
+    @cached_property
     def best(self) -> pd.Series:
         """The row of the arm that does best by the primary metric, shipped or not."""
         return self.primary.iloc[int(self.primary["difference"].to_numpy().argmax())]

@@ -123,16 +123,18 @@ def segments(
 def _groups(metric: Metric, mature: pd.DataFrame, control: str) -> tuple[dict[str, dict[str, Row]], list[str]]:
     """Each segment's arms, and the segments that cannot be told."""
     arms = set(mature["variant"].astype(str))
+    found: dict[str, dict[str, Row]] = {}
+    for row in merged(mature, ["segment", "variant"], [metric]).to_dict("records"):
+        of_arm = {str(key): value for key, value in row.items() if key != "segment"}
+        found.setdefault(str(row["segment"]), {})[str(row["variant"])] = of_arm
     groups: dict[str, dict[str, Row]] = {}
     left_out = []
-    for segment, cells in mature.groupby("segment"):
-        rows = merged(cells, ["variant"], [metric]).to_dict("records")
-        there = {str(row["variant"]): {str(key): value for key, value in row.items()} for row in rows}
+    for segment, there in sorted(found.items()):
         ready = metric.prepare(there) if arms == set(there) else {}
         if ready and all(metric.varies(ready[arm], ready[control]) for arm in arms - {control}):
-            groups[str(segment)] = ready
+            groups[segment] = ready
         else:
-            left_out.append(str(segment))
+            left_out.append(segment)
     return groups, left_out
 
 
