@@ -18,7 +18,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg, get_hi
 __all__ = ["Canvas"]
 
 _ROOM: Final = 0.04  # inches beside a long title
-_ASKED = ("_update_ticks", "_get_ticklabel_bboxes")  # of an axis; a matplotlib without them is as slow as it was
+_ASKED = (
+    "_update_ticks",
+    "_get_ticklabel_bboxes",
+    "get_tightbbox",
+)  # of an axis; without them, all is as slow as it was
 
 
 class Canvas(FigureCanvasAgg):
@@ -47,7 +51,7 @@ class _Renderer(RendererAgg):
     def __init__(self, width: float, height: float, dpi: float) -> None:
         super().__init__(width, height, dpi)  # type: ignore[no-untyped-call]
         self.outside = False
-        self._set = cache(self._set_text)
+        self._set, self._lines = cache(self._set_text), cache(self._line_heights)
 
     def _set_text(self, text: str, prop: Any) -> tuple[Any, Any, int, int]:
         """Return a text's size and descent, its image, and how much of this lies above and right of where it starts."""
@@ -58,11 +62,25 @@ class _Renderer(RendererAgg):
         above, right = floor(height - descent) + 1, ceil(font.get_bitmap_offset()[0] / 64)
         return (width, height, descent), np.array(font.get_image()), above, right
 
+    def _line_heights(self, prop: Any) -> tuple[float | None, float | None, float | None]:
+        """Return ascent, descent and gap of a font's lines, or leave them to matplotlib."""
+        font = self._prepare_font(prop)  # type: ignore[no-untyped-call]
+        table, units = font.get_sfnt_table("OS/2"), font.get_sfnt_table("head")
+        if table is None or units is None:
+            return None, None, None
+        scale = 1 / units["unitsPerEm"] * prop.get_size_in_points() * self.dpi / 72
+        return table["sTypoAscender"] * scale, -table["sTypoDescender"] * scale, table["sTypoLineGap"] * scale
+
     def get_text_width_height_descent(self, s: str, prop: Any, ismath: Any) -> Any:
         """Measure a text."""
         if ismath:
             return super().get_text_width_height_descent(s, prop, ismath)  # type: ignore[no-untyped-call]
         return self._set(s, prop.copy())[0]
+
+    def _get_font_height_metrics(
+        self, prop: Any
+    ) -> Any:  # asked by matplotlib 3.11, which else reads the font for each
+        return self._lines(prop.copy())
 
     def draw_text(
         self,
@@ -100,7 +118,7 @@ def _laid_out(figure: Any, renderer: Any) -> Iterator[None]:
     for ax in figure.axes:
         title = ax._left_title  # noqa: SLF001 - the artist has no other name
         box = title.get_window_extent(renderer)
-        if title.get_text() and box.x1 > renderer.width - room:
+        if title.get_text() and box.x1 > renderer.width:
             title.set_x(title.get_position()[0] - (box.x0 - room) / ax.bbox.width)
     yield
     if engine is not None:
@@ -109,7 +127,7 @@ def _laid_out(figure: Any, renderer: Any) -> Iterator[None]:
 
 @contextmanager
 def _asked_once(figure: Any) -> Iterator[None]:
-    """Let each axis find its ticks, and the boxes of their labels, once for each place that its axes are put to."""
+    """Let each axis find its ticks, the boxes of their labels and its own, once for each place its axes are put to."""
     axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
     asked = [(axis, name) for axis in axes for name in _ASKED if hasattr(axis, name)]
     for axis, name in asked:
@@ -123,13 +141,17 @@ def _asked_once(figure: Any) -> Iterator[None]:
 
 def _once(axis: Any, find: Callable[..., Any]) -> Callable[..., Any]:
     at: tuple[float, ...] = ()
-    found = None
+    found: dict[Any, Any] = {}
 
-    def known(*given: Any) -> Any:
-        nonlocal at, found
+    def known(*given: Any, **options: Any) -> Any:
+        nonlocal at
         now = (*axis.get_view_interval(), *(round(side, 3) for side in axis.axes.bbox.bounds))
         if now != at:
-            at, found = now, find(*given)
-        return found
+            found.clear()
+            at = now
+        asked = tuple(options.items())
+        if asked not in found:
+            found[asked] = find(*given, **options)
+        return found[asked]
 
     return known
