@@ -175,9 +175,9 @@ class Forked:
         """Return None while it runs; how it ended is known to its parent alone."""
         return 1 if self._ended.poll(0) else None
 
-    def wait(self) -> int:
-        """Return once it has ended."""
-        self._ended.poll()
+    def wait(self, seconds: float | None = None) -> int:
+        """Return once it has ended, or when some seconds have passed."""
+        self._ended.poll(None if seconds is None else seconds * 1000)
         return 1
 
     def send_signal(self, number: int) -> None:

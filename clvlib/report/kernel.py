@@ -2,24 +2,57 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty
 from typing import Any, ClassVar
 from weakref import WeakSet
 
 import zmq
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from traitlets import Type
 
 from clvlib.data.engine import THREADS
-from clvlib.report.forkserver import Server, environment
+from clvlib.report.forkserver import Forked, Server, environment
 
 __all__ = ["Kernel", "forks_of"]
 
 _COMMAND = [sys.executable, "-P", "-m", "clvlib.report.kernelapp"]
+
+
+class Client(AsyncKernelClient):
+    """Talks to a kernel as soon as it answers.
+
+    Jupyter's own client then listens for a fifth of a second to what was said before, which is nobody's answer.
+    """
+
+    async def wait_for_ready(self, timeout: float = math.inf) -> None:  # type: ignore[override]
+        """Return once the kernel is heard on both of its channels.
+
+        Raises
+        ------
+        RuntimeError
+            It has died, or the time is over.
+        """
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            self.kernel_info()
+            with suppress(Empty):
+                reply = await self.shell_channel.get_msg(timeout=1)
+                await self.iopub_channel.get_msg(timeout=0.2)
+                self._handle_kernel_info_reply(reply)
+                return
+            if not await self._async_is_alive():
+                raise RuntimeError("Kernel died before replying to kernel_info")
+        raise RuntimeError(f"Kernel didn't respond in {timeout:g} seconds")
 
 
 class Kernel(AsyncKernelManager):
@@ -29,6 +62,7 @@ class Kernel(AsyncKernelManager):
     history and no start-up files, so that a report depends on its inputs alone.
     """
 
+    client_factory = Type(klass="clvlib.report.kernel.Client", config=True)
     live: ClassVar[WeakSet[Kernel]] = WeakSet()
     server: ClassVar[Server | None] = None
     stopped: ClassVar[bool] = False
@@ -37,6 +71,7 @@ class Kernel(AsyncKernelManager):
         self._folder = tempfile.TemporaryDirectory(prefix="clv-")  # short: names of sockets end at some 100 letters
         super().__init__(transport="ipc", connection_file=str(Path(self._folder.name) / "k.json"), **kwargs)
         self.context.setsockopt(zmq.RCVHWM, 0)  # no output is lost, however much comes at once
+        self.context.setsockopt(zmq.RECONNECT_IVL, 10)  # milliseconds, until the kernel has made its files
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -80,6 +115,13 @@ def forks_of(server: Server | None) -> type[Kernel]:
 
 class _Provisioner(LocalProvisioner):
     """Asks the server of its kernel's class for a process, and starts one itself where there is none."""
+
+    async def kill(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Kill it, and wait for its end, which otherwise is looked for every tenth of a second."""
+        await super().kill(restart=restart)
+        process: Any = self.process  # declared as a Popen
+        if isinstance(process, Forked):
+            process.wait(1)
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         server: Server | None = getattr(self.parent, "server", None)
