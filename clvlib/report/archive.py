@@ -56,13 +56,14 @@ def _weeks(out: Path) -> list[dict[str, Any]]:
             chapters = status["chapters"]
             failed = sum(chapter["status"] == "failed" for chapter in chapters)
             said = {field: status.get(field, "") for field in ("shop", "sentence")}
+            notices = [str(notice) for notice in status.get("notices", [])]
             alerts = {severity: int(n) for severity, n in status.get("alerts", {}).items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no report of ours, or a broken one
             continue
         more = {"label": week.label, "span": days(week.start, week.as_of), "chapters": len(chapters), "failed": failed}
         there = [code for code in LANGUAGES if (out / week.label / code / "index.html").is_file()]
         more["editions"] = [(code, LANGUAGES[code], f"{week.label}/{code}/index.html") for code in there]
-        found.append(said | more | {"alerts": alerts})
+        found.append(said | more | {"alerts": alerts, "notices": notices})
     return found
 
 

@@ -136,7 +136,11 @@ def written(
         table = _table(made).assign(language=edition.language)
         status = {"week": edition.week.label, "status": ("ok", "partial", "failed")[code], "exit_code": code, **times}
         status |= {"shop": edition.own_facts.name, "language": edition.language, "sentence": said["sentence"]}
-        status |= {"alerts": _counted(said["alerts"])} | ({"pdf": printed} if printed else {})
+        for notice in said["notices"]:
+            edition.plan.tell(f"  {notice}")
+        status |= {"notices": said["notices"], "alerts": _counted(said["alerts"])} | (
+            {"pdf": printed} if printed else {}
+        )
         _dump(edition.folder / "status.json", status | {"chapters": table.to_dict("records")})
         return table, code
 

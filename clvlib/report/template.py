@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from clvlib.words import language, speaking, tr, trn
+from clvlib.words import language, mark, speaking, tr, trn
 
 __all__ = ["fill", "linked", "week_links"]
 
@@ -24,9 +24,17 @@ _PAGES = jinja2.Environment(
 )
 
 
+_SEVERE = {"high": mark("{n} high"), "medium": mark("{n} medium"), "low": mark("{n} low")}
+
+
+def _severe(severity: str, n: int) -> str:
+    """Return how many alerts of a severity there are, in words."""
+    return tr(_SEVERE[severity], n=n) if severity in _SEVERE else str(n)
+
+
 def fill(name: str, content: Mapping[str, Any]) -> str:
     """Return a template of this folder, filled in; text is escaped unless it is ``Markup``."""
-    words = {"tr": tr, "trn": trn, "language": language()}
+    words = {"tr": tr, "trn": trn, "severe": _severe, "language": language()}
     return _PAGES.get_template(name).render({**content, **words, "safe": Markup})
 
 

@@ -46,7 +46,7 @@ def test_weeks_lead_to_one_another_whatever_came_first(tmp_path: Path):
 
 def test_the_page_over_all_weeks(tmp_path: Path):
     week(tmp_path, "2026-W45", second="failed", alerts={"high": 1})
-    week(tmp_path, "2026-W46", sentence="A <script> fell.")
+    week(tmp_path, "2026-W46", sentence="A <script> fell.", notices=["The data have shrunk: <b>."])
     week(tmp_path, "2025-W01")
     (tmp_path / "2026-W44").mkdir()
     (tmp_path / "2026-W44" / "index.html").write_text("half a report", encoding="utf-8")
@@ -56,6 +56,7 @@ def test_the_page_over_all_weeks(tmp_path: Path):
     assert links(tmp_path / "index.html") == [f"{n}/index.html" for n in ("2026-W46", "2026-W45", "2025-W01")]
     assert re.findall(r"<h2 [^>]*>(\d+)</h2>", text) == ["2026", "2025"]
     assert "A &lt;script&gt; fell." in text
+    assert text.index("The data have shrunk: &lt;b&gt;.") < text.index("A &lt;script&gt; fell.")
     assert "Shop &lt;i&gt;" in text
     assert "2–8 Nov 2026" in text
     assert "1 of 2 chapters failed." in text
