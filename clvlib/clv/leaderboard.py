@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -110,7 +110,7 @@ def leaderboard(
     of_baselines = found.score[[name in baselines for name in names]]
     reference = str(of_baselines.index[int(of_baselines.argmax())])
     better = _differences(found.score, found.drawn, reference, level)
-    ahead = {name: np.array([sign * _row([score])[by] for score in group]) for name, group in pooled.items()}
+    ahead = {name: np.array([sign * row[by] for (_, own), row in rows.items() if own == name]) for name in names}
     better["won"] = [int((ahead[name] > ahead[reference]).sum()) for name in names]
     kind = pd.DataFrame({"baseline": [name in baselines for name in names]}, index=plain.index)
     kind["parameters"] = list(parameters.values())
@@ -120,7 +120,7 @@ def leaderboard(
         table=table.loc[order],
         origins=origins,
         calibration=pd.concat({name: _pit_frame(pooled[name]) for name in order}, names=["model"]),
-        active=pd.concat({name: _active_frame(pooled[name], level) for name in order}, names=["model"]),
+        active=_active_frame({name: pooled[name] for name in order}, level),
         gains=pd.concat({name: _gains_frame(pooled[name]) for name in order}, names=["model"]),
         reference=reference,
         unbeaten=found.unbeaten,
@@ -177,9 +177,15 @@ def _resampled(groups: Sequence[Array], draws: int, seed: int | np.random.Genera
     count = int(there.sum())
     if count < _FEWEST_GROUPS:
         return np.full((draws, len(groups)), np.nan)
-    weight = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws).astype(float)
+    weight = (_weights if isinstance(seed, int) else _weights.__wrapped__)(count, draws, seed)
     sums = np.stack([model[there, 1] for model in groups], axis=1)
     return np.asarray((weight @ sums) / (weight @ groups[0][there, 0])[:, None])
+
+
+@lru_cache(maxsize=1)
+def _weights(count: int, draws: int, seed: int | np.random.Generator) -> Array:
+    """Return how often each group is drawn; a ranking and the leaderboard after it ask for the same."""
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws).astype(float)
 
 
 def _differences(score: pd.Series, drawn: Array, to: str, level: float) -> pd.DataFrame:
@@ -219,16 +225,23 @@ def _brier(active: Array) -> BrierParts:
     return brier_parts(expected / n, bought / n, _even(n), n)
 
 
-def _active_frame(scores: Sequence[Score], level: float) -> pd.DataFrame:
-    active = np.sum([score.active for score in scores], axis=0)
-    active = active[active[:, 0] > 0]
-    frame = pd.DataFrame(active, columns=["customers", "expected", "actual"]).groupby(_even(active[:, 0])).sum()
+def _active_frame(pooled: Mapping[str, Sequence[Score]], level: float) -> pd.DataFrame:
+    parts, keys = [], []
+    for name, scores in pooled.items():
+        active = np.sum([score.active for score in scores], axis=0)
+        active = active[active[:, 0] > 0]
+        sums = np.stack([np.bincount(_even(active[:, 0]), column) for column in active.T], axis=1)
+        parts.append(sums[sums[:, 0] > 0])
+        keys += [(name, group + 1) for group in range(len(parts[-1]))]
+    index = pd.MultiIndex.from_tuples(keys, names=["model", "group"])
+    frame = pd.DataFrame(np.concatenate(parts), index, ["customers", "expected", "actual"])
     limits = proportion_interval(frame["actual"], frame["customers"], level)
-    frame["lower"], frame["upper"] = limits["lower"], limits["upper"]
-    frame["expected"] /= frame["customers"]
-    frame["actual"] /= frame["customers"]
-    frame.index = pd.RangeIndex(1, len(frame) + 1, name="group")
-    return frame
+    return frame.assign(
+        lower=limits["lower"],
+        upper=limits["upper"],
+        expected=frame["expected"] / frame["customers"],
+        actual=frame["actual"] / frame["customers"],
+    )
 
 
 def _gains_frame(scores: Sequence[Score]) -> pd.DataFrame:
