@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,6 +23,25 @@ hypothesis.settings.load_profile("clvlib")
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "data" / "sample"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what starts processes and waits for them, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.parent not in {ROOT / "tests", ROOT / "tests" / "report"})
+
+
+def pytest_collection_finish() -> None:
+    """Keep what hundreds of modules have brought with them out of all later searches for garbage.
+
+    Of these there are many: ``statsmodels`` makes one in each ``multipletests``.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing aside when the interpreter ends, which compiled modules would report as a leak."""
+    gc.unfreeze()
 
 
 def shared_data(name: str) -> Path:
