@@ -378,8 +378,10 @@ def _segments(people: pd.DataFrame, feature: str, shares: Mapping[str, float], f
     """Measure the segments of a feature: sums over their people, and how each person moves the logs."""
     named = people[feature].dropna()
     if feature == "interests":
-        named = named.str.split("|").explode().str.strip()
-        named = named[named.ne("") & ~pd.MultiIndex.from_arrays([named.index, named]).duplicated()]
+        which, texts = pd.factorize(named)
+        parts = pd.Series([list(dict.fromkeys(map(str.strip, str(text).split("|")))) for text in texts], dtype=object)
+        named = pd.Series(parts.to_numpy()[which], index=named.index, dtype=object).explode()
+        named = named[named.ne("")]
     code, names = pd.factorize(named.to_numpy(dtype=object), sort=True)
     person = named.index.to_numpy()
     ratios = {name: _RATIOS[name] for name in shares}
