@@ -246,6 +246,6 @@ def segments_plot(result: RFM, ax: Axes | None = None) -> Axes:
         ax.barh(places - 0.2, frame["share_of_money"], 0.38, color=WARN, label=tr("of repeat spend"))
         ax.set_yticks(places, [tr(name) for name in frame.index])
         ax.set_title(tr("RFM segments"))
-        ax.legend(loc="lower right")
+        ax.legend(loc="best")
         percent_axis(ax, "x")
     return ax
