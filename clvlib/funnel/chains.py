@@ -103,7 +103,8 @@ def chains_by(events: Table, query: Query, splits: Sequence[tuple[str, ...]]) ->
     log = read_log(events, query)
     frame = frame_of(query, log)
     segments = read_segments(events, query, frame)
-    ways = [_numbered(segments, columns) for columns in splits]
+    codes = {name: pd.factorize(segments[name], sort=True)[0] for name in query.by if [*splits] != [query.by]}
+    ways = [_numbered(segments, codes, columns) for columns in splits]
     places = np.array([place for _, place in ways])
     found = [] if frame is None else [walk(piece, query, frame, places) for piece in pieces(events, query, frame, log)]
     found = found or [_nobody(len(query.steps), len(splits))]
@@ -115,15 +116,16 @@ def chains_by(events: Table, query: Query, splits: Sequence[tuple[str, ...]]) ->
     ]
 
 
-def _numbered(segments: pd.DataFrame, columns: tuple[str, ...]) -> tuple[pd.DataFrame, Ints]:
+def _numbered(segments: pd.DataFrame, codes: dict[str, Ints], columns: tuple[str, ...]) -> tuple[pd.DataFrame, Ints]:
     """Segments by some of the columns, in their order, and which of them each segment by all columns belongs to."""
     if columns == tuple(segments.columns):
         return segments, np.arange(len(segments))
-    if not columns:
-        return pd.DataFrame(index=range(1)), np.zeros(len(segments), np.int64)
-    place = np.asarray(segments.groupby(list(columns)).ngroup(), np.int64)
+    place = np.zeros(len(segments), np.int64)
+    for name in columns:  # numbered anew after each column, so that they stay small
+        place = np.unique(place * len(segments) + codes[name], return_inverse=True)[1]
     first = np.unique(place, return_index=True)[1]
-    return segments.loc[first, list(columns)].reset_index(drop=True), place
+    names = segments.loc[first, list(columns)].reset_index(drop=True)
+    return names if columns else pd.DataFrame(index=range(1)), place
 
 
 def _nobody(steps: int, splits: int) -> Walked:

@@ -128,7 +128,8 @@ def change(
         )
     level = later[0].level
     pairs = zip(later, earlier, strict=True)
-    table = pd.concat([_split(_joined(step_counts(a, step), step_counts(b, step)), level) for a, b in pairs])
+    parts = [_split(_joined(step_counts(a, step), step_counts(b, step))) for a, b in pairs]
+    table = _with_limits(pd.concat(parts, ignore_index=True), level)
     table["p_value"] = adjust(table["p_value"].to_numpy()).to_numpy()
     table = table.sort_values(["p_value", "z"], key=_most_first, kind="stable", ignore_index=True)
     table.loc[table["p_value"].isna(), "p_value"] = 1.0
@@ -159,7 +160,17 @@ def _joined(now: pd.DataFrame, then: pd.DataFrame) -> pd.DataFrame:
     return table[table["before_then"].gt(0) | table["before_now"].gt(0)].reset_index(drop=True)
 
 
-def _split(table: pd.DataFrame, level: float) -> pd.DataFrame:
+def _with_limits(table: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Limits of the differences of all segments that are there in both periods."""
+    both = table["before_then"].gt(0) & table["before_now"].gt(0)
+    if both.any():
+        some = table[both]
+        now, then = (some["people_now"], some["before_now"]), (some["people_then"], some["before_then"])
+        table.loc[both, ["lower", "upper"]] = proportion_effects(*now, *then, level)[["lower", "upper"]]
+    return table
+
+
+def _split(table: pd.DataFrame) -> pd.DataFrame:
     """Differences, effects and how far each segment stands out, within one dimension."""
     n0, x0 = table["before_then"].to_numpy(float), table["people_then"].to_numpy(float)
     n1, x1 = table["before_now"].to_numpy(float), table["people_now"].to_numpy(float)
@@ -168,17 +179,13 @@ def _split(table: pd.DataFrame, level: float) -> pd.DataFrame:
     r1 = np.divide(x1, n1, out=r0.copy(), where=n1 > 0)
     w0, w1 = n0 / max(n0.sum(), 1), n1 / max(n1.sum(), 1)
     mean = (w0 @ r0 + w1 @ r1) / 2
-    limits = np.full((len(table), 2), np.nan)
-    if both.any():
-        effects = proportion_effects(x1[both], n1[both], x0[both], n0[both], level)
-        limits[both] = effects[["lower", "upper"]].to_numpy()
     z = np.where(both, _stands_out(x0, n0, x1, n1), 0.0)
     return table.assign(
         rate_then=np.where(n0 > 0, r0, np.nan),
         rate_now=np.where(n1 > 0, r1, np.nan),
         difference=np.where(both, r1 - r0, np.nan),
-        lower=limits[:, 0],
-        upper=limits[:, 1],
+        lower=np.nan,
+        upper=np.nan,
         rate_effect=(w0 + w1) / 2 * (r1 - r0),
         mix_effect=(w1 - w0) * ((r0 + r1) / 2 - mean),
         z=z,
