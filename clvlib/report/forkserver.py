@@ -34,9 +34,9 @@ _READY = 60.0  # seconds for a server to have its imports behind it
 _INLINE = "module://matplotlib_inline.backend_inline"  # as a kernel sets it by itself, though too late for a warm one
 # linear algebra of OpenBLAS, and the allocator of Arrow; a report's matrices are small, its notebooks run side by side
 _SINGLE: Final = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-_QUIET = {"PYTHONWARNINGS": "ignore", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONHASHSEED": "0"}
+_QUIET: Final = {"PYTHONWARNINGS": "ignore", "PYTHONHASHSEED": "0"}
 _PACKAGES = ("clvlib.stats", "clvlib.data", "clvlib.audience", "clvlib.funnel", "clvlib.clv", "clvlib.abtest")
-# what notebooks import beside them: most of it stands inside functions of ours, so that who needs it not waits not
+# what notebooks need beside them; our functions import most of it where they use it, as other callers need not wait
 _MODULES = (
     "clvlib.report.chapter", "clvlib.report.kernelapp", "matplotlib.backends.backend_agg", "matplotlib.pyplot",
     "pyarrow.parquet", "scipy.stats", "seaborn", "sklearn.feature_extraction.text",

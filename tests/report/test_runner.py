@@ -269,6 +269,18 @@ def test_what_took_longest_starts_first(tmp_path: Path):
     assert order() == ["03_c", "02_b", "01_a"]
 
 
+def test_a_run_imports_nothing_that_only_kernels_need():
+    """The front door stands before pandas, so that what kernels are forks of begins first; no run needs the others."""
+    code = "import sys, clvlib.report.runner\nprint(*sys.modules)\nimport clvlib.report.weekly, clvlib.report.edition\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}print(*sys.modules)"], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    first, then = (set(line.split()) for line in done.stdout.splitlines())
+    assert not first & {"numpy", "pandas", "duckdb", "zmq", "papermill", "nbformat"}
+    assert not then & {"scipy.stats", "matplotlib", "sklearn", "statsmodels", "seaborn"}
+    assert {"pandas", "papermill", "scipy.special"} <= then
+
+
 def test_editions_from_one_pool_are_those_of_runs_of_their_own(tmp_path: Path):
     shop_folder(tmp_path / "shop")
     for name in ("01_a", "02_b"):
