@@ -12,7 +12,7 @@ from scipy import stats
 
 import clvlib as clv
 from clvlib.clv import backtest_plots as plots
-from clvlib.clv.backtest import AVERAGE_RATE, LAST_PERIOD, backtest
+from clvlib.clv.backtest import AVERAGE_RATE, LAST_PERIOD, backtest, graded, ranking, trials
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.nbd import NBDModel
@@ -408,3 +408,24 @@ def test_every_figure_draws(result):
         assert ax.get_title(loc="left") or ax.get_title()
     with pytest.raises(ParameterError, match="no model 'x'"):
         plots.lift(result, "x")
+
+
+def test_a_ranking_by_log_scores_alone_is_that_of_the_leaderboard(orders):
+    shop, models = connect(orders), ["BetaGeoModel", "ParetoNBDModel"]
+    asked = {"unit": "W", "collapse": "D", "as_of": None}
+    held = trials(shop, [getattr(clv, name) for name in models], 3, 8, None, **asked)
+    board = graded(held, 8, "W")
+    assert ranking(held) == [board.choice, *board.table.index]
+
+
+def test_a_fit_that_begins_near_ends_where_any_other_does(orders):
+    base = connect(orders).customer_summary()
+    whole = clv.ParetoNBDModel().fit(base)
+    start = clv.ParetoNBDModel().fit(base.iloc[::2])
+    near = clv.ParetoNBDModel()._beginning(start).fit(base)
+    np.testing.assert_allclose(near.params_, whole.params_, rtol=1e-5)
+    assert near.log_likelihood_ == pytest.approx(whole.log_likelihood_, rel=1e-11)
+    astray = clv.ParetoNBDModel.with_parameters({"r": 1e-8, "alpha": 1e8, "s": 1e8, "beta": 1e-8})
+    astray.converged_ = True
+    far = clv.ParetoNBDModel()._beginning(astray).fit(base)
+    np.testing.assert_allclose(far.params_, whole.params_, rtol=1e-5)

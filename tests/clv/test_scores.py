@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from clvlib.clv.cells import Cells
 from clvlib.clv.models.beta_geo import BetaGeoModel
-from clvlib.clv.models.nbd import NBDModel
+from clvlib.clv.models.nbd import NBDModel, arrivals_tail
 from clvlib.clv.scores import (
     CountScores,
     brier_parts,
     count_scores,
     gains,
     gini,
+    log_scores,
     pit_shares,
     pit_test,
     poisson_tail,
@@ -57,6 +58,19 @@ def test_poisson_crps_has_a_closed_form():
         found = count_scores(poisson_tail([float(m)]), [y])
         assert found.crps[0] == pytest.approx(float(exact), rel=1e-9)
         assert found.log_score[0] == pytest.approx(float(mp.log(f)), abs=1e-9)
+
+
+@given(st.integers(1, 40), st.floats(0.01, 400), st.floats(1e-9, 1 - 1e-6))
+@settings(max_examples=100)
+def test_counts_in_a_row_have_the_tails_of_the_incomplete_beta_function(first, r, z):
+    n = np.arange(first, first + 8.0)[:, None] * np.ones(2)
+    truth = special.betainc(n, r, z)
+    np.testing.assert_allclose(arrivals_tail(n, np.full(2, r), np.full(2, z)), truth, rtol=1e-9, atol=1e-280)
+
+
+def test_log_scores_alone_are_those_of_all_scores():
+    tail, y = poisson_tail([0.3, 2.0, 9.0]), [0, 5, 30]
+    assert log_scores(tail, y).tolist() == count_scores(tail, y).log_score.tolist()
 
 
 def test_negative_binomial_scores_against_mpmath():
