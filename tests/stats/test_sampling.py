@@ -14,6 +14,7 @@ from clvlib.stats.sampling import (
     highest_baseline,
     power_proportions,
     sample_ratio,
+    sample_ratios,
     sample_size_means,
     sample_size_proportions,
 )
@@ -57,6 +58,12 @@ def test_means() -> None:
 )  # Kohavi's example; Cookie Cats
 def test_published_sample_ratios(counts: list[int], p: float) -> None:
     assert sample_ratio(counts).p_value == pytest.approx(p, rel=5e-5)
+
+
+def test_many_splits_at_once_are_scipys_one_by_one() -> None:
+    counts = np.random.default_rng(4).poisson([[60, 25, 15]] * 20)
+    theirs = [stats.chisquare(row, row.sum() * np.array([0.5, 0.25, 0.25])).pvalue for row in counts]
+    np.testing.assert_allclose(sample_ratios(counts, [2, 1, 1]), theirs)
 
 
 def test_sample_ratio_with_a_plan() -> None:
