@@ -18,11 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg, get_hi
 __all__ = ["Canvas"]
 
 _ROOM: Final = 0.04  # inches beside a long title
-_ASKED = (
-    "_update_ticks",
-    "_get_ticklabel_bboxes",
-    "get_tightbbox",
-)  # of an axis; without them, all is as slow as it was
+# of an axis; with a matplotlib that lacks one of them, drawing is slower and no different
+_ASKED: Final = ("_update_ticks", "_get_ticklabel_bboxes", "get_tightbbox")
 
 
 class Canvas(FigureCanvasAgg):
@@ -37,7 +34,9 @@ class Canvas(FigureCanvasAgg):
 
     def draw(self) -> None:
         """Draw the figure."""
-        with _asked_once(self.figure), _laid_out(self.figure, self.get_renderer()):
+        renderer = self.get_renderer()
+        renderer.outside = False
+        with _asked_once(self.figure), _laid_out(self.figure, renderer):
             super().draw()  # type: ignore[no-untyped-call]
 
     def cuts_text(self) -> bool:
@@ -120,9 +119,11 @@ def _laid_out(figure: Any, renderer: Any) -> Iterator[None]:
         box = title.get_window_extent(renderer)
         if title.get_text() and box.x1 > renderer.width:
             title.set_x(title.get_position()[0] - (box.x0 - room) / ax.bbox.width)
-    yield
-    if engine is not None:
-        figure.set_layout_engine(engine)
+    try:
+        yield
+    finally:
+        if engine is not None:
+            figure.set_layout_engine(engine)
 
 
 @contextmanager
