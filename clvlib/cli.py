@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -270,6 +271,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         print(f"clvlib: {error.filename or ''}: {error.strerror or error}".replace(": :", ":"), file=sys.stderr)
+        return 2
+    except Exception as error:  # noqa: BLE001 - status 1, Python's own, would say that a report was published
+        traceback.print_exc()
+        print(f"clvlib: {type(error).__name__}: {error}; this is a fault of clvlib", file=sys.stderr)
         return 2
     finally:
         signal.signal(signal.SIGTERM, before)

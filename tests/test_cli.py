@@ -239,3 +239,16 @@ def test_score_of_a_day_that_the_data_do_not_reach(tmp_path: Path, capsys: pytes
     )
     assert main(["score", str(tmp_path), "--as-of", "2026-01-07"]) == 2
     assert capsys.readouterr().err == "clvlib: 2026-01-07 lies beyond the data, which end on 2026-01-06\n"
+
+
+def test_a_fault_of_ours_is_not_taken_for_a_failed_chapter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("severities")
+
+    monkeypatch.setattr("clvlib.report.runner.run_weeks", broken)
+    assert main(["report"]) == 2
+    told = capsys.readouterr().err
+    assert "Traceback" in told  # for whoever reports it
+    assert told.splitlines()[-1] == "clvlib: KeyError: 'severities'; this is a fault of clvlib"
