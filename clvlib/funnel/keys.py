@@ -54,7 +54,11 @@ class Frame:
     @property
     def capacity(self) -> int:
         """How many units fit into one set of keys."""
-        return max(_LIMIT // (self.stride * self.codes), 1)
+        units = _LIMIT // (self.stride * self.codes)
+        if not units:
+            span = pd.Timedelta(self.high - self.low, "us").days
+            raise ParameterError(f"events: {self.codes} kinds of events over {span:,} days are too many; use less time")
+        return units
 
     def clock(self, microseconds: int) -> int:
         """First tick that is not before a moment."""
@@ -88,8 +92,8 @@ class Piece:
 def pieces(events: Table, query: Query, frame: Frame, log: pd.DataFrame) -> Iterator[Piece]:
     """Yield the keys of all units that made the first step, so many units at a time as fit into memory and 62 bits."""
     rows = int(log.loc[_relevant(log, query), "n"].sum())
-    size = 3 if query.order == "any" else 1  # of what is held per event while it is walked
-    parts = 1 + rows * size // _ROWS
+    size = 3 if query.order == "any" else 1.1 if query.by else 1  # of what is held per event while it is walked
+    parts = 1 + int(rows * size // _ROWS)
     for part in range(parts):
         code, time, who, *place = _arrays(events, _sql(query, frame, log, part, parts), bool(query.by))
         started = code == 0
