@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from clvlib.clv.repurchase import ALL, Repurchase
+from clvlib.data.privacy import withheld
 from clvlib.errors import EmptyDataError
 from clvlib.plotting import ACCENT, MUTED, new_axes, percent_axis, styled, wrapped
 from clvlib.words import tr
@@ -28,7 +29,7 @@ def repurchase_plot(result: Repurchase, smallest: int = 1, ax: Axes | None = Non
     result : Repurchase
         What :func:`clvlib.clv.repurchase.repurchase` returned.
     smallest : int
-        Customers of a group that is drawn, at least.
+        Customers of a group that is drawn, at least, as in tables (:func:`clvlib.data.privacy.withheld`).
     ax : matplotlib Axes, optional
         Where to draw; a new figure when left out.
 
@@ -43,7 +44,8 @@ def repurchase_plot(result: Repurchase, smallest: int = 1, ax: Axes | None = Non
     if result.table["customers"].iloc[0] < smallest:
         raise EmptyDataError(tr("fewer than {n} customers have bought", n=smallest))
     day, column = known[-1], f"within_{known[-1]}"
-    table = result.table[(result.table["customers"] >= smallest) & result.table[column].notna()]
+    small = withheld(result.table["customers"], smallest, list(result.table.index.get_level_values("by")))
+    table = result.table[~small & result.table[column].notna()]
     parts = [table.loc[[by]].head(_ROWS).sort_values(column, ascending=False) for by in table.index.unique("by")]
     places = np.concatenate([np.arange(len(part)) + 0.6 * i for i, part in enumerate(parts)])
     places += np.repeat(np.cumsum([0, *map(len, parts[:-1])]), list(map(len, parts)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clvlib.clv.voice import Voice
+from clvlib.data.privacy import withheld
 from clvlib.errors import EmptyDataError
 from clvlib.plotting import ACCENT, MUTED, WARN, new_axes, styled
 from clvlib.words import tr
@@ -64,7 +65,8 @@ def priority_plot(result: Voice, fewest: int = 1, ax: Axes | None = None) -> Axe
     ----------
     result : Voice
     fewest : int
-        Themes of fewer people are left out, as they are in tables.
+        Themes of fewer people are left out, and what would give them away, as in tables
+        (:func:`clvlib.data.privacy.withheld`).
     ax : matplotlib.axes.Axes, optional
 
     Raises
@@ -72,7 +74,7 @@ def priority_plot(result: Voice, fewest: int = 1, ax: Axes | None = None) -> Axe
     EmptyDataError
         No comment complains, or too few people do.
     """
-    table = result.table[result.table["people"] >= fewest].head(12).iloc[::-1]
+    table = result.table[~withheld(result.table["people"], fewest)].head(12).iloc[::-1]
     if table.empty:
         raise EmptyDataError(tr("no theme has {n} people who complain of it", n=fewest))
     ax = ax if ax is not None else new_axes(height=0.4 * len(table) + 1.3)

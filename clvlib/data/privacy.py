@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ def _own_key(path: Path) -> bytes:
     return _read_key(path)
 
 
-def withheld(people: ArrayLike, k: int = 10) -> NDArray[np.bool_]:
+def withheld(people: ArrayLike, k: int = 10, wholes: Sequence[Hashable] | None = None) -> NDArray[np.bool_]:
     """Say which groups of a whole are too small to be shown, the whole being known.
 
     Groups of 1 to k − 1 people are. Where together they are fewer than k, what the others leave of the whole would
@@ -151,6 +151,8 @@ def withheld(people: ArrayLike, k: int = 10) -> NDArray[np.bool_]:
         Of each group.
     k : int
         The smallest group that may be shown; 1 shows all.
+    wholes : sequence, optional
+        Which whole each group is a part of, where there are several; each is looked at by itself.
 
     Returns
     -------
@@ -167,10 +169,18 @@ def withheld(people: ArrayLike, k: int = 10) -> NDArray[np.bool_]:
     [False, True, False, True, False]
     >>> withheld([120, 7, 8, 45]).tolist()
     [False, True, True, False]
+    >>> withheld([120, 7, 45, 80, 90], wholes=["age", "age", "age", "sex", "sex"]).tolist()
+    [False, True, True, False, False]
     """
     if k < 1:
         raise ParameterError(f"the smallest group that may be shown has at least 1 person; found {k}")
     count = np.asarray(people, dtype=float)
+    if wholes is not None:
+        hidden = np.zeros(len(count), dtype=bool)
+        for whole in dict.fromkeys(wholes):
+            part = [place for place, own in enumerate(wholes) if own == whole]
+            hidden[part] = withheld(count[part], k)
+        return hidden
     hidden = (count > 0) & (count < k)
     for place in np.argsort(count, kind="stable"):
         if not hidden.any() or (count[hidden].sum() >= k and hidden.sum() > 1):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from clvlib.data.privacy import withheld
 from clvlib.errors import EmptyDataError
 from clvlib.funnel.complaints import LEVELS, ServiceLevels
 from clvlib.funnel.fulfilment import STAGES, Fulfilment
@@ -137,8 +138,16 @@ def plot_returns(result: ReturnRates, most: int = 10, ax: Axes | None = None, ti
     return percent_axis(ax, "x")
 
 
-def service_data(result: ServiceLevels) -> pd.DataFrame:
+def service_data(result: ServiceLevels, fewest: int = 1) -> pd.DataFrame:
     """Return what :func:`plot_service` draws: each promise as a whole, and by topic.
+
+    Parameters
+    ----------
+    result : ServiceLevels
+        What to draw.
+    fewest : int
+        Topics of fewer complaints are left out, and what would give them away, as in tables
+        (:func:`clvlib.data.privacy.withheld`).
 
     Raises
     ------
@@ -146,7 +155,8 @@ def service_data(result: ServiceLevels) -> pd.DataFrame:
         No complaint is old enough to judge.
     """
     data = result.shown
-    data = data[data["share"].notna() & data["dimension"].isin(["all", "topic"])]
+    small = withheld(data["complaints"], fewest, list(zip(data["promise"], data["dimension"], strict=True)))
+    data = data[~small & data["share"].notna() & data["dimension"].isin(["all", "topic"])]
     place = {name: k for k, name in enumerate(LEVELS.values())}
     keys = data.assign(promise=data["promise"].map(place), dimension=data["dimension"] != "all")
     data = data.loc[keys.sort_values(["promise", "dimension", "share"], kind="stable").index].reset_index(drop=True)
@@ -155,13 +165,13 @@ def service_data(result: ServiceLevels) -> pd.DataFrame:
     return data
 
 
-def plot_service(result: ServiceLevels, ax: Axes | None = None, title: str = "") -> Axes:
+def plot_service(result: ServiceLevels, fewest: int = 1, ax: Axes | None = None, title: str = "") -> Axes:
     """Draw the shares that were answered and solved in time, against the target.
 
     Parameters
     ----------
-    result : ServiceLevels
-        What to draw.
+    result, fewest
+        As in :func:`service_data`.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure without.
     title : str
@@ -176,7 +186,7 @@ def plot_service(result: ServiceLevels, ax: Axes | None = None, title: str = "")
     EmptyDataError
         As :func:`service_data`.
     """
-    data = service_data(result)
+    data = service_data(result, fewest)
     y = np.arange(len(data)) + 0.6 * (data["promise"] != data["promise"].shift()).cumsum().to_numpy()
     colours = {"fail": WARN, "undecided": MUTED, "pass": PALETTE[2]}
     with styled():

@@ -523,9 +523,7 @@ class Chapter:
         k = self.shop.config.smallest_group
         keys: list[Any] = [frame.index.get_level_values(0)] if frame.index.nlevels > 1 else []
         keys += [frame[name].astype(str) for name in _WHOLES if name in frame]  # each divides all people anew
-        hidden = np.zeros(len(frame), dtype=bool)
-        for part in frame.groupby(keys, sort=False).indices.values() if keys else [np.arange(len(frame))]:
-            hidden[part] = withheld(frame[people].to_numpy()[part], k)
+        hidden = withheld(frame[people], k, list(zip(*keys, strict=True)) if keys else None)
         if not hidden.any():
             return frame, ""
         figures = frame.select_dtypes("number").columns

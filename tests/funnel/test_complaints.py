@@ -149,6 +149,10 @@ def test_truth_of_the_sample(shop, sample):
     assert found.complaints == truth["rows"]["complaints"]
     ax = plot_service(found)
     assert len(ax.get_yticklabels()) == len(service_data(found))
+    few = service_data(found, 100)
+    topics = few[few["dimension"] == "topic"]
+    assert 0 < len(topics) < (service_data(found)["dimension"] == "topic").sum()
+    assert topics["complaints"].min() >= 100
     week = service_levels(shop.table("complaints"), PERIOD)
     assert len(week.to_escalate) == len(found.to_escalate)
     assert week.older > 0 == found.older
