@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Mapping
 from decimal import Decimal
 from html import escape
@@ -245,17 +246,49 @@ def list_label(name: str) -> str:
     return f"{text[:1].upper()}{text[1:]}"
 
 
+def _intervals(heads: list[str], numeric: list[bool]) -> dict[int, tuple[int, ...]]:
+    """Return the places of estimates, each with that of its interval, or those of its ends.
+
+    One that is a column of its own follows its estimate. The ends of ``x`` are ``x_lower`` and ``x_upper``; where no
+    column has that name, they are of the one before them, or before its standard error.
+    """
+    found: dict[int, tuple[int, ...]] = {}
+    for lower, head in enumerate(heads):
+        if head.endswith("_interval") and lower and numeric[lower - 1]:
+            found[lower - 1] = (lower,)
+        name = head.removesuffix("lower")
+        if name == head or f"{name}upper" not in heads:
+            continue
+        upper, own = heads.index(f"{name}upper"), name.removesuffix("_")
+        before = lower - 1 - (heads[lower - 1] == "standard_error")
+        place = heads.index(own) if own in heads and own else before if upper == lower + 1 else -1
+        known = place >= 0 and not heads[place].endswith(("lower", "upper"))
+        if known and numeric[place] and numeric[lower] and numeric[upper]:
+            found[place] = (lower, upper)
+    return found
+
+
 def html_table(heads: list[str], rows: list[list[str]], numeric: list[bool], caption: str = "", note: str = "") -> str:
-    """Write a table: everything escaped, numbers to the right, in a box of its own that scrolls on small screens."""
+    """Write a table: everything escaped, numbers to the right, in a box of its own that scrolls on small screens.
+
+    An interval stands below its estimate, so that what belongs together is together and a table of many fits the page.
+    """
+    intervals = _intervals(heads, numeric)
+    below = set(itertools.chain.from_iterable(intervals.values()))
+
+    def cell(cells: list[str], place: int, tag: str) -> str:
+        text = escape(cells[place])
+        if place in intervals and tag == "th":
+            text += f"<br><small>{escape(tr('interval'))}</small>"
+        elif place in intervals and ABSENT not in (ends := [cells[end] for end in intervals[place]]):
+            span = tr("{lower} to {upper}", lower=ends[0], upper=ends[1]) if len(ends) > 1 else ends[0]
+            text += f"<br><small>{escape(span)}</small>"
+        scope = ' scope="col"' if tag == "th" else ""
+        side = ' class="num" style="text-align:right"' if numeric[place] else ' style="text-align:left"'
+        return f"<{tag}{scope}{side}>{text}</{tag}>"
 
     def row(cells: list[str], tag: str) -> str:
-        scope = ' scope="col"' if tag == "th" else ""
-        return "".join(
-            f'<{tag}{scope} class="num" style="text-align:right">{escape(cell)}</{tag}>'
-            if right
-            else f'<{tag}{scope} style="text-align:left">{escape(cell)}</{tag}>'
-            for cell, right in zip(cells, numeric, strict=True)
-        )
+        return "".join(cell(cells, place, tag) for place in range(len(cells)) if place not in below)
 
     heads = [heading(head) for head in heads]
     label = escape(caption or tr("table"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 import numpy as np
 import pandas as pd
@@ -84,6 +85,44 @@ def test_names_of_columns_are_words_where_they_are_features_and_stay_where_they_
     frame = pd.DataFrame({"feature": ["age_band"], "file": ["age_band"], "segment": ["my_own"]})
     with speaking(language):
         assert frame_cells(frame, {}, "")[1] == [[word, "age_band", "my_own"]]
+
+
+@pytest.mark.parametrize(
+    ("heads", "shown"),
+    [
+        (["arm", "rate", "lower", "upper", "n"], {"rate": "2 to 3"}),
+        (["arm", "rate", "rate_lower", "rate_upper"], {"rate": "2 to 3"}),
+        (["arm", "lift", "n", "lift_lower", "lift_upper"], {"lift": "3 to 4"}),  # by name, wherever they stand
+        (["arm", "buyer_index", "index_lower", "index_upper"], {"buyer_index": "2 to 3"}),
+        (["name", "estimate", "standard_error", "lower", "upper"], {"estimate": "3 to 4"}),
+        (["rate", "a_lower", "a_upper", "b_lower", "b_upper"], {"rate": "1 to 2"}),  # what b is of cannot be told
+        (["lower", "upper"], {}),
+        (["rate", "lower", "n", "upper"], {}),
+        (["flower", "n"], {}),
+    ],
+)
+def test_intervals_stand_below_their_estimates(heads: list[str], shown: dict[str, str]):
+    html = html_table(heads, [[str(place) for place in range(len(heads))]], [True] * len(heads))
+    columns = re.findall(r"<th scope[^>]*>(.*?)</th>", html)
+    assert {column.removesuffix("<br><small>interval</small>") for column in columns if "<small>" in column} == {
+        name.replace("_", " ") for name in shown
+    }
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", html)
+    assert len(cells) == len(columns) == len(heads) - 2 * len(shown)
+    below = [text for cell in cells for text in re.findall("<small>(.*)</small>", cell)]
+    assert below == list(shown.values())
+
+
+def test_an_interval_of_its_own_stands_below_its_estimate_too():
+    heads = ["lost", "lost_share", "lost_interval"]  # the column of its name counts, and is no share
+    html = html_table(heads, [["9", "1%", "0% to 2%"]], [True, True, False])
+    assert re.findall(r"<td[^>]*>(.*?)</td>", html) == ["9", "1%<br><small>0% to 2%</small>"]
+
+
+def test_an_interval_that_is_not_known_is_not_shown_and_one_of_texts_is_none():
+    rows = [["a", "1", "—", "—"], ["b", "2", "1", "3"]]
+    assert html_table(["arm", "n", "lower", "upper"], rows, [False, True, True, True]).count("<small>") == 2
+    assert "<small>" not in html_table(["arm", "n", "lower", "upper"], rows, [False, True, False, False])
 
 
 def test_tables_are_escaped_and_aligned():
