@@ -8,6 +8,7 @@ own order.
 from __future__ import annotations
 
 import gettext
+import re
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ class _Formatter(string.Formatter):
 
     def format_field(self, value: Any, format_spec: str) -> str:
         text: str = super().format_field(value, format_spec)
-        return text.replace("-", "−") if isinstance(value, Real) else text
+        return re.sub("(?<!e)-", "−", text) if isinstance(value, Real) else text  # 1e-06 stays as it is copied
 
 
 _FORMATTER: Final = _Formatter()
@@ -105,6 +106,8 @@ def tr(message: str, /, **values: Any) -> str:
     '1,200 of 5,000 customers'
     >>> tr("{change:+.1%}", change=-0.034)
     '−3.4%'
+    >>> tr("p = {p:.3g}", p=1.8e-6)
+    'p = 1.8e-06'
     """
     found = _catalogue(language()).gettext(message) if message else ""
     return _FORMATTER.vformat(found, (), values) if values else found
