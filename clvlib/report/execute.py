@@ -83,7 +83,7 @@ def execute(
     timeout, start_timeout : float
         Seconds for all of its cells together, and for its kernel to answer.
     kernel : type of Kernel
-        What kernels are made by, such as :func:`clvlib.report.kernel.warm_kernels` gives.
+        What kernels are made by, such as :func:`clvlib.report.kernel.forks_of` gives.
 
     Returns
     -------
