@@ -76,9 +76,7 @@ class _Renderer(RendererAgg):
             return super().get_text_width_height_descent(s, prop, ismath)  # type: ignore[no-untyped-call]
         return self._set(s, prop.copy())[0]
 
-    def _get_font_height_metrics(
-        self, prop: Any
-    ) -> Any:  # asked by matplotlib 3.11, which else reads the font for each
+    def _get_font_height_metrics(self, prop: Any) -> Any:  # asked by matplotlib 3.11, which else reads the font again
         return self._lines(prop.copy())
 
     def draw_text(

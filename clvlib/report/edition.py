@@ -25,7 +25,7 @@ from clvlib.report.page import compose, render
 from clvlib.report.parameters import Notebook, literal
 from clvlib.report.pdf import write_pdf
 from clvlib.report.plan import Edition
-from clvlib.report.summary import SEVERITIES
+from clvlib.report.summary import by_severity
 from clvlib.words import speaking
 
 __all__ = ["Made", "past_of", "settled", "written"]
@@ -138,7 +138,7 @@ def written(
         status |= {"shop": edition.own_facts.name, "language": edition.language, "sentence": said["sentence"]}
         for notice in said["notices"]:
             edition.plan.tell(f"  {notice}")
-        status |= {"notices": said["notices"], "alerts": _counted(said["alerts"])} | (
+        status |= {"notices": said["notices"], "alerts": by_severity(said["alerts"])} | (
             {"pdf": printed} if printed else {}
         )
         _dump(edition.folder / "status.json", status | {"chapters": table.to_dict("records")})
@@ -210,10 +210,6 @@ def _table(made: Sequence[Made]) -> pd.DataFrame:
         for each in made
     ]
     return pd.DataFrame(rows)
-
-
-def _counted(raised: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    return {severity: sum(alert["severity"] == severity for alert in raised) for severity in SEVERITIES}
 
 
 def _dump(path: Path, content: Mapping[str, Any]) -> None:

@@ -280,7 +280,7 @@ def html_table(heads: list[str], rows: list[list[str]], numeric: list[bool], cap
         text = escape(cells[place])
         if place in intervals and tag == "th":
             text += f"<br><small>{escape(tr('interval'))}</small>"
-        elif place in intervals and ABSENT not in (ends := [cells[end] for end in intervals[place]]):
+        elif place in intervals and {*(ends := [cells[end] for end in intervals[place]])} != {ABSENT}:
             span = tr("{lower} to {upper}", lower=ends[0], upper=ends[1]) if len(ends) > 1 else ends[0]
             text += f"<br><small>{escape(span)}</small>"
         scope = ' scope="col"' if tag == "th" else ""

@@ -18,7 +18,7 @@ from clvlib.report.grade import grades
 from clvlib.report.harvest import Harvest
 from clvlib.report.ledger import Ledger
 from clvlib.report.locale import day, days
-from clvlib.report.summary import SEVERITIES, alerts, cards, movements, summary
+from clvlib.report.summary import alerts, by_severity, cards, movements, summary
 from clvlib.report.template import fill, week_links
 from clvlib.report.trend import FEWEST, SHOWN, trends
 from clvlib.words import LANGUAGES, mark, tr
@@ -34,10 +34,6 @@ _LIMITS = {
     "above": mark("above {limit}"),
     "not in": mark("not in {limit}"),
 }
-
-
-def _count(raised: Sequence[Mapping[str, Any]], severity: str) -> int:
-    return sum(alert["severity"] == severity for alert in raised)
 
 
 def _left_out(harvests: Mapping[str, Harvest]) -> list[tuple[str, str]]:
@@ -206,7 +202,7 @@ def compose(
         "lists": list_tables(lists, past.rows("grades", facts.name, week.label)),
         "alerts": raised,
         "cards": cards(raised),
-        "severities": {severity: n for severity in SEVERITIES if (n := _count(raised, severity))},
+        "severities": {severity: n for severity, n in by_severity(raised).items() if n},
         "actions": action_table(harvests),
         "missing": _left_out(harvests),
         "quality": _quality(facts),

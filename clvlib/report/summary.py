@@ -16,7 +16,7 @@ from clvlib.report.harvest import Harvest
 from clvlib.report.trend import CHANGED, NORMAL, Trend
 from clvlib.words import mark, tr, trn
 
-__all__ = ["FIRST", "SEVERITIES", "Movement", "alerts", "cards", "movements", "summary"]
+__all__ = ["FIRST", "SEVERITIES", "Movement", "alerts", "by_severity", "cards", "movements", "summary"]
 
 SEVERITIES = (mark("high"), mark("medium"), mark("low"))
 _SHOWN = 3  # bullets, and changed figures in one
@@ -153,6 +153,11 @@ def alerts(
         raised.append({"rule": rule, "text": text, "segment": "", "severity": severity, "chapter": name, "moved": True})
     placed = [{**a, "title": titles[a["chapter"]], "anchor": f"chapter-{a['chapter']}"} for a in raised]
     return sorted(placed, key=lambda alert: SEVERITIES.index(alert["severity"]))
+
+
+def by_severity(raised: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many alerts there are of each severity."""
+    return {severity: sum(alert["severity"] == severity for alert in raised) for severity in SEVERITIES}
 
 
 def cards(raised: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
