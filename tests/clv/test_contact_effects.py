@@ -116,7 +116,8 @@ def test_the_sample_shop(sample_shop, sample):
     assert coupon["lower"] < planted < coupon["upper"]
     assert abs(coupon["expected"] - planted) < 2 * coupon["expected_error"]
     assert table.index[table["found"]].tolist() == ["coupon_48h"]
-    assert "coupon 48h: +6.8 points (+2.6 to +10.7)" in result.sentence  # a difference of shares, not a share
+    effect, lower, upper = 100 * coupon[["effect", "lower", "upper"]].astype(float)  # differences of shares, not shares
+    assert f"coupon 48h: {effect:+.1f} points ({lower:+.1f} to {upper:+.1f})" in result.sentence
     assert "win_back" not in result.sentence
     assert (table.drop(index="coupon_48h")[["lower", "upper"]].prod(axis=1) < 0).all()
 
