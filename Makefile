@@ -16,7 +16,7 @@ help:
 	@echo "make report   the weekly report on the sample shop, in $(OUT)/ (SOURCE=... ARGS=... for others)"
 	@echo "make test     every check: style, types, tests, notebooks"
 	@echo "make lab      JupyterLab on the notebooks"
-	@echo "make clean    remove what the others made"
+	@echo "make clean    remove what the others installed and cached; reports and their ledger stay"
 	@echo "make lock     resolve the locked requirements anew (needs uv)"
 	@echo "make words    bring the catalogue of translations up to date"
 
@@ -44,7 +44,6 @@ lab: $(VENV)/.lab.stamp
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	find reports -mindepth 1 ! -name README.md -delete
 
 UV := uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --no-annotate --quiet
 lock:

@@ -233,6 +233,19 @@ def _stop(*_: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _why(error: Exception) -> str:
+    """Return what an operator is told in one line; what nobody foresaw shows its traceback before it."""
+    match error:
+        case ClvError():
+            return str(error).splitlines()[0]
+        case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] != "clvlib":
+            return f"{name} is not installed, and reports need it: pip install 'clvlib-livestream[report]'"
+        case OSError():
+            return f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {error}; this is a fault of clvlib"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -260,21 +273,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = int(args.does(args))
             sys.stdout.flush()
             return status
-    except ClvError as error:
-        print(f"clvlib: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("clvlib: stopped; what was published before stands", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        print(f"clvlib: {error.filename or ''}: {error.strerror or error}".replace(": :", ":"), file=sys.stderr)
-        return 2
     except Exception as error:  # noqa: BLE001 - status 1, Python's own, would say that a report was published
-        traceback.print_exc()
-        print(f"clvlib: {type(error).__name__}: {error}; this is a fault of clvlib", file=sys.stderr)
+        print(f"clvlib: {_why(error)}", file=sys.stderr)
         return 2
     finally:
         signal.signal(signal.SIGTERM, before)

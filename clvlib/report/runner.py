@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NOTEBOOKS", "run", "run_weeks", "select"]
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = (Path(__file__).parents[1] / "notebooks").resolve()  # in a checkout a link to those beside the library
 _OURS = ("source", "week", "output", "lang")  # parameters that the runner itself sets
 
 
