@@ -12,13 +12,13 @@ import pandas as pd
 from clvlib.clv.models.base import Estimator
 from clvlib.errors import ParameterError
 
-__all__ = ["Engine", "fit"]
+__all__ = ["FITTERS", "Engine", "fit"]
 
 Engine = Literal["clvlib", "lifetimes"]
 Model = TypeVar("Model", bound=Estimator)
 
 # our model -> lifetimes' fitter, and our letter -> theirs
-_FITTERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+FITTERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "BetaGeoModel": ("BetaGeoFitter", {"r": "r", "alpha": "alpha", "a": "a", "b": "b"}),
     "ModifiedBetaGeoModel": ("ModifiedBetaGeoFitter", {"r": "r", "alpha": "alpha", "a": "a", "b": "b"}),
     "ParetoNBDModel": ("ParetoNBDFitter", {"r": "r", "alpha": "alpha", "s": "s", "beta": "beta"}),
@@ -61,8 +61,8 @@ def fit(model: Model, summary: pd.DataFrame, engine: Engine = "clvlib", near: Mo
     if engine != "lifetimes":
         raise ParameterError(f"engine is 'clvlib' or 'lifetimes'; found {engine!r}")
     name = type(model).__name__
-    if name not in _FITTERS:
-        raise ParameterError(f"lifetimes cannot fit {name}; it can fit {', '.join(_FITTERS)}")
+    if name not in FITTERS:
+        raise ParameterError(f"lifetimes cannot fit {name}; it can fit {', '.join(FITTERS)}")
     params = _by_lifetimes(name, summary)
     return model._adopt(params, summary)  # noqa: SLF001 - the engine is part of the machinery
 
@@ -74,7 +74,7 @@ def _by_lifetimes(name: str, summary: pd.DataFrame) -> dict[str, float]:
             import lifetimes
     except ImportError as error:
         raise ParameterError("engine='lifetimes' needs the lifetimes package: install the extra [report]") from error
-    fitter_name, letters = _FITTERS[name]
+    fitter_name, letters = FITTERS[name]
     fitter: Any = getattr(lifetimes, fitter_name)()
     columns = ["frequency", "monetary_value"] if name == "GammaGammaModel" else ["frequency", "recency", "T"]
     rows = summary[(summary["frequency"] > 0) & (summary["monetary_value"] > 0)] if len(columns) == 2 else summary

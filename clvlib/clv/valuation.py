@@ -30,16 +30,16 @@ from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
 from clvlib.words import mark, tr
 
-__all__ = ["AUTO", "CustomerValue", "ForecastCheck", "Valuation"]
+__all__ = ["AUTO", "MODELS", "SPEND_MODELS", "CustomerValue", "ForecastCheck", "Valuation"]
 
 AUTO = "auto"
 
 Model = TypeVar("Model", bound=Estimator)
 
 _FEWEST_WEEKS = 8  # a calibration shorter than this is no test of anything
-_SPEND = {model.__name__: model for model in (GammaGammaModel, DependentGammaGammaModel)}
+SPEND_MODELS = {model.__name__: model for model in (GammaGammaModel, DependentGammaGammaModel)}
 _TRIED = ("tried", 0, "")
-_MODELS = {model.__name__: model for model in (BetaGeoModel, ModifiedBetaGeoModel, ParetoNBDModel, NBDModel)}
+MODELS = {model.__name__: model for model in (BetaGeoModel, ModifiedBetaGeoModel, ParetoNBDModel, NBDModel)}
 
 
 @dataclass(frozen=True)
@@ -171,10 +171,10 @@ class CustomerValue:
     _kept: dict[tuple[str, int, str], Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if self.model not in {AUTO, *_MODELS}:
-            raise ParameterError(f"model is {AUTO!r} or one of {', '.join(_MODELS)}; found {self.model!r}")
-        if self.spend not in _SPEND:
-            raise ParameterError(f"spend is one of {', '.join(_SPEND)}; found {self.spend!r}")
+        if self.model not in {AUTO, *MODELS}:
+            raise ParameterError(f"model is {AUTO!r} or one of {', '.join(MODELS)}; found {self.model!r}")
+        if self.spend not in SPEND_MODELS:
+            raise ParameterError(f"spend is one of {', '.join(SPEND_MODELS)}; found {self.spend!r}")
 
     def of(self, shop: Any, as_of: str | dt.date) -> Valuation:
         """Value every customer of a shop as of a day.
@@ -229,7 +229,7 @@ class CustomerValue:
         kept, tried = self._kept.get(_TRIED, (None, []))
         if kept != asked:
             near = tried[-1] if tried and kept[0] == id(shop) else None
-            models, spend = list(_MODELS.values()), _SPEND[self.spend]()
+            models, spend = list(MODELS.values()), SPEND_MODELS[self.spend]()
             tried = trials(shop, models, 4, held, spend, unit="W", collapse="D", as_of=end, near=near)
             self._kept[_TRIED] = asked, tried
         return held, tried
@@ -299,7 +299,7 @@ class CustomerValue:
 
     def _model(self, shop: Any, as_of: str | dt.date) -> type[PurchaseModel]:
         if self.model != AUTO:
-            return _MODELS[self.model]
+            return MODELS[self.model]
         if self.engine != "clvlib":
             return BetaGeoModel
         key = ("model", id(shop), str(as_date(as_of)))
@@ -309,7 +309,7 @@ class CustomerValue:
             except EmptyDataError:
                 best = [BetaGeoModel.__name__]
             # where no model can be told apart from a simple rule, the best one stands in: values need a distribution
-            self._kept[key] = next(_MODELS[name] for name in best if name in _MODELS)
+            self._kept[key] = next(MODELS[name] for name in best if name in MODELS)
         model: type[PurchaseModel] = self._kept[key]
         return model
 
@@ -323,7 +323,7 @@ class CustomerValue:
     def _lifetime(self, summary: pd.DataFrame, model: type[PurchaseModel]) -> LifetimeValue:
         if not (summary["frequency"] > 0).any():
             raise EmptyDataError(tr("no customer has bought twice yet, so there is nothing to learn repurchase from"))
-        purchases, spend = self._fit(model, summary), self._fit(_SPEND[self.spend], summary)
+        purchases, spend = self._fit(model, summary), self._fit(SPEND_MODELS[self.spend], summary)
         return LifetimeValue(purchases, spend, self.margin, self.annual_rate, unit="W")
 
     def _value(self, summary: pd.DataFrame, lifetime: LifetimeValue) -> Valuation:

@@ -11,7 +11,6 @@ for the reader of the notebook and for the checks alike::
 from __future__ import annotations
 
 import ast
-import datetime as dt
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from clvlib.errors import ParameterError, ReportError
+from clvlib.report.limits import within_range
 
-__all__ = ["Notebook", "Parameter", "checked", "literal", "parse_value", "read_notebook", "within_limits"]
+__all__ = ["Notebook", "Parameter", "checked", "literal", "parse_value", "read_notebook"]
 
 _NAMES: Final = {
     "str": str,
@@ -34,12 +34,6 @@ _NAMES: Final = {
     "Literal": typing.Literal,
     "Optional": typing.Optional,
 }
-# what values mean by the names of their parameters, the same in every notebook
-_SHARES: Final = {
-    *("alive_below", "click_to_cart_min", "hit_threshold", "hold_out", "in_time_min", "interval", "level", "margin"),
-}
-_SPANS: Final = ("weeks", "_days", "_minutes", "ship_hours", "receive_hours", "escalate_hours")
-_DAYS: Final = {"calibration_end", "holdout_end"}
 
 
 @dataclass(frozen=True)
@@ -198,6 +192,17 @@ def _applies(key: str, notebook: Notebook) -> str:
     return name if named and name in notebook.parameters else ""
 
 
+def _unknown(key: str, books: Sequence[Notebook]) -> ParameterError:
+    """Say what could have been meant: where the key names a notebook, among what that one declares."""
+    prefix, _, name = key.rpartition(".")
+    asked = [book for book in books if prefix in {book.name, book.name.partition("_")[0]}]
+    whose = f"notebook {asked[0].name} has no" if asked else "no notebook of this run has a"
+    known = sorted({name for book in asked or books for name in book.parameters})
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    return ParameterError(f"{whose} parameter {key!r}; {hint}")
+
+
 def checked(notebooks: Iterable[Notebook], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Check what is passed against what each notebook declares.
 
@@ -217,68 +222,23 @@ def checked(notebooks: Iterable[Notebook], given: Mapping[str, Any]) -> dict[str
     Raises
     ------
     ParameterError
-        No notebook declares such a name, or a value is of another type or impossible: a share that is none, a span
-        of no time, a day that the calendar lacks.
+        No notebook declares such a name, or a value is of another type or out of its range; see
+        :mod:`clvlib.report.limits`.
     """
     books = list(notebooks)
     result: dict[str, dict[str, Any]] = {book.name: {} for book in books}
     for key, value in given.items():
         meant = [(book, name) for book in books if (name := _applies(key, book))]
         if not meant:
-            known = sorted({name for book in books for name in book.parameters})
-            near = get_close_matches(key.rpartition(".")[2], known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise ParameterError(f"no notebook of this run has a parameter {key!r}; {hint}")
+            raise _unknown(key, books)
         for book, name in meant:
             parameter = book.parameters[name]
             read = parse_value(value, parameter) if isinstance(value, str) else value
             if not _is_kind(read, parameter.kind):
                 raise _mismatch(parameter, value)
-            if not _is_possible(parameter, read):
-                raise ParameterError(f"parameter {name}: {value!r} is out of its range, or no day such as 2026-11-15")
+            within_range(name, read, parameter.default)
             result[book.name][name] = read
     return result
-
-
-def within_limits(given: Mapping[str, Mapping[str, Any]], until: dt.date, steps: Sequence[str]) -> None:
-    """Refuse days that the data do not reach, and steps that the shop's funnel does not have.
-
-    Parameters
-    ----------
-    given : mapping
-        What :func:`checked` returned.
-    until : datetime.date
-        The last day that the data speak of.
-    steps : sequence of str
-        Of the funnel.
-
-    Raises
-    ------
-    ParameterError
-        A forecast would be held against days that have not come, or a step is unknown.
-    """
-    for values in given.values():
-        for name, value in values.items():
-            if name in _DAYS and value and dt.date.fromisoformat(value) > until:
-                raise ParameterError(f"parameter {name}: {value} lies beyond the data, which end on {until}")
-            if name == "step" and value not in steps[1:]:
-                raise ParameterError(f"parameter step: {value!r} is none of {', '.join(steps[1:])}")
-
-
-def _is_possible(parameter: Parameter, value: Any) -> bool:
-    """Whether a value of the right type makes sense under its name; the default always does."""
-    if value == parameter.default:
-        return True
-    if parameter.name in _SHARES:
-        return bool(0 < value <= 1) if parameter.name == "margin" else bool(0 < value < 1)
-    if parameter.name.endswith(_SPANS):
-        return all(part > 0 for part in (value if isinstance(value, list) else [value]))
-    if parameter.name in _DAYS:
-        try:
-            dt.date.fromisoformat(value)
-        except ValueError:
-            return False
-    return True
 
 
 def literal(value: Any) -> str:

@@ -24,7 +24,8 @@ from clvlib.data.privacy import keyed
 from clvlib.errors import ParameterError, ReportError
 from clvlib.report.execute import Execution, execute
 from clvlib.report.facts import Facts, facts_of, versions
-from clvlib.report.parameters import Notebook, within_limits
+from clvlib.report.limits import within_data
+from clvlib.report.parameters import Notebook
 from clvlib.report.plan import Edition, Plan
 from clvlib.report.publish import locked, publish, staging
 from clvlib.report.resume import take_over
@@ -83,7 +84,7 @@ def _prepared(
         shop = connect(store)
         try:
             weeks = [week for label in labels for week in shop.weeks(label)]
-            within_limits(plan.parameters, shop.data_until, shop.config.funnel_steps)
+            within_data(plan.notebooks, plan.parameters, shop)
             facts = {code: _told(shop, code) for code in languages or [shop.config.language]}
             plan.tell(f"tables of {shop.name} checked ({_seconds(time.monotonic() - started)})")
         finally:

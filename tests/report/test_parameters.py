@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clvlib.errors import ParameterError, ReportError
-from clvlib.report.parameters import checked, literal, read_notebook, within_limits
+from clvlib.report.parameters import checked, literal, read_notebook
 
 from .books import notebook
 
@@ -101,28 +100,29 @@ def test_impossible_values_are_refused_before_anything_starts(limited, name: str
     checked([limited], {name: good})
 
 
-def test_days_beyond_the_data_and_unknown_steps_are_refused(limited):
-    until, steps = dt.date(2026, 11, 15), ("exposure", "click", "cart")
-    within_limits(checked([limited], {"holdout_end": "2026-11-15", "step": "click"}), until, steps)
-    # a model held against weeks that have not come would be found to promise too much
-    with pytest.raises(ParameterError, match="holdout_end: 2026-11-16 lies beyond the data, which end on 2026-11-15"):
-        within_limits(checked([limited], {"holdout_end": "2026-11-16"}), until, steps)
-    for step in ("nosuch", "exposure"):  # the first step has no rate
-        with pytest.raises(ParameterError, match="none of click, cart"):
-            within_limits(checked([limited], {"step": step}), until, steps)
-
-
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
         ("horizont", "did you mean horizon"),
         ("x", "there are engine, fast"),
-        ("02_funnel.horizon", "did you mean horizon"),
+        ("05_other.horizon", "no notebook of this run has a parameter '05_other.horizon'; did you mean horizon"),
     ],
 )
 def test_unknown_names(book, name: str, hint: str):
     with pytest.raises(ParameterError, match=hint):
         checked([book], {name: 1})
+
+
+def test_an_unknown_name_of_one_notebook_names_what_that_one_has(tmp_path: Path, book):
+    other = read_notebook(notebook(tmp_path, "02_funnel", [], parameters="step: str = ''\nsources: int = 1"))
+    for key in ("03_clv.nosuch", "03.nosuch"):
+        with pytest.raises(
+            ParameterError, match=f"notebook 03_clv has no parameter '{key}'; there are engine, "
+        ) as told:
+            checked([other, book], {key: 1})
+        assert not {"step", "sources"} & set(str(told.value).replace(",", "").split())
+    with pytest.raises(ParameterError, match=r"'02\.horizon'; there are source"):  # another's names are no hint
+        checked([other, book], {"02.horizon": 1})
 
 
 def test_each_notebook_gets_what_it_declares(tmp_path: Path, book):
