@@ -169,8 +169,10 @@ def contact_plan(
     Notes
     -----
     The gain of a contact is extra buyers per contact × purchases per buyer in the window × expected spend × margin,
-    less its cost. The choice is blind to the draw of the hold-out, which follows it, and past contacts limit further
-    ones whether they were sent or held out: otherwise the two groups could not be compared.
+    less its cost and what lower prices (a coupon) take from the margin of all who buy, where past orders show it. A
+    purchase that merely comes sooner than it would have counts, if it would have come after the window. The choice is
+    blind to the draw of the hold-out, which follows it, and past contacts limit further ones whether they were sent or
+    held out: otherwise the two groups could not be compared.
 
     Examples
     --------
@@ -262,7 +264,7 @@ def _gains(
     learnt = effects.table.loc[actions]
     place = found["place"].to_numpy(dtype=np.intp)
     worth = margin * spend.reindex(found.index).to_numpy() * learnt["purchases_per_buyer"].to_numpy()[place]
-    mean, error = (learnt[name].to_numpy(dtype=float)[place] for name in ("expected", "expected_error"))
+    mean, error = (learnt[name].to_numpy(dtype=float)[place] for name in ("kept", "kept_error"))
     cost = settled.costs[place]
     half = float(stats.norm.ppf((1 + level) / 2)) * error
     return found.assign(
@@ -354,7 +356,7 @@ def _table(
             "held_out": np.bincount(chosen.loc[chosen["is_holdout"], "place"].astype(np.intp), minlength=len(actions)),
             "cost": sums["cost"].to_numpy(),
             "gain": sums["gain"].to_numpy(),
-            "error": (sums["worth"] * learnt["expected_error"]).to_numpy(),
+            "error": (sums["worth"] * learnt["kept_error"]).to_numpy(),
             "effect": learnt["expected"].to_numpy(),
             "channel": settled.channels,
             "basis": learnt["basis"].to_numpy(),

@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 ASSUMED = 0.01  # extra buyers per contact where nothing is known
 _SPREAD = 0.03  # effects of contacts differ from what was assumed by a few points: scale of the half-Cauchy prior
 _SPREADS = np.linspace(0.0, 0.2, 241)  # and hardly ever by more than twenty or forty
+_TINY = 1e-12  # where nothing varies, what was measured is as good as known
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class ContactEffects(Result):
     ``table`` columns: ``sent``, ``held_out`` (contacts whose window is over), ``open`` (whose window is not: they count
     as neither), ``rate_sent`` and ``rate_held`` (share who bought within the window), ``effect`` (difference) with
     ``lower``, ``upper``, ``p_value`` and ``p_adjusted``; ``ratio``; ``margin`` (extra margin per contact) with
-    ``margin_lower`` and ``margin_upper``; ``found`` (the adjusted test rejects no effect); and for planning
-    ``expected`` with ``expected_error`` (extra buyers per contact, shrunk), ``purchases_per_buyer`` (days with a
-    purchase in the window) and ``basis``.
+    ``margin_lower`` and ``margin_upper``; ``price_cut`` with ``price_cut_error`` (share by which prices paid were lower
+    than those of who was held out); ``found`` (the adjusted test rejects no effect); and for planning ``expected`` with
+    ``expected_error`` (extra buyers per contact, shrunk), ``kept`` with ``kept_error`` (the same less the buyers whose
+    margin the lower prices take away), ``purchases_per_buyer`` (days with a purchase in the window) and ``basis``.
 
     Attributes
     ----------
@@ -78,6 +80,7 @@ def contact_effects(
     ----------
     orders : Table or pandas.DataFrame
         ``customer_id``, ``ordered_at`` and ``net_amount``; where there is a column ``is_purchase`` only its rows count.
+        With ``discount`` (taken off the price of a row), what coupons give away is known.
     contacts : Table or pandas.DataFrame or None
         ``customer_id``, ``sent_at`` and ``action``; ``is_holdout``, without which nobody was held out. None: no past.
     as_of : str or date
@@ -107,8 +110,14 @@ def contact_effects(
     Sent contacts are weighted to the weeks of those held out, so that a campaign in weeks without a hold-out is not
     compared with quiet weeks. Effective numbers follow Kish; where the same people were contacted more than once, both
     groups shrink by the design effect of customers (Rao & Scott 1992). Differences of shares have the interval of
-    Miettinen and Nurminen (1985). For planning, effects are drawn towards what was assumed, by a normal distribution
-    whose spread is learnt from all actions together (empirical Bayes, its uncertainty integrated out).
+    Miettinen and Nurminen (1985).
+
+    A coupon also lowers the price of what would have been bought without it. Goods cost what they did, so a lower
+    price comes out of the margin in full: with margin m, a price that is lower by c, and shares p and q of those sent
+    and held out who buy, a contact brings ``p (m - c) - q m`` of a usual purchase, which is ``m (p - q) - c p``.
+
+    For planning, effects and price cuts are drawn towards what was assumed (no cut), by a normal
+    distribution whose spread is learnt from all actions together (empirical Bayes, its uncertainty integrated out).
 
     Examples
     --------
@@ -131,7 +140,7 @@ def contact_effects(
     facts = {name: _facts(groups.get(name, rows.iloc[:0]), margin) for name in names}
     table = pd.DataFrame([facts[name].row for name in names], index=pd.Index(names, name="action", dtype=object))
     if names:
-        table = _planned(_measured(table, facts, level), prior)
+        table = _planned(_measured(table, facts, level), prior, margin)
     return ContactEffects(
         as_of=str(as_date(as_of)),
         window_days=window_days,
@@ -144,7 +153,8 @@ def contact_effects(
 
 _COLUMNS = [
     "sent", "held_out", "open", "rate_sent", "rate_held", "effect", "lower", "upper", "p_value", "p_adjusted", "ratio",
-    "margin", "margin_lower", "margin_upper", "found", "expected", "expected_error", "purchases_per_buyer", "basis",
+    "margin", "margin_lower", "margin_upper", "price_cut", "price_cut_error", "found", "expected", "expected_error",
+    "kept", "kept_error", "purchases_per_buyer", "basis",
 ]  # fmt: skip
 
 
@@ -171,7 +181,7 @@ def shrunk(effects: Array, errors: Array, assumed: Array) -> tuple[Array, Array]
     ([0.062, 0.0, 0.0], [0.016, 0.025, 0.064])
     """
     known = np.isfinite(effects) & np.isfinite(errors)
-    off, noise = np.where(known, effects - assumed, 0.0), np.where(known, errors**2, np.inf)
+    off, noise = np.where(known, effects - assumed, 0.0), np.where(known, np.maximum(errors**2, _TINY), np.inf)
     spread = _SPREADS[:, None] ** 2
     total = spread + noise[known]
     log_weight = -0.5 * (np.log(total) + off[known] ** 2 / total).sum(axis=1) - np.log1p((_SPREADS / _SPREAD) ** 2)
@@ -197,20 +207,23 @@ def _outcomes(
     orders: Table | pd.DataFrame, contacts: Table | pd.DataFrame | None, end: dt.date, window_days: int
 ) -> pd.DataFrame:
     """Return the contacts made by then: whether held out, whether their window is over, and what was bought in it."""
-    columns = ["customer_id", "action", "held", "week", "mature", "purchases", "money"]
+    columns = ["customer_id", "action", "held", "week", "mature", "purchases", "money", "paid", "given"]
     if contacts is None:
         return pd.DataFrame(columns=columns)
     tables = together(orders=orders, contacts=contacts)
     sold = tables["orders"].require("customer_id", "ordered_at", "net_amount")
     sent = tables["contacts"].require("customer_id", "sent_at", "action")
     held = "COALESCE(CAST(c.is_holdout AS BOOLEAN), FALSE)" if "is_holdout" in sent.columns else "FALSE"
+    paid = "amount" if "amount" in sold.columns else "net_amount"
+    given = "SUM(o.discount)" if "discount" in sold.columns else "0"
     real = "AND o.is_purchase " if "is_purchase" in sold.columns else ""
     over = literal(dt.datetime.combine(end - dt.timedelta(days=window_days), dt.time()))
     now = literal(dt.datetime.combine(end, dt.time()))
     frame = sent.query(
         f"SELECT c.customer_id, c.action, {held} AS held, CAST(DATE_TRUNC('week', c.sent_at) AS DATE) AS week, "
         f"c.sent_at, c.sent_at <= {over} AS mature, COUNT(DISTINCT CAST(o.ordered_at AS DATE)) AS purchases, "
-        "CAST(COALESCE(SUM(o.net_amount), 0) AS DOUBLE) AS money FROM {t} AS c LEFT JOIN {orders} AS o ON "
+        f"CAST(COALESCE(SUM(o.net_amount), 0) AS DOUBLE) AS money, CAST(COALESCE(SUM(o.{paid}), 0) AS DOUBLE) AS paid, "
+        f"CAST(COALESCE({given}, 0) AS DOUBLE) AS given FROM {{t}} AS c LEFT JOIN {{orders}} AS o ON "
         f"o.customer_id = c.customer_id {real}AND o.ordered_at < {now} AND o.ordered_at > c.sent_at "
         f"AND o.ordered_at <= c.sent_at + INTERVAL {window_days} DAY "
         f"WHERE c.sent_at < {now} AND c.customer_id IS NOT NULL AND c.action IS NOT NULL "
@@ -238,11 +251,37 @@ def _facts(rows: pd.DataFrame, margin: float) -> _Facts:
     first, second = (_mean(bought, weight, held == side) for side in (False, True))
     n = _effective(bought, weight, held, customers)
     counts = (first * n[0], n[0], second * n[1], n[1])
-    gained = margin * ripe["money"].to_numpy(dtype=float)
+    usual, cut, cut_error = _price_cut(ripe, weight, held, customers)
+    given, paid, money = (ripe[name].to_numpy(dtype=float) for name in ("given", "paid", "money"))
+    gained = margin * money - (1 - margin) * (given - usual * (given + paid))
     sizes = _effective(gained, weight, held, customers)
     sides = zip(sizes, (held == side for side in (False, True)), strict=True)
-    money = tuple(_moments(gained, weight, side, size) for size, side in sides)
-    return _Facts(row | {"rate_sent": first, "rate_held": second}, counts, (money[0], money[1]))
+    moments = tuple(_moments(gained, weight, side, size) for size, side in sides)
+    row |= {"rate_sent": first, "rate_held": second, "price_cut": cut, "price_cut_error": cut_error}
+    return _Facts(row, counts, (moments[0], moments[1]))
+
+
+def _price_cut(
+    rows: pd.DataFrame, weight: Array, held: NDArray[np.bool_], customers: NDArray[np.intp]
+) -> tuple[float, float, float]:
+    """Return the share of the price that is usually taken off, and by how much more those sent paid less, with error.
+
+    Both shares are ratios of sums, so the error is that of their linear parts, summed by customer; nothing is known
+    where one side bought nothing.
+    """
+    given, paid = rows["given"].to_numpy(dtype=float), rows["paid"].to_numpy(dtype=float)
+    shares, residual = [], np.zeros(len(rows))
+    for side in (held, ~held):
+        whole = float((weight * (given + paid))[side].sum())
+        share = float((weight * given)[side].sum()) / whole if whole > 0 else np.nan
+        residual[side] = (weight * (given - share * (given + paid)) / whole)[side] if whole > 0 else 0.0
+        shares.append(share)
+    usual, sent = shares
+    if not usual < 1 or np.isnan(sent) or not given.any():
+        return 0.0, np.nan, np.nan
+    residual[held] *= -(1 - sent) / (1 - usual)
+    error = float(np.sqrt((np.bincount(customers, weights=residual) ** 2).sum())) / (1 - usual)
+    return usual, (sent - usual) / (1 - usual), error
 
 
 def _weights(week: pd.Series, held: NDArray[np.bool_]) -> Array:
@@ -289,7 +328,7 @@ def _measured(table: pd.DataFrame, facts: Mapping[str, _Facts], level: float) ->
             {"p_value": p, "p_adjusted": adjusted, "error": off} | _effect(facts[name], float(own))
             for (name, p, adjusted, off), own in zip(told, levels, strict=True)
         ]
-    figures = [*_COLUMNS[3:14], "error"]
+    figures = [*_COLUMNS[3:16], "error"]
     table = pd.concat([table, pd.DataFrame(rows, index=tested).reindex(table.index)], axis=1)
     table = table.reindex(columns=[*dict.fromkeys([*table.columns, *figures])])
     table[figures] = table[figures].astype(float)
@@ -309,15 +348,19 @@ def _effect(facts: _Facts, level: float) -> dict[str, float]:
     return row
 
 
-def _planned(table: pd.DataFrame, prior: Mapping[str, float]) -> pd.DataFrame:
-    """Add what is expected of the next contact, and what that rests on."""
+def _planned(table: pd.DataFrame, prior: Mapping[str, float], margin: float) -> pd.DataFrame:
+    """Add what is expected of the next contact, and what that rests on; of prices that nobody compared, no cut."""
     assumed = np.array([prior.get(str(name), ASSUMED) for name in table.index])
     mean, error = shrunk(table["effect"].to_numpy(), table["error"].to_numpy(), assumed)
     basis = [
         tr("assumed") if np.isnan(effect) else trn("measured on {n:,} held out", "measured on {n:,} held out", int(n))
         for effect, n in zip(table["effect"], table["held_out"], strict=True)
     ]
-    return table.assign(expected=mean, expected_error=error, basis=basis)
+    cut, cut_error = shrunk(table["price_cut"].to_numpy(), table["price_cut_error"].to_numpy(), np.zeros(len(table)))
+    bought = table["rate_sent"].where(table["price_cut_error"].notna(), 0.0).to_numpy() / margin
+    lost, lost_error = (np.where(bought > 0, bought * part, 0.0) for part in (cut, cut_error))
+    kept = {"kept": mean - lost, "kept_error": np.hypot(error, lost_error)}
+    return table.assign(expected=mean, expected_error=error, basis=basis, **kept)
 
 
 def _sentence(table: pd.DataFrame) -> str:

@@ -258,6 +258,7 @@ HEADS: Final = {
     "precision_lower": mark("precision lower"),
     "precision_upper": mark("precision upper"),
     "predicted": mark("predicted"),
+    "price_cut": mark("price reduction"),
     "priority": mark("priority"),
     "probability_alive": mark("P(alive)"),
     "product": mark("product"),

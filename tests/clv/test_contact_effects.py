@@ -122,6 +122,47 @@ def test_the_sample_shop(sample_shop, sample):
     assert (table.drop(index="coupon_48h")[["lower", "upper"]].prod(axis=1) < 0).all()
 
 
+def test_lower_prices_come_out_of_the_margin_in_full():
+    """Goods that cost 50 sell at 100: 5 of 20 held out buy; 10 of 20 sent a coupon do, at 90 (all 500 times over)."""
+    n = 500
+    contacts = contacts_of(range(40 * n), [i < 20 * n for i in range(40 * n)])
+    at = MONDAY + pd.Timedelta("1D")
+    held, sent = orders_of(range(5 * n), at), orders_of(range(20 * n, 30 * n), at, 90.0)
+    sold = pd.concat([held.assign(discount=0.0), sent.assign(discount=10.0)])
+    row = contact_effects(sold, contacts, LAST, margin=0.5).table.loc["call"]
+    profit = 10 / 20 * (90 - 50) - 5 / 20 * (100 - 50)
+    assert row["margin"] == pytest.approx(profit)
+    assert row["price_cut"] == pytest.approx(0.1)
+    assert row["kept"] * 0.5 * 100 == pytest.approx(profit, rel=0.02)  # shrunk a little
+    assert row["kept_error"] > row["expected_error"]
+    alike = pd.concat([held.assign(discount=10.0), sent.assign(discount=9.0)])  # everybody pays a tenth less
+    row = contact_effects(alike, contacts, LAST, margin=0.5).table.loc["call"]
+    assert row["price_cut"] == pytest.approx(0, abs=1e-12)
+    assert row["kept"] == pytest.approx(row["expected"])
+    row = contact_effects(sold.drop(columns="discount"), contacts, LAST, margin=0.5).table.loc["call"]
+    assert np.isnan(row["price_cut"])
+    assert (row["kept"], row["kept_error"]) == (row["expected"], row["expected_error"])
+
+
+def test_the_error_of_a_price_cut():
+    """Customers contacted twice, who keep to their coupons: the deviation over shops is the error that is stated."""
+    rng = np.random.default_rng(8)
+    cuts, errors = [], []
+    for _ in range(60):
+        who = np.tile(np.arange(300), 2)
+        held = rng.random(600) < 0.4
+        start = MONDAY + pd.to_timedelta(np.repeat([0, 21], 300), unit="D")
+        bought = np.flatnonzero(rng.random(600) < 0.3)
+        price = rng.lognormal(4, 0.7, len(bought))
+        off = price * np.where(rng.random(300)[who[bought]] < np.where(held[bought], 0.2, 0.7), 0.15, 0.0)
+        sold = orders_of(who[bought], start[bought] + pd.Timedelta("2D"), price - off).assign(discount=off)
+        row = contact_effects(sold, contacts_of(who, held, start), "2027-03-01").table.loc["call"]
+        cuts.append(row["price_cut"])
+        errors.append(row["price_cut_error"])
+    assert np.mean(errors) == pytest.approx(np.std(cuts), rel=0.25)
+    assert np.mean(cuts) == pytest.approx(1 - (1 - 0.7 * 0.15) / (1 - 0.2 * 0.15), abs=3 * np.std(cuts) / 60**0.5)
+
+
 def test_shrinking():
     """One action: the posterior over (effect, spread) on a fine grid."""
     effect, error, assumed = 0.05, 0.02, 0.01
