@@ -146,6 +146,17 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+_KINDS = {
+    str: 'text, such as "…"',
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: 'a list, such as ["…"]',
+    dict: "keys of its own, in a [section]",
+    dt.date: "a date, such as 2026-11-15",
+}
+
+
 def _choose(key: str, value: Any, where: str) -> None:
     allowed = _CHOICES.get(key)
     if allowed and value not in allowed:
@@ -162,7 +173,8 @@ def _known(keys: Mapping[str, Any], allowed: list[str], where: str) -> None:
 
 def _typed(value: Any, kind: type | tuple[type, ...], key: str, where: str) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(f"{where}: {key} = {value!r} is of the wrong type")
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        raise ConfigError(f"{where}: {key} = {value!r} is of the wrong type; it takes {_KINDS[kinds[0]]}")
     return value
 
 
@@ -218,11 +230,11 @@ def parse_config(raw: Mapping[str, Any], where: str = "clvlib.toml") -> Config:
         values["as_of"] = values["as_of"].date()
     value = _typed(raw.get("value", {}), dict, "[value]", where)
     _known(value, ["margin", "annual_rate"], f"{where}: [value]")
-    values |= {key: float(_typed(v, (int, float), key, where)) for key, v in value.items()}
+    values |= {key: float(_typed(v, (float, int), key, where)) for key, v in value.items()}
     for key in ("thresholds", "targets"):
         if key in raw:
             section = _typed(raw[key], dict, f"[{key}]", where)
-            values[key] = {k: float(_typed(v, (int, float), k, where)) for k, v in section.items()}
+            values[key] = {k: float(_typed(v, (float, int), k, where)) for k, v in section.items()}
     funnel = _typed(raw.get("funnel", {}), dict, "[funnel]", where)
     _known(funnel, ["steps"], f"{where}: [funnel]")
     if "steps" in funnel:

@@ -18,7 +18,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from clvlib.errors import ConfigError, ParameterError
 
-__all__ = ["KEY", "KEY_FILE", "SAMPLE_KEY", "Pseudonyms", "encrypted", "find_key", "keyed", "withheld"]
+__all__ = [
+    "KEY",
+    "KEY_FILE",
+    "SAMPLE_KEY",
+    "Pseudonyms",
+    "encrypted",
+    "find_key",
+    "keyed",
+    "names_for",
+    "recipients_of",
+    "withheld",
+]
 
 KEY, KEY_FILE = "CLVLIB_KEY", "CLVLIB_KEY_FILE"  # environment variables
 
@@ -53,7 +64,10 @@ class Pseudonyms:
     def __init__(self, key: bytes | str) -> None:
         self._key = key.encode() if isinstance(key, str) else bytes(key)
         if len(self._key) < _SHORTEST:
-            raise ConfigError(f"the key of pseudonyms has {len(self._key)} characters; it needs at least {_SHORTEST}")
+            raise ConfigError(
+                f"the key of pseudonyms has {len(self._key)} characters; it needs at least {_SHORTEST} (it is {KEY} of "
+                f"the environment, or the content of the file that {KEY_FILE} names)"
+            )
 
     def __repr__(self) -> str:
         return "Pseudonyms(…)"
@@ -73,6 +87,19 @@ class Pseudonyms:
     def _one(self, text: str) -> str:
         digest = hmac.digest(self._key, text.encode("utf-8"), "sha256")
         return f"P-{base64.b32encode(digest[:10])[:_LENGTH].decode()}"
+
+
+def names_for(shop: Any, folder: str | Path | None = None) -> Pseudonyms:
+    """Return the pseudonyms of a shop's customers; those of a made-up shop are no secret, and the same everywhere.
+
+    Parameters
+    ----------
+    shop : Shop
+        Whose.
+    folder : str or pathlib.Path, optional
+        As in :func:`find_key`.
+    """
+    return Pseudonyms(SAMPLE_KEY if shop.is_sample else find_key(folder))
 
 
 def find_key(folder: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> bytes:
@@ -104,16 +131,21 @@ def find_key(folder: str | Path | None = None, environ: Mapping[str, str] = os.e
 
 @contextmanager
 def keyed(folder: Path) -> Iterator[None]:
-    """Let processes started meanwhile find the folder's key, unless the environment has one."""
-    if os.environ.get(KEY) or os.environ.get(KEY_FILE):
+    """Let processes started meanwhile, wherever they work, find the folder's key, unless the environment has one."""
+    if os.environ.get(KEY):
         yield
         return
-    find_key(folder)
-    os.environ[KEY_FILE] = str(folder.resolve() / ".key")
+    named = os.environ.get(KEY_FILE)
+    if not named:
+        find_key(folder)
+    os.environ[KEY_FILE] = str(Path(named or folder / ".key").resolve())
     try:
         yield
     finally:
-        del os.environ[KEY_FILE]
+        if named is None:
+            del os.environ[KEY_FILE]
+        else:
+            os.environ[KEY_FILE] = named
 
 
 def _read_key(path: Path) -> bytes:
@@ -202,17 +234,38 @@ def encrypted(content: bytes, recipients: Sequence[str]) -> bytes:
     Raises
     ------
     ConfigError
-        There is no recipient, or one is not a key of age; or the package pyrage is missing.
+        There is no recipient, or as in :func:`recipients_of`.
     """
+    if not recipients:
+        raise ConfigError("encrypted lists need a recipient, a public key such as age1…")
+    keys = recipients_of(recipients)
+    import pyrage
+
+    result: bytes = pyrage.encrypt(content, keys)
+    return result
+
+
+def recipients_of(texts: Sequence[str]) -> list[Any]:
+    """Return the public keys of age that texts are, for pyrage; none, and no need of it, where there are no texts.
+
+    Raises
+    ------
+    ConfigError
+        One is not a public key of age, or the package pyrage is missing.
+    """
+    if not texts:
+        return []
     try:
         import pyrage
     except ImportError as error:
         raise ConfigError("encrypted lists need the package pyrage: install the extra [report]") from error
-    if not recipients:
-        raise ConfigError("encrypted lists need a recipient, a public key such as age1…")
-    try:
-        keys = [pyrage.x25519.Recipient.from_str(text.strip()) for text in recipients]
-    except pyrage.RecipientError as error:
-        raise ConfigError(f"recipients: not all of {', '.join(recipients)} are public keys of age: {error}") from error
-    result: bytes = pyrage.encrypt(content, keys)
-    return result
+    keys = []
+    for number, text in enumerate(map(str.strip, texts), 1):
+        try:
+            keys.append(pyrage.x25519.Recipient.from_str(text))
+        except pyrage.RecipientError as error:  # a secret key put there by mistake must not reach a log
+            raise ConfigError(
+                f"[privacy] recipients: number {number} ({text[:8]}…) is no public key of age, such as age1…, which "
+                f"age-keygen -y KEYFILE prints ({error})"
+            ) from None
+    return keys

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from clvlib.data.calendar import Week
-from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms, find_key, withheld
+from clvlib.data.privacy import Pseudonyms, names_for, withheld
 from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDataWarning
 from clvlib.plotting import style
 from clvlib.report.form import UNITS, frame_cells, html_table, list_label, show, text_table, worth
@@ -512,7 +512,9 @@ class Chapter:
 
     @cached_property
     def _pseudonyms(self) -> Pseudonyms:
-        return Pseudonyms(SAMPLE_KEY if self.shop.is_sample else find_key())
+        """By the key of the folder of reports: a published notebook that is run again gives everybody the same name."""
+        folder = outlasting(self.output) if self.output else None
+        return names_for(self.shop, folder if folder and (folder / ".key").exists() else None)
 
     def _guarded(self, frame: pd.DataFrame, people: str, name: str) -> tuple[pd.DataFrame, str]:
         """Return a table without the figures of small groups, and a line that says so."""

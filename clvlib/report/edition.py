@@ -159,6 +159,7 @@ def _files(
         "sample": facts.sample,
         "language": edition.language,
         "tables": facts.fingerprint,
+        "pseudonyms": facts.pseudonyms,
         "notebooks": {each.run.name: each.record for each in made},
         "versions": versions,
     }

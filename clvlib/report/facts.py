@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 import clvlib
+from clvlib.data.privacy import names_for
 
 __all__ = ["Facts", "digest", "facts_of", "versions"]
 
@@ -40,6 +41,8 @@ class Facts:
         Rows, range and hash per table.
     targets : mapping
         By the name of a key figure.
+    pseudonyms : str
+        What tells the key of its pseudonyms from another.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Facts:
     notes: tuple[str, ...]
     fingerprint: Mapping[str, Any]
     targets: Mapping[str, float]
+    pseudonyms: str
 
 
 def facts_of(shop: Any) -> Facts:
@@ -76,6 +80,7 @@ def facts_of(shop: Any) -> Facts:
         notes=tuple(quality.notes),
         fingerprint=shop.fingerprint(),
         targets=config.targets,
+        pseudonyms=names_for(shop).fingerprint,
     )
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
-from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms, find_key
+from clvlib.data.privacy import KEY, KEY_FILE, SAMPLE_KEY, Pseudonyms, find_key
 from clvlib.errors import ParameterError, ReportError
-from clvlib.report.ledger import NAME, erase
-from clvlib.report.publish import locked
+from clvlib.report.ledger import erase
+from clvlib.report.publish import locked, reported, tidied
 from clvlib.report.tables import written_whole
 
 __all__ = ["FORGOTTEN", "Forgotten", "forget"]
@@ -36,18 +37,19 @@ class Forgotten:
         Rows removed, by file of a list or table.
     texts : list of str
         Files in which the pseudonym was overwritten.
-    removed : list of str
-        Encrypted lists, which cannot be searched and are gone as a whole.
-    entries : int
-        Entries of the ledger in which the pseudonym was overwritten.
+    removed : dict of str to str
+        Files that are gone as a whole, each with the reason: encrypted lists, printed pages that named the customer,
+        and ledgers that were set aside broken.
+    entries : dict of str to int
+        Entries in which the pseudonym was overwritten, by ledger.
     searched : int
         Files that were searched again afterwards; none names the customer.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    entries: int = 0
+    removed: dict[str, str] = field(default_factory=dict)
+    entries: dict[str, int] = field(default_factory=dict)
     searched: int = 0
 
     @property
@@ -55,9 +57,8 @@ class Forgotten:
         """All of it, in lines."""
         lines = [f"{name}: {count} row{'s' if count > 1 else ''} removed" for name, count in self.rows.items()]
         lines += [f"{name}: pseudonym overwritten" for name in self.texts]
-        lines += [f"{name}: removed; an encrypted list cannot be searched" for name in self.removed]
-        if self.entries:
-            lines.append(f"{NAME}: {self.entries} entr{'ies' if self.entries > 1 else 'y'} overwritten")
+        lines += [f"{name}: removed; {why}" for name, why in self.removed.items()]
+        lines += [f"{name}: {n} entr{'ies' if n > 1 else 'y'} overwritten" for name, n in self.entries.items()]
         if not lines:
             lines.append("the customer was in no report")
         return "\n".join([*lines, f"{self.searched} files searched again: the customer is in none of them"])
@@ -87,25 +88,51 @@ def forget(customer: str, out: Path, tell: Callable[[str], None] = lambda _: Non
     ParameterError
         There is no such folder, or no id.
     ReportError
-        A file cannot be read or written, a report is just being written, or the customer is still found.
+        The key of a report's pseudonyms is not at hand (nothing is changed then), a file cannot be read or written, a
+        report is just being written, or the customer is still found.
     """
     if not out.is_dir():
         raise ParameterError(f"{out}: no reports lie here")
     if not customer.strip():
         raise ParameterError("forget whom? Name the customer's id")
-    pseudonyms = [str(Pseudonyms(key).of([customer])[0]) for key in (find_key(out), SAMPLE_KEY)]
     found = Forgotten()
-    weeks = {path.name.split(".")[0] for path in out.iterdir() if path.is_dir() and not path.name.startswith(".")}
     with ExitStack() as locks:
-        for week in sorted(weeks):
+        for week in reported(out):
             locks.enter_context(locked(out, week, wait=_WAIT))
-        for path in _files(out):
+            tidied(out, week)
+        pseudonyms = [str(names.of([customer])[0]) for names in _known(out)]
+        for path in sorted(_files(out), key=lambda path: path.suffix != ".pdf"):  # before the pages that they print
             _clean(path, path.relative_to(out).as_posix(), customer, pseudonyms, found)
-        entries = sum(erase(out, name, FORGOTTEN, tell) for name in pseudonyms)
+        entries, broken = erase(out, pseudonyms, FORGOTTEN, tell)
+        found.entries.update(entries)
+        found.removed.update(dict.fromkeys(broken, "a ledger that cannot be read cannot be searched"))
         left = [path for path in _files(out) if _names(path, customer, pseudonyms)]
     if left:
         raise ReportError(f"the customer is still named in {', '.join(map(str, left))}")
-    return Forgotten(found.rows, found.texts, found.removed, entries, len(_files(out)))
+    return replace(found, searched=len(_files(out)))
+
+
+def _known(out: Path) -> list[Pseudonyms]:
+    """Return the pseudonyms that reports have used, by each key at hand: those of all of them, or it is an error."""
+    environ = {name: os.environ[name] for name in (KEY, KEY_FILE) if os.environ.get(name)}
+    keys = [SAMPLE_KEY.encode(), *([find_key(None, environ)] if environ else [])]
+    keys += [find_key(out, {})] if (out / ".key").exists() else []
+    known = [Pseudonyms(key) for key in keys]
+    fingerprints = {names.fingerprint for names in known}
+    foreign = []
+    for file in sorted(out.rglob("manifest.json")):
+        try:
+            made = json.loads(file.read_text(encoding="utf-8")).get("pseudonyms")
+        except (OSError, ValueError, AttributeError) as error:
+            raise ReportError(f"{file} cannot be read ({error})") from error
+        if made and made not in fingerprints:
+            foreign.append(file.parent.relative_to(out).as_posix())
+    if foreign:
+        raise ReportError(
+            f"the pseudonyms of {', '.join(foreign)} were made with a key that is not at hand, so nobody can be found "
+            f"there; nothing was changed. Name that key ({KEY} or {KEY_FILE}), or delete these reports first"
+        )
+    return known
 
 
 def _files(out: Path) -> list[Path]:
@@ -136,7 +163,11 @@ def _clean(path: Path, shown: str, customer: str, pseudonyms: list[str], found: 
     try:
         if path.suffix == ".age":
             path.unlink()
-            found.removed.append(shown)
+            found.removed[shown] = "an encrypted list cannot be searched"
+        elif path.suffix == ".pdf":
+            if _names(path.with_suffix(".html"), customer, pseudonyms):
+                path.unlink()
+                found.removed[shown] = "its page named the customer; the next report with --pdf prints it again"
         elif path.suffix in {".csv", ".parquet"}:
             frame = _frame(path)
             own = _of(frame, customer, pseudonyms)

@@ -20,7 +20,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -40,6 +40,7 @@ __all__ = ["ALERTS", "GRADES", "NAME", "Ledger", "backup", "current", "erase", "
 NAME: Final = "ledger.duckdb"
 GRADES: Final = "grades.json"  # of the lists whose time had come
 ALERTS: Final = "alerts.json"  # what a report raised: the alerts of its chapters, and those of its verdicts
+_BROKEN: Final = "broken"  # in the name of a ledger that was set aside
 _WAIT = 60.0  # seconds for another run to finish with it; it needs a fraction of one
 
 _ENTRIES: Final = """
@@ -250,9 +251,8 @@ def _free(file: Path, why: str) -> Path:
     return next(name for name in names if not name.exists())
 
 
-def _opened(out: Path, tell: Callable[[str], None]) -> Ledger:
-    """Read the ledger of a folder; one that is broken is set aside, and an empty one takes its place."""
-    file = out / NAME
+def _opened(file: Path, tell: Callable[[str], None]) -> Ledger:
+    """Read a ledger; one that is broken is set aside, and an empty one takes its place."""
     if not file.exists():
         return _read()
     try:
@@ -260,7 +260,7 @@ def _opened(out: Path, tell: Callable[[str], None]) -> Ledger:
     except duckdb.Error as error:
         if "lock on file" in str(error):
             raise ReportError(f"another program has {file} open for writing; close it ({error})") from error
-        kept = file.rename(_free(file, "broken"))
+        kept = file.rename(_free(file, _BROKEN))
         tell(
             f"the ledger {file} cannot be read ({str(error).splitlines()[0][:120]}); it was set aside as {kept.name}, "
             "and is made anew from the published reports. Earlier revisions of their figures are in back-ups alone: "
@@ -291,7 +291,7 @@ def current(out: Path, tell: Callable[[str], None]) -> Ledger:
     with locked(out, "ledger", "the ledger", _WAIT):
         for left in out.glob(f".{NAME}.*"):
             left.unlink(missing_ok=True)
-        ledger = _opened(out, tell)
+        ledger = _opened(out / NAME, tell)
         added = False
         for folder in _published(out):
             try:
@@ -303,25 +303,38 @@ def current(out: Path, tell: Callable[[str], None]) -> Ledger:
         return ledger
 
 
-def erase(out: Path, text: str, by: str, tell: Callable[[str], None]) -> int:
-    """Overwrite a text in all that the ledger of a folder holds; return in how many entries it was.
+def erase(out: Path, texts: Sequence[str], by: str, tell: Callable[[str], None]) -> tuple[dict[str, int], list[str]]:
+    """Overwrite texts in all that the ledgers of a folder hold, also those that a back-up has replaced.
 
     This is the one thing that changes what was recorded: a person who asks to be forgotten is.
+
+    Returns
+    -------
+    tuple
+        By file, in how many entries they were; and the files that were set aside because they are broken: what cannot
+        be read cannot be searched, and is removed.
 
     Raises
     ------
     ReportError
         As :func:`current`.
     """
-    if not (out / NAME).exists():
-        return 0
+    stem, suffix = NAME.split(".")
+    entries: dict[str, int] = {}
     with locked(out, "ledger", "the ledger", _WAIT):
-        ledger = _opened(out, tell)
-        query = "UPDATE entries SET content = replace(content, $1, $2) WHERE contains(content, $1)"
-        (changed,) = ledger.connection.execute(query, [text, by]).fetchall()[0]
-        if changed:
-            _write(ledger, out / NAME)
-        return int(changed)
+        for file in sorted(out.glob(f"{stem}*.{suffix}")):
+            if _BROKEN in file.name:
+                continue
+            ledger = _opened(file, tell)
+            query = "UPDATE entries SET content = replace(content, $1, $2) WHERE contains(content, $1)"
+            changed = sum(ledger.connection.execute(query, [text, by]).fetchall()[0][0] for text in texts)
+            if changed:
+                _write(ledger, file)
+                entries[file.name] = changed
+        broken = sorted(out.glob(f"{stem}*.{_BROKEN}*.{suffix}"))
+        for file in broken:
+            file.unlink()
+    return entries, [file.name for file in broken]
 
 
 def backup(out: Path, file: Path, tell: Callable[[str], None]) -> None:

@@ -22,7 +22,7 @@ import pandas as pd
 
 from clvlib.data.calendar import Week
 from clvlib.data.engine import literal
-from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms, find_key
+from clvlib.data.privacy import Pseudonyms, names_for
 from clvlib.errors import ParameterError
 from clvlib.report.record import exact
 from clvlib.report.tables import write_table
@@ -146,7 +146,7 @@ def graded(past: Ledger, out: Path, shop: Any, week: Week) -> list[dict[str, Any
 
 
 def _graded(said: Mapping[str, Any], out: Path, shop: Any, made: Week, due: Week) -> dict[str, Any]:
-    names = Pseudonyms(SAMPLE_KEY if shop.is_sample else find_key())
+    names = names_for(shop)
     file = kept_file(out / made.label / "tables" / said["chapter"], said["name"])
     if not file.exists():
         return {"why": said["why"] or _GONE}

@@ -17,9 +17,9 @@ from typing import IO
 
 from clvlib.errors import ReportError
 
-__all__ = ["exchange", "locked", "outlasting", "publish", "staging"]
+__all__ = ["exchange", "locked", "outlasting", "publish", "reported", "staging", "tidied"]
 
-_WEEKLY = re.compile(r"(\.staging-)?\d{4}-W\d\d(-.*)?")  # folders of reports, see staging()
+_WEEKLY = re.compile(r"(?:\.staging-|\.old-)?(\d{4}-W\d\d)(?:[-.].*)?")  # folders of reports, see staging()
 _AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2
 
 
@@ -82,20 +82,14 @@ def _taken(file: IO[str]) -> bool:
 def staging(out: Path, week: str) -> Iterator[Path]:
     """Make a hidden folder on the same disk for a report in the making; whatever happens, nothing of it stays.
 
-    What an earlier run of the week left behind when it was killed is removed, and a report that it had moved aside
-    is put back. Call it under :func:`locked`.
+    Call it under :func:`locked`; it begins with :func:`tidied`.
 
     Raises
     ------
     ReportError
         The folder cannot be made.
     """
-    for old in out.glob(f".old-{week}-*"):
-        if not (out / week).exists():
-            old.rename(out / week)
-        shutil.rmtree(old, ignore_errors=True)
-    for left in out.glob(f".staging-{week}-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    tidied(out, week)
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".staging-{week}-", dir=out))
         folder.chmod(0o755)
@@ -105,6 +99,25 @@ def staging(out: Path, week: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def tidied(out: Path, week: str) -> None:
+    """Remove what a run of a week left behind when it was killed, and put back the report that it had moved aside.
+
+    Call it under :func:`locked`.
+    """
+    for old in out.glob(f".old-{week}-*"):
+        if not (out / week).exists():
+            old.rename(out / week)
+        shutil.rmtree(old, ignore_errors=True)
+    for left in out.glob(f".staging-{week}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def reported(out: Path) -> list[str]:
+    """Return the weeks of which a folder holds a report: published, failed, or left behind by a run that was killed."""
+    weeks = {found[1] for path in out.iterdir() if path.is_dir() and (found := _WEEKLY.fullmatch(path.name))}
+    return sorted(weeks)
 
 
 def outlasting(output: Path) -> Path:

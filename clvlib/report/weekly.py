@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 import tempfile
 import threading
 import time
@@ -20,7 +21,7 @@ from nbformat import NotebookNode
 
 from clvlib.data.calendar import Week
 from clvlib.data.connect import connect
-from clvlib.data.privacy import keyed
+from clvlib.data.privacy import keyed, recipients_of
 from clvlib.errors import ParameterError, ReportError
 from clvlib.report.execute import Execution, execute
 from clvlib.report.facts import Facts, facts_of, versions
@@ -85,6 +86,7 @@ def _prepared(
         try:
             weeks = [week for label in labels for week in shop.weeks(label)]
             within_data(plan.notebooks, plan.parameters, shop)
+            recipients_of(shop.config.recipients)
             facts = {code: _told(shop, code) for code in languages or [shop.config.language]}
             plan.tell(f"tables of {shop.name} checked ({_seconds(time.monotonic() - started)})")
         finally:
@@ -118,8 +120,11 @@ def _report(plan: Plan, facts: Mapping[str, Facts], store: Path, week: Week) -> 
         except OSError as error:
             raise ReportError(f"cannot write the report of {week.label}: {error.strerror or error}") from error
         tables, codes = zip(*made, strict=True)
-        target = editions[0].target if codes[0] < 2 else plan.out / f"{week.label}.failed"
+        failed = plan.out / f"{week.label}.failed"
+        target = editions[0].target if codes[0] < 2 else failed
         publish(staged, target)
+        if codes[0] < 2:
+            shutil.rmtree(failed, ignore_errors=True)  # the trouble of an earlier run is over
         _remember(plan)
     table = pd.concat(tables, ignore_index=True)
     return Report(table=table, week=week.label, folder=target, exit_code=2 if codes[0] == 2 else min(max(codes), 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clvlib.data.privacy import Pseudonyms, encrypted, find_key, withheld
+from clvlib.data.privacy import Pseudonyms, encrypted, find_key, keyed, recipients_of, withheld
 from clvlib.errors import ConfigError, ParameterError
 
 
@@ -60,6 +61,30 @@ def test_the_key_comes_from_the_environment_a_file_or_the_folder(tmp_path):
     assert find_key(None, {}) != find_key(None, {})
 
 
+def test_kernels_find_the_key_wherever_they_work(tmp_path, monkeypatch):
+    """A notebook is run in its own folder: what names the key from here must name it from there."""
+    for name in ("CLVLIB_KEY", "CLVLIB_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "secret").write_text("a key in a file beside us\n")
+    (tmp_path / "secret").chmod(0o600)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLVLIB_KEY_FILE", "secret")
+    with keyed(tmp_path / "reports"):
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert find_key() == b"a key in a file beside us"
+    assert os.environ["CLVLIB_KEY_FILE"] == "secret"
+    assert not (tmp_path / "reports").exists()
+    monkeypatch.delenv("CLVLIB_KEY_FILE")
+    with keyed(tmp_path / "reports"):
+        assert find_key() == find_key(tmp_path / "reports", {})
+    assert "CLVLIB_KEY_FILE" not in os.environ
+    monkeypatch.setenv("CLVLIB_KEY", "a key of the environment")
+    with keyed(tmp_path / "nowhere"):
+        assert find_key() == b"a key of the environment"
+    assert not (tmp_path / "nowhere").exists()
+
+
 @given(st.lists(st.integers(0, 60), max_size=8), st.integers(1, 12))
 def test_small_groups_cannot_be_found_by_subtraction(people, k):
     hidden, count = withheld(people, k), np.array(people)
@@ -88,7 +113,11 @@ def test_a_list_is_for_its_recipients():
     assert pyrage.decrypt(sealed, [own]) == text
     with pytest.raises(pyrage.DecryptError):
         pyrage.decrypt(sealed, [other])
-    with pytest.raises(ConfigError, match="public keys of age"):
-        encrypted(text, ["age1nonsense"])
+    with pytest.raises(ConfigError, match=r"number 2 \(age1nons…\) is no public key of age"):
+        encrypted(text, [str(own.to_public()), "age1nonsense"])
+    with pytest.raises(ConfigError, match=r"number 1 \(AGE-SECR…\)") as error:
+        recipients_of([str(own)])
+    assert str(own)[10:20] not in str(error.value)
+    assert recipients_of([]) == []
     with pytest.raises(ConfigError, match="recipient"):
         encrypted(text, [])

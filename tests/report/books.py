@@ -82,7 +82,7 @@ def forecast(name: str, mean: float, actual: float | None, **more: Any) -> dict[
 def published(out: Path, week: str, said: Sequence[tuple[str, dict[str, Any]]], **more: Any) -> Path:
     """A report as it lies in its folder, of one chapter that says ``said``: pairs of media type and content.
 
-    ``more`` are name and sha256 (of the notebook), shop, status, parameters, tables and versions.
+    ``more`` are name and sha256 (of the notebook), shop, status, parameters, tables, versions and pseudonyms.
     """
     folder = out / week
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,5 +94,6 @@ def published(out: Path, week: str, said: Sequence[tuple[str, dict[str, Any]]], 
     book |= {"status": more.get("status", "ok"), "executed_sha256": digest(path)}
     manifest = {"shop": more.get("shop", "Shop"), "week": week, "notebooks": {path.stem: book}}
     manifest |= {"tables": more.get("tables", {}), "versions": more.get("versions", {})}
+    manifest |= {"pseudonyms": more.get("pseudonyms", "")}
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder

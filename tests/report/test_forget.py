@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -26,10 +27,11 @@ LIST = {"chapter": "01_a", "name": "best", "caption": "", "rows": 3, "saved": Tr
 def out(tmp_path: Path) -> Path:
     """Two weeks of reports with lists, pages and a ledger in which customer 7 occurs."""
     folder = tmp_path / "reports"
-    names = Pseudonyms(find_key(folder)).of(["7", "=7", "12"])
+    key = Pseudonyms(find_key(folder))
+    names = key.of(["7", "=7", "12"])
     for week in ("2026-W45", "2026-W46"):
         alert = {"rule": "gone", "text": f"{names[0]} and {names[2]} are silent", "segment": "", "severity": "low"}
-        made = published(folder, week, [(ALERT, alert), (TABLE, LIST)])
+        made = published(folder, week, [(ALERT, alert), (TABLE, LIST)], pseudonyms=key.fingerprint)
         frame = pd.DataFrame({"customer_id": ["7", "=7", "12"], "customer": names, "value": [7.0, 8.0, 9.5]})
         save_list(frame, made / "tables" / "01_a", "best")
         save_table(pd.DataFrame({"age": ["7", "12"], "value": [7, 12]}), made / "tables" / "01_a", "groups")
@@ -51,8 +53,8 @@ def test_nothing_of_the_customer_stays_and_nothing_else_changes(out: Path):
     after = content(out)
     assert found.rows == {f"2026-W{week}/tables/01_a/best.csv": 1 for week in (45, 46)}
     assert found.texts == [f"2026-W{week}/{file}" for week in (45, 46) for file in ("01_a.ipynb", "index.html")]
-    assert found.removed == [f"2026-W{week}/tables/01_a/old.csv.age" for week in (45, 46)]
-    assert found.entries == 2
+    assert list(found.removed) == [f"2026-W{week}/tables/01_a/old.csv.age" for week in (45, 46)]
+    assert found.entries == {NAME: 2}
     assert not any(name.encode() in text for text in after.values())
     for week in (45, 46):
         kept = pd.read_csv(out / f"2026-W{week}/tables/01_a/best.csv", dtype=str)
@@ -69,7 +71,7 @@ def test_nothing_of_the_customer_stays_and_nothing_else_changes(out: Path):
         trail = ledger.execute("SELECT week, name, customers, recipients, operator <> '' FROM exports").fetchall()
     assert trail == [("2026-W45", "best", 3, 1, True), ("2026-W46", "best", 3, 1, True)]
     again = forget("7", out)
-    assert (again.rows, again.texts, again.removed, again.entries) == ({}, [], [], 0)
+    assert (again.rows, again.texts, again.removed, again.entries) == ({}, [], {}, {})
     assert "was in no report" in again.text
 
 
@@ -83,6 +85,62 @@ def test_what_is_still_found_is_an_error(out: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "_TEXT", set())  # as if a kind of file were not known
     with pytest.raises(ReportError, match=r"still named in .*index.html"):
         forget("7", out)
+
+
+def test_without_the_key_nothing_is_proved_and_nothing_changes(out: Path, monkeypatch: pytest.MonkeyPatch):
+    """A run with the key in the environment, and a call without it: the pseudonym is not known, so nobody is found."""
+    key = "a key that the environment holds"
+    name = Pseudonyms(key).of(["7"])[0]
+    page = published(out, "2026-W47", [], pseudonyms=Pseudonyms(key).fingerprint) / "index.html"
+    page.write_text(f"<p>{name}</p>", encoding="utf-8")
+    before = content(out)
+    with pytest.raises(ReportError, match=r"pseudonyms of 2026-W47 .*not at hand.*nothing was changed.*CLVLIB_KEY"):
+        forget("7", out)
+    assert content(out) == before
+    monkeypatch.setenv("CLVLIB_KEY", key)
+    found = forget("7", out)
+    assert "2026-W47/index.html" in found.texts
+    assert "2026-W45/index.html" in found.texts  # made with the folder's own key, which is at hand too
+    assert not any(name.encode() in text for text in content(out).values())
+    (out / "2026-W47" / "manifest.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ReportError, match=r"2026-W47/manifest.json cannot be read"):
+        forget("7", out)
+
+
+def test_a_folder_without_a_key_gets_none(tmp_path: Path):
+    published(tmp_path, "2026-W46", [])
+    assert "was in no report" in forget("7", tmp_path).text
+    assert not (tmp_path / ".key").exists()
+
+
+def test_a_printed_page_goes_where_the_page_named_the_customer(out: Path):
+    """The text of a PDF is packed, so its bytes tell nothing."""
+    for week, page in (("2026-W45", None), ("2026-W46", "nobody")):
+        (out / week / "index.pdf").write_bytes(b"%PDF-1.4 packed")
+        if page:
+            (out / week / "index.html").write_text(page, encoding="utf-8")
+    found = forget("7", out)
+    assert not (out / "2026-W45" / "index.pdf").exists()
+    assert "its page named the customer" in found.removed["2026-W45/index.pdf"]
+    assert (out / "2026-W46" / "index.pdf").exists()
+
+
+def test_what_lies_about_in_the_folder_is_searched_too(out: Path):
+    name = Pseudonyms(find_key(out)).of(["7"])[0]
+    shutil.copy2(out / NAME, out / "ledger.replaced.duckdb")
+    (out / "ledger.broken.duckdb").write_text(f"half a ledger {name}", encoding="utf-8")
+    for left in (".staging-2026-W44-abc", ".old-2026-W46-12"):  # of runs that were killed
+        (out / left).mkdir()
+        (out / left / "index.html").write_text(name, encoding="utf-8")
+    found = forget("7", out)
+    assert found.entries == {NAME: 2, "ledger.replaced.duckdb": 2}
+    assert "cannot be searched" in found.removed["ledger.broken.duckdb"]
+    assert not any(name.encode() in text for text in content(out).values())
+    assert not list(out.glob(".staging-*")) + list(out.glob(".old-*"))
+    with duckdb.connect(out / "ledger.replaced.duckdb", read_only=True) as ledger:
+        texts = " ".join(text for (text,) in ledger.execute("SELECT content FROM entries").fetchall())
+    assert FORGOTTEN in texts
+    assert name not in texts
 
 
 def test_the_command(out: Path, capsys: pytest.CaptureFixture[str]):

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from clvlib.data.calendar import Week
-from clvlib.errors import ClvError, ParameterError, ReportError
+from clvlib.errors import ClvError, ConfigError, ParameterError, ReportError
 from clvlib.report import edition, forkserver, weekly
 from clvlib.report.execute import execute
 from clvlib.report.forkserver import started
@@ -180,6 +180,26 @@ def test_nothing_succeeded_and_the_old_report_stands(tmp_path: Path):
     assert bad.table["error"].tolist() == ["no customer bought twice"]
     assert json.loads((bad.folder / "status.json").read_text(encoding="utf-8"))["status"] == "failed"
     assert "good" in (good.folder / "01_a.ipynb").read_text(encoding="utf-8")
+    assert _quick(tmp_path, "print('good again')").exit_code == 0
+    assert not bad.folder.exists()  # nobody is to look for a fault that is mended
+
+
+@pytest.mark.parametrize(
+    ("toml", "key", "says"),
+    [
+        ('name = "a"\n[privacy]\nrecipients = ["age1x"]', "", "number 1 .age1x.* is no public key of age"),
+        ('name = "a"', "short", "key of pseudonyms has 5 characters.*CLVLIB_KEY"),
+    ],
+)
+def test_what_lists_need_is_asked_for_before_any_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toml: str, key: str, says: str
+):
+    monkeypatch.setenv("CLVLIB_KEY", key)
+    monkeypatch.setattr("clvlib.report.weekly.execute", lambda *_, **__: pytest.fail("a kernel was started"))
+    shop_folder(tmp_path / "shop", toml=toml)
+    with pytest.raises(ConfigError, match=says):
+        _quick(tmp_path, "print('never')")
+    assert not list((tmp_path / "reports").glob("2026*"))
 
 
 def test_a_notebook_that_never_ends(tmp_path: Path):
