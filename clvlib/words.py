@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from clvlib.errors import ParameterError
 
-__all__ = ["LANGUAGES", "in_words", "language", "mark", "speak", "speaking", "tr", "trn"]
+__all__ = ["LANGUAGES", "in_words", "language", "mark", "paragraph", "speak", "speaking", "tr", "trn"]
 
 LANGUAGES: Final = {"en": "English", "zh": "中文"}
 _FOLDER = Path(__file__).parent / "locale"
@@ -131,6 +131,18 @@ def trn(one: str, many: str, n: int, /, **values: Any) -> str:
     ('1 customer', '2,000 customers')
     """
     return _FORMATTER.vformat(_catalogue(language()).ngettext(one, many, n), (), {"n": n, **values})
+
+
+def paragraph(*sentences: str) -> str:
+    """Put sentences one after the other, as the language spoken now does: in Chinese no space stands between them.
+
+    >>> paragraph("It rose.", "", "Nobody knows why.")
+    'It rose. Nobody knows why.'
+    """
+    told = ""
+    for sentence in filter(None, sentences):
+        told = tr("{told} {more}", told=told, more=sentence) if told else sentence
+    return told
 
 
 def in_words(name: str) -> str:

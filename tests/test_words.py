@@ -15,7 +15,7 @@ from clvlib import plotting
 from clvlib.errors import ParameterError
 from clvlib.report.form import show
 from clvlib.report.locale import day, days, translated
-from clvlib.words import language, speaking, tr, trn
+from clvlib.words import language, paragraph, speaking, tr, trn
 
 from . import catalogue, font
 
@@ -47,6 +47,13 @@ def test_the_catalogue_is_up_to_date_and_whole():
         text = message.string if isinstance(message.string, str) else message.string[0]
         assert text, f"not translated: {ids[-1]}"
         assert catalogue.fields(text) == catalogue.fields(ids[-1]), ids[-1]
+
+
+def test_no_space_stands_between_chinese_sentences(chinese: None):
+    assert paragraph("一。", "", "二。", "三。") == "一。二。三。"
+    with speaking("en"):
+        assert paragraph("One {of}.", "Two.") == "One {of}. Two."
+    assert paragraph() == ""
 
 
 def test_each_form_of_a_message(chinese: None):

@@ -18,7 +18,7 @@ from clvlib.data.engine import Table
 from clvlib.data.together import together
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
-from clvlib.words import mark, tr
+from clvlib.words import mark, paragraph, tr
 
 __all__ = ["Budget", "budget"]
 
@@ -86,7 +86,7 @@ class Budget(Result):
             best=tr(str(known.index[-1])),
             n=self.recent,
         )
-        return tr(" ").join([said, self._curves()])
+        return paragraph(said, self._curves())
 
     def _curves(self) -> str:
         if not self.told:

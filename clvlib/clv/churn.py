@@ -21,7 +21,7 @@ from clvlib.data.calendar import as_date
 from clvlib.data.engine import Table
 from clvlib.errors import ParameterError, ThinDataWarning
 from clvlib.result import Result
-from clvlib.words import tr, trn
+from clvlib.words import paragraph, tr, trn
 
 __all__ = ["LEVELS", "ChurnRisk", "churn_risk"]
 
@@ -113,7 +113,7 @@ class ChurnRisk(Result):
         if not self.value > 0:
             return said
         share = self.value_at_risk / self.value
-        return f"{said} {tr('At risk is {share:.0%} of what the active customers are worth.', share=share)}"
+        return paragraph(said, tr("At risk is {share:.0%} of what the active customers are worth.", share=share))
 
     @property
     def causes_sentence(self) -> str:

@@ -18,7 +18,7 @@ from clvlib.data.engine import Table, as_table, literal
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
 from clvlib.stats.proportions import proportion_interval
-from clvlib.words import tr, trn
+from clvlib.words import paragraph, tr, trn
 
 __all__ = ["RiskGrade", "bands", "grade_risks", "score_table"]
 
@@ -90,7 +90,7 @@ class RiskGrade(Result):
         )
         if not self.complete:
             left = tr("Their time is not over: {weeks:g} more weeks decide.", weeks=self.horizon - self.weeks)
-            return f"{said} {left}"
+            return paragraph(said, left)
         return (
             said
             + " "

@@ -20,7 +20,7 @@ from clvlib.data.calendar import Week, as_date
 from clvlib.data.engine import Table
 from clvlib.errors import MissingColumnError, ParameterError
 from clvlib.result import Result
-from clvlib.words import tr, trn
+from clvlib.words import paragraph, tr, trn
 
 __all__ = ["ContactPlan", "contact_plan", "held_out"]
 
@@ -390,7 +390,7 @@ def _sentence(
                 actions=tr(", ").join(map(tr, guessed)),
             )
         )
-    return tr(" ").join(sentences)
+    return paragraph(*sentences)
 
 
 def _by_customer(frame: pd.DataFrame, name: str, *required: str) -> pd.DataFrame:

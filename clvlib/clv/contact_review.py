@@ -15,7 +15,7 @@ from clvlib.errors import ParameterError
 from clvlib.result import Result
 from clvlib.stats.multiplicity import adjust, agreeing_alpha
 from clvlib.stats.proportions import proportion_effects, proportion_interval
-from clvlib.words import tr, trn
+from clvlib.words import paragraph, tr, trn
 
 __all__ = ["ContactReview", "contact_review"]
 
@@ -169,4 +169,4 @@ def _sentence(week: str, table: pd.DataFrame) -> str:
         )
     if not table["contacted"].isna().all() and not table["contacted"].sum():
         sentences.append(tr("None of the listed was in fact contacted, so a difference between the two is chance."))
-    return " ".join(sentences)
+    return paragraph(*sentences)

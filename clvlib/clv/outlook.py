@@ -20,7 +20,7 @@ from clvlib.clv.value import LifetimeValue
 from clvlib.data.calendar import as_date
 from clvlib.errors import ParameterError
 from clvlib.result import Result
-from clvlib.words import mark, tr
+from clvlib.words import mark, paragraph, tr
 
 __all__ = ["FIGURES", "Outlook", "outlook"]
 
@@ -81,12 +81,12 @@ class Outlook(Result):
             )
             for weeks, rows in ((weeks, self.table.loc[weeks]) for weeks in self.table.index.unique(0))
         ]
-        return tr(" ").join(said)
+        return paragraph(*said)
 
     @property
     def verdict(self) -> str:
         """Whether such forecasts beat the naive one, whether their intervals held, and what of a season is in them."""
-        return tr(" ").join([self._against(), self._held(), self._season()])
+        return paragraph(self._against(), self._held(), self._season())
 
     def _against(self) -> str:
         rows = self.record.xs("orders", level="figure") if len(self.record) else self.record

@@ -19,7 +19,7 @@ from clvlib.stats.log_rank import log_rank
 from clvlib.stats.multiplicity import adjust
 from clvlib.stats.proportions import proportion_interval
 from clvlib.stats.survival import kaplan_meier, share_by, survival_quantile
-from clvlib.words import mark, tr
+from clvlib.words import mark, paragraph, tr
 
 __all__ = ["ALL", "Repurchase", "repurchase"]
 
@@ -80,7 +80,7 @@ class Repurchase(Result):
             if np.isfinite(row[f"within_{n}"])
         ]
         said = [tr("Of new customers buy again: {shares}.", shares=tr("; ").join(shares) or tr("not known yet"))]
-        return tr(" ").join([*said, *(self._told(str(name)) for name in self.tests.index)])
+        return paragraph(*said, *(self._told(str(name)) for name in self.tests.index))
 
     def _told(self, by: str) -> str:
         test, name = self.tests.loc[by], tr(_NAMES[by])

@@ -21,7 +21,7 @@ from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.funnel.parcels import AFTER, USABLE, durations, outcome, parcels
 from clvlib.result import Result
 from clvlib.stats.survival import cumulative_incidence, kaplan_meier, share_by, survival_at, survival_quantile
-from clvlib.words import mark, tr
+from clvlib.words import mark, paragraph, tr
 
 __all__ = ["PROMISES", "STAGES", "Fulfilment", "fulfilment"]
 
@@ -105,7 +105,7 @@ class Fulfilment(Result):
             for row in told.reset_index().to_dict("records")
         ]
         said = tr("Of {orders:,} orders, {parts}.", orders=self.orders, parts=tr("; ").join(parts))
-        return tr(" ").join((said, self.left_out)) if self.left_out else said
+        return paragraph(said, self.left_out)
 
     @property
     def judged(self) -> pd.DataFrame:
@@ -159,7 +159,7 @@ class Fulfilment(Result):
                     days=self.return_days,
                 )
             )
-        return tr(" ").join(said)
+        return paragraph(*said)
 
     @property
     def stages_sentence(self) -> str:

@@ -15,7 +15,7 @@ from clvlib.funnel.parcels import parcels
 from clvlib.result import Result
 from clvlib.stats.multiplicity import adjust
 from clvlib.stats.proportions import proportion_effects, proportion_interval
-from clvlib.words import tr
+from clvlib.words import paragraph, tr
 
 __all__ = ["Reasons", "reasons"]
 
@@ -71,7 +71,7 @@ class Reasons(Result):
             share=row["share"],
             elsewhere=row["elsewhere"],
         )
-        return tr(" ").join((head, more))
+        return paragraph(head, more)
 
 
 def reasons(orders: Table | pd.DataFrame, period: tuple[Any, Any], level: float = 0.95) -> Reasons:

@@ -25,7 +25,7 @@ from clvlib.result import Result
 from clvlib.stats.expected import compare_observed
 from clvlib.stats.proportions import proportion_interval
 from clvlib.stats.survival import cumulative_incidence, share_by
-from clvlib.words import mark, tr
+from clvlib.words import mark, paragraph, tr
 
 __all__ = ["DIMENSIONS", "DIMENSION_NAMES", "ReturnRates", "refunds", "returns"]
 
@@ -101,7 +101,7 @@ class ReturnRates(Result):
                 what=self._what,
                 **told,
             )
-        return tr(" ").join((head, self.standing_out))
+        return paragraph(head, self.standing_out)
 
     @property
     def shown(self) -> pd.DataFrame:

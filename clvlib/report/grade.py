@@ -18,7 +18,7 @@ from clvlib.result import Result
 from clvlib.stats.multiplicity import adjust
 from clvlib.stats.proportions import proportion_interval
 from clvlib.stats.quantiles import Calibration, calibration, quantile_score
-from clvlib.words import mark, tr, trn
+from clvlib.words import mark, paragraph, tr, trn
 
 __all__ = ["FEWEST", "Grades", "grades", "middle"]
 
@@ -85,7 +85,7 @@ class Grades(Result):
                 if len(self.ahead)
                 else tr("No forecast was due yet.")
             ]
-        return tr(" ").join(said)
+        return paragraph(*said)
 
 
 def _counted(due: pd.DataFrame, when: str) -> str:
