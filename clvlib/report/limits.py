@@ -13,7 +13,6 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from clvlib.data.engine import identifier
 from clvlib.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -197,7 +196,7 @@ def _distinct(shop: Any, table: str, column: str, **where: str) -> list[str]:
     """Return what a column holds, in order; nothing where the shop does not have it."""
     if not shop.has(f"{table}.{column}"):
         return []
-    rows = shop.query(f"SELECT DISTINCT {', '.join(map(identifier, [column, *where]))} FROM {identifier(table)}")
+    rows = shop.query(f"SELECT DISTINCT {', '.join([column, *where])} FROM {table}")
     for name, value in where.items():
         rows = rows[rows[name] == value]
     return sorted(str(one) for one in rows[column].dropna())

@@ -157,6 +157,8 @@ def _made(plan: Plan, editions: Sequence[Edition]) -> list[tuple[pd.DataFrame, i
         ours = sorted(tasks.made[edition.language], key=lambda made: made.run.name)
         done.append(written(edition, ours, past, lists, code, times))
         if done[0][1] == 2:
+            for other in editions[1:]:
+                shutil.rmtree(other.folder)
             break
     return done
 

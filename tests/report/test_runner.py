@@ -202,6 +202,15 @@ def test_what_lists_need_is_asked_for_before_any_kernel(
     assert not list((tmp_path / "reports").glob("2026*"))
 
 
+def test_what_failed_in_all_languages_lies_there_in_the_first(tmp_path: Path):
+    """There is no other edition without the first, so nothing of it lies where nobody would look after it."""
+    bad = _quick(tmp_path, "1 / 0", languages=["en", "zh"])
+    assert (bad.exit_code, bad.folder.name) == (2, "2026-W28.failed")
+    assert not (bad.folder / "zh").exists()
+    assert {path.name for path in bad.folder.rglob("*.ipynb")} == {"01_a.ipynb"}
+    assert bad.table["language"].tolist() == ["en"]
+
+
 def test_a_notebook_that_never_ends(tmp_path: Path):
     started = time.monotonic()
     report = _quick(tmp_path, "import time\ntime.sleep(300)", timeout=2)
