@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,7 @@ class UnusualDays(Result):
         ]
         return tr("; ").join(told)
 
-    def alerts(self) -> list[dict[str, str]]:
+    def alerts(self) -> list[dict[str, Any]]:
         """Return an alert per unusual day, as ``Chapter.alert`` takes it; a lack weighs more than a rush."""
         return [
             {
@@ -88,6 +88,8 @@ class UnusualDays(Result):
                 ),
                 "segment": _written(row["day"], tr("EEEE dd MMMM")),
                 "severity": "medium" if row["verdict"] == "low" else "low",
+                "metric": "orders",
+                "good": row["verdict"] != "low",
             }
             for row in self.table[self.table["verdict"] != "usual"].to_dict("records")
         ]

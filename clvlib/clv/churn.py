@@ -152,7 +152,7 @@ class ChurnRisk(Result):
                 lower=self.earlier.lower,
                 upper=self.earlier.upper,
             )
-            found.append({"rule": rule, "text": text, "segment": "", "severity": "high"})
+            found.append({"rule": rule, "text": text, "segment": "", "severity": "high", "metric": "leaving"})
         for name, row in self.causes.iterrows():
             if name != UNKNOWN and row["lower"] >= _SERIOUS:
                 text = tr(
@@ -164,7 +164,8 @@ class ChurnRisk(Result):
                     customers=row["customers"],
                 )
                 rule = tr("a cause of leaving")
-                found.append({"rule": rule, "text": text, "segment": str(row["words"]), "severity": "medium"})
+                alert = {"rule": rule, "text": text, "segment": str(row["words"]), "severity": "medium"}
+                found.append({**alert, "metric": "leaving"})
         if not self.earlier.lower <= self.earlier.predicted <= self.earlier.upper:
             rule = tr("earlier risks were off")
             found.append({"rule": rule, "text": self.earlier.sentence, "segment": "", "severity": "medium"})

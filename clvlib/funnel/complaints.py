@@ -229,7 +229,7 @@ class ServiceLevels(Result):
             found.append(
                 {"rule": tr("complaints not handled in time"), "text": text, "segment": "", "severity": "medium"}
             )
-        return found
+        return [{**alert, "metric": "complaints"} for alert in found]
 
 
 def service_levels(

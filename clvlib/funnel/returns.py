@@ -129,6 +129,7 @@ class ReturnRates(Result):
                 ),
                 "segment": f"{tr(DIMENSION_NAMES[row['dimension']])} {tr(row['segment'])}",
                 "severity": "medium",
+                "metric": "return_rate" if self.measure == "returned" else "refund_rate",
             }
             for row in self.worse.head(most).to_dict("records")
         ]

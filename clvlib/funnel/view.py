@@ -364,7 +364,8 @@ class WeekFunnel:
             then_lower=before.lower,
             then_upper=before.upper,
         )
-        return [{"rule": tr("conversion is about to fall"), "text": text, "segment": "", "severity": "high"}]
+        alert = {"rule": tr("conversion is about to fall"), "text": text, "segment": "", "severity": "high"}
+        return [{**alert, "metric": "conversion"}]
 
     def alerts(self) -> list[dict[str, str]]:
         """Return what to raise, for ``chapter.alert``: a rate below its threshold, a segment that fell."""
@@ -390,7 +391,6 @@ class WeekFunnel:
                 verdict=verdict.sentence,
             )
             found.append({"rule": rule, "text": text, "segment": worst, "severity": "medium"})
-        found += self._slowing()
         if self.columns and self.moved.segment and self.moved.table["z"].iloc[0] < 0:
             fell = {
                 "rule": tr("{rate} fell", rate=self.rate_name),
@@ -398,4 +398,4 @@ class WeekFunnel:
                 "segment": self.moved.segment,
             }
             found.append({**fell, "severity": "high" if self.moved.difference < 0 else "medium"})
-        return found
+        return [{**alert, "metric": "click_to_cart"} for alert in found] + self._slowing()

@@ -608,7 +608,14 @@ class Chapter:
         _display(text, f'<p class="clv-say">{escape(text)}</p>')
 
     def alert(
-        self, rule: str, text: str, segment: str = "", severity: Literal["high", "medium", "low"] = "medium"
+        self,
+        rule: str,
+        text: str,
+        segment: str = "",
+        severity: Literal["high", "medium", "low"] = "medium",
+        *,
+        metric: str = "",
+        good: bool = False,
     ) -> None:
         """Raise an alert, which the report shows first.
 
@@ -622,6 +629,10 @@ class Chapter:
             Where; empty: everywhere.
         severity : {'high', 'medium', 'low'}
             How urgent.
+        metric : str
+            The key figure that it is about, by its name; see :func:`clvlib.report.alerts.cards` for what it joins.
+        good : bool
+            Whether it is good news.
 
         Raises
         ------
@@ -631,7 +642,8 @@ class Chapter:
         if severity not in _SEVERITIES:
             raise ParameterError(f"alert {rule}: severity is one of {', '.join(_SEVERITIES)}, not {severity!r}")
         rule, text = tr(rule), tr(text)
-        payload = {"chapter": self.name, "rule": rule, "text": text, "segment": segment, "severity": severity}
+        payload: dict[str, Any] = {"chapter": self.name, "rule": rule, "text": text, "segment": segment}
+        payload |= {"severity": severity, "metric": metric, "good": good}
         where = f" [{segment}]" if segment else ""
         line = tr(
             "{mark} {severity} alert, {rule}{where}: {text}",

@@ -13,6 +13,7 @@ import pandas as pd
 
 from clvlib.data.connect import connect
 from clvlib.errors import ReportError
+from clvlib.report.alerts import by_severity
 from clvlib.report.cells import ChapterPage, chapter_page
 from clvlib.report.execute import Execution
 from clvlib.report.facts import digest
@@ -25,7 +26,6 @@ from clvlib.report.page import compose, render
 from clvlib.report.parameters import Notebook, literal
 from clvlib.report.pdf import write_pdf
 from clvlib.report.plan import Edition
-from clvlib.report.summary import by_severity
 from clvlib.words import speaking
 
 __all__ = ["Made", "past_of", "settled", "written"]
@@ -138,7 +138,7 @@ def written(
         status |= {"shop": edition.own_facts.name, "language": edition.language, "sentence": said["sentence"]}
         for notice in said["notices"]:
             edition.plan.tell(f"  {notice}")
-        status |= {"notices": said["notices"], "alerts": by_severity(said["alerts"])} | (
+        status |= {"notices": said["notices"], "alerts": by_severity(said["cards"])} | (
             {"pdf": printed} if printed else {}
         )
         _dump(edition.folder / "status.json", status | {"chapters": table.to_dict("records")})
@@ -180,8 +180,13 @@ def _files(
     pages = {"index.html": render(said), "email.html": mail_html(said), "email.txt": mail_text(said)}
     for name, text in pages.items():
         (edition.folder / name).write_text(text, encoding="utf-8")
-    told = ("chapter", "rule", "text", "segment", "severity")
-    _dump(edition.folder / ALERTS, {"alerts": [{field: alert[field] for field in told} for alert in said["alerts"]]})
+    told = ("chapter", "rule", "text", "segment", "severity", "metric", "good")
+    alerts = [
+        {field: alert[field] for field in told} | {"card": place}
+        for place, card in enumerate(said["cards"], 1)
+        for alert in card["alerts"]
+    ]
+    _dump(edition.folder / ALERTS, {"alerts": alerts})
     _dump(edition.folder / GRADES, {"grades": lists})
     return said
 

@@ -34,9 +34,8 @@ def mail_text(content: Mapping[str, Any]) -> str:
     parts += [text_table(heads, rows, [False, True, True, True, False][: len(fields)])] if rows else []
     for alert in short["cards"]:
         where = f" [{alert['segment']}]" if alert["segment"] else ""
-        parts.append(
-            f"{tr(alert['severity']).upper()}{tr(': ')}{alert['rule']}{where}\n  " + "\n  ".join(alert["texts"])
-        )
+        told = [f"  {head}{tr(': ') if head else ''}{text}" for head, text in alert["lines"]]
+        parts.append("\n".join([f"{tr(alert['severity']).upper()}{tr(': ')}{alert['title']}{where}", *told]))
     last = tr("The whole report: {page} in the folder of the reports.", page=content["address"])
     return "\n\n".join([*parts, last]) + "\n"
 
@@ -51,9 +50,9 @@ def _shortened(content: Mapping[str, Any]) -> dict[str, Any]:
     cards = [
         {
             **card,
-            "rule": _cut(card["rule"]),
+            "title": _cut(card["title"]),
             "segment": _cut(card["segment"]),
-            "texts": [_cut(t) for t in card["texts"]],
+            "lines": [(_cut(head), _cut(text)) for head, text in card["lines"]],
         }
         for card in content["cards"][:_ALERTS]
     ]

@@ -10,6 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from clvlib.data.calendar import Week
+from clvlib.report.alerts import alerts, by_severity, cards
 from clvlib.report.cells import ChapterPage, within
 from clvlib.report.facts import Facts
 from clvlib.report.figures import action_table, changes, figure_groups, forecast_tables, list_tables
@@ -18,7 +19,7 @@ from clvlib.report.grade import grades
 from clvlib.report.harvest import Harvest
 from clvlib.report.ledger import Ledger
 from clvlib.report.locale import day, days
-from clvlib.report.summary import alerts, by_severity, cards, movements, summary
+from clvlib.report.summary import movements, summary
 from clvlib.report.template import fill, week_links
 from clvlib.report.trend import FEWEST, SHOWN, trends
 from clvlib.words import LANGUAGES, mark, tr
@@ -174,9 +175,10 @@ def compose(
     found = trends(past, manifest, harvests)
     moved = movements(harvests, found)
     raised = alerts(harvests, moved, titles)
+    shown = cards(raised)
     graded = grades(past, facts.name, week, harvests)
     failed = sum(bool(chapter.error) for chapter in chapters)
-    sentence, bullets = summary(harvests, found, moved, raised, graded, failed=failed)
+    sentence, bullets = summary(harvests, found, moved, shown, graded, failed=failed)
     groups = figure_groups(facts.targets, harvests, titles, found)
     intervals = {row["level"] for group in groups for row in group["rows"] if row["interval"]}
     return {
@@ -201,8 +203,8 @@ def compose(
         "forecasts": forecast_tables(graded),
         "lists": list_tables(lists, past.rows("grades", facts.name, week.label)),
         "alerts": raised,
-        "cards": cards(raised),
-        "severities": {severity: n for severity, n in by_severity(raised).items() if n},
+        "cards": shown,
+        "severities": {severity: n for severity, n in by_severity(shown).items() if n},
         "actions": action_table(harvests),
         "missing": _left_out(harvests),
         "quality": _quality(facts),

@@ -1,7 +1,7 @@
-"""The words above the figures: one sentence, at most three bullets, and alerts, made from verdicts and forecasts.
+"""The words above the figures: one sentence and at most three bullets, made from verdicts, alerts and forecasts.
 
 A movement is unusual where the verdict of :mod:`clvlib.report.trend` says "changed". All verdicts of a report are held
-against one rate of false alarms together, so the alerts made of them are too.
+against one rate of false alarms together, so the alerts made of them (:mod:`clvlib.report.alerts`) are too.
 """
 
 from __future__ import annotations
@@ -16,20 +16,14 @@ from clvlib.report.harvest import Harvest
 from clvlib.report.trend import CHANGED, NORMAL, Trend
 from clvlib.words import mark, tr, trn
 
-__all__ = ["FIRST", "SEVERITIES", "Movement", "alerts", "by_severity", "cards", "movements", "summary"]
+__all__ = ["FIRST", "Movement", "movements", "summary"]
 
-SEVERITIES = (mark("high"), mark("medium"), mark("low"))
 _SHOWN = 3  # bullets, and changed figures in one
 _LEADING = 2  # figures that a first report opens with
 # what a manager asks for first; a change of one of these is told before that of another figure
 FIRST: Final = (
     "gmv_net", "buyers", "conversion", "click_to_cart", "repeat_rate", "retention", "satisfaction", "base_value",
 )  # fmt: skip
-_BEYOND = {
-    True: mark("beyond normal variation, for the better"),
-    False: mark("beyond normal variation, for the worse"),
-    None: mark("beyond normal variation"),
-}
 _ALERTS = {
     "high": mark("High alert, {rule}: {text}"),
     "medium": mark("Medium alert, {rule}: {text}"),
@@ -137,56 +131,11 @@ def _weight(move: Movement) -> tuple[int, float]:
     return FIRST.index(name) if name in FIRST else len(FIRST), move.trend.p_value or 0.0
 
 
-def alerts(
-    harvests: Mapping[str, Harvest], moved: Sequence[tuple[str, Movement]], titles: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    """Return the alerts of the chapters and those of unusual movements, the most severe first.
-
-    A change for the worse is high where the changes of earlier weeks show what is usual, and medium where its interval
-    alone tells; any other change is low.
-    """
-    raised = [{**alert, "chapter": name, "moved": False} for name, said in harvests.items() for alert in said.alerts]
-    for name, move in moved:
-        severity = "low" if move.good is not False else "high" if move.trend.chart else "medium"
-        rule = tr(_BEYOND[move.good])
-        text = tr("{what}: {evidence}.", what=move.words, evidence=move.evidence)
-        raised.append({"rule": rule, "text": text, "segment": "", "severity": severity, "chapter": name, "moved": True})
-    placed = [{**a, "title": titles[a["chapter"]], "anchor": f"chapter-{a['chapter']}"} for a in raised]
-    return sorted(placed, key=lambda alert: SEVERITIES.index(alert["severity"]))
-
-
-def by_severity(raised: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many alerts there are of each severity."""
-    return {severity: sum(alert["severity"] == severity for alert in raised) for severity in SEVERITIES}
-
-
-def cards(raised: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the alerts as they are shown: movements of one kind share a card, so that good news crowds out no bad.
-
-    Parameters
-    ----------
-    raised : sequence
-        What :func:`alerts` returns.
-
-    Returns
-    -------
-    list of dict
-        An alert each, with ``texts`` for its ``text`` and ``links`` (anchor and title) for its chapter.
-    """
-    shown: dict[Any, dict[str, Any]] = {}
-    for place, alert in enumerate(raised):
-        key = (alert["severity"], alert["rule"]) if alert["moved"] else place
-        card = shown.setdefault(key, {**alert, "texts": [], "links": {}})
-        card["texts"].append(alert["text"])
-        card["links"][alert["anchor"]] = alert["title"]
-    return list(shown.values())
-
-
 def summary(
     harvests: Mapping[str, Harvest],
     found: Mapping[tuple[str, str], Trend],
     moved: Sequence[tuple[str, Movement]],
-    raised: Sequence[Mapping[str, Any]],
+    shown: Sequence[Mapping[str, Any]],
     graded: Grades,
     *,
     failed: int = 0,
@@ -201,14 +150,14 @@ def summary(
         The trend of each key figure.
     moved : sequence
         What :func:`movements` returns.
-    raised : sequence
-        What :func:`alerts` returns.
+    shown : sequence
+        What :func:`clvlib.report.alerts.cards` returns.
     graded : Grades
         How the forecasts turned out.
     failed : int
         How many chapters failed.
     """
-    bullets = [_changed(moved), _alarm(raised), _forecasts(graded)]
+    bullets = [_changed(moved), _alarm(shown), _forecasts(graded)]
     missing = trn("{n} chapter failed and is missing here. ", "{n} chapters failed and are missing here. ", failed)
     return (missing if failed else "") + _sentence(harvests, found, moved), [bullet for bullet in bullets if bullet][
         :_SHOWN
@@ -297,12 +246,12 @@ def _changed(moved: Sequence[tuple[str, Movement]]) -> str:
     return tr("Also: {changes}.", changes=tr("; ").join(told))
 
 
-def _alarm(raised: Sequence[Mapping[str, Any]]) -> str:
+def _alarm(shown: Sequence[Mapping[str, Any]]) -> str:
     """Tell the most severe alert of a chapter; those of movements stand in the sentence already."""
-    own = [alert for alert in raised if not alert["moved"]]
+    own = [alert for alert in shown if not alert["moved"]]
     if not own:
         return ""
-    first, more = own[0], len(own) - 1
+    first, more = own[0], len(shown) - 1
     told = tr(_ALERTS[str(first["severity"])], rule=_placed(first), text=str(first["text"]).rstrip(".。"))
     if not more:
         return tr("{alert}.", alert=told)
@@ -310,9 +259,10 @@ def _alarm(raised: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _placed(alert: Mapping[str, Any]) -> str:
-    """Return what was crossed, and where."""
+    """Return what was crossed, and where, unless the text says that."""
     rule, segment = alert["rule"], alert["segment"]
-    return tr("{rule} in {segment}", rule=rule, segment=segment) if segment else str(rule)
+    named = not segment or segment in alert["text"]
+    return str(rule) if named else tr("{rule} in {segment}", rule=rule, segment=segment)
 
 
 def _forecasts(graded: Grades) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from clvlib.data.calendar import Week
+from clvlib.report.alerts import alerts, cards
 from clvlib.report.chapter import FORECAST, KPI
 from clvlib.report.grade import grades
 from clvlib.report.harvest import Harvest
 from clvlib.report.ledger import _read, current
-from clvlib.report.summary import alerts, cards, movements, summary
+from clvlib.report.summary import movements, summary
 from clvlib.report.trend import trends
 
 from .books import forecast, kpi, published
@@ -37,7 +38,8 @@ class Told:
         moved = movements(harvests, found)
         self.alerts = alerts(harvests, moved, {"01_a": "Who buys"})
         graded = grades(past, "Shop", NOW, harvests)
-        self.sentence, self.bullets = summary(harvests, found, moved, self.alerts, graded, failed=more.get("failed", 0))
+        self.cards = cards(self.alerts)
+        self.sentence, self.bullets = summary(harvests, found, moved, self.cards, graded, failed=more.get("failed", 0))
 
 
 def steady(name: str, **more: Any) -> list[dict[str, Any]]:
@@ -75,9 +77,10 @@ def test_the_worse_comes_first_and_three_bullets_are_enough(tmp_path: Path):
     )
     assert told.bullets == [
         "Also: for the better, sold rose by 50.0% to 150; seen fell by 40.0% to 60.",
-        "High alert, click to cart below 12% in douyin: it fell to 9%; and 1 more alert below.",
+        "High alert, click to cart below 12% in douyin: it fell to 9%; and 4 more alerts below.",
         "Of 1 forecast due, 0 fell inside its interval: sold came to 150, forecast 90 to 110.",
     ]
+    assert len(told.cards) == 5  # as many as are counted at the head of the page
     assert [(a["severity"], a["moved"]) for a in told.alerts] == [
         ("high", False), ("high", True), ("low", False), ("low", True), ("low", True),
     ]  # fmt: skip
@@ -141,18 +144,6 @@ def test_little_to_tell(tmp_path: Path, before: list, now: list, failed: int, sa
     assert Told(tmp_path, before, now, failed=failed).sentence.startswith(says)
 
 
-def test_good_news_shares_a_card(tmp_path: Path):
-    names = ("sold", "seen", "lost", "kept")
-    before = [list(week) for week in zip(*(steady(name) for name in names), strict=True)]
-    now = [kpi("sold", 150.0), kpi("seen", 160.0), kpi("lost", 40.0), kpi("kept", 101.0)]
-    told = Told(tmp_path, before, now, alerts=[ALERT, {**ALERT, "text": "it fell to 8%."}])
-    shown = cards(told.alerts)
-    # the two of the chapter stay apart, as does what moved for the worse; nothing that was raised is lost
-    assert [(card["severity"], len(card["texts"])) for card in shown] == [
-        ("high", 1),
-        ("high", 1),
-        ("high", 1),
-        ("low", 2),
-    ]
-    assert sorted(t for card in shown for t in card["texts"]) == sorted(alert["text"] for alert in told.alerts)
-    assert shown[-1]["links"] == {"chapter-01_a": "Who buys"}
+def test_a_segment_is_named_once(tmp_path: Path):
+    told = Told(tmp_path, [], [], alerts=[{**ALERT, "text": "of all at 10%; douyin loses most"}])
+    assert told.bullets == ["High alert, click to cart below 12%: of all at 10%; douyin loses most."]
