@@ -91,14 +91,13 @@ def bayesian(
     sure = best["probability_best"] >= MOST
     chance = tr("more than {share:.1%}", share=MOST) if sure else f"{best['probability_best']:.1%}"
     text = mark(
-        "With a {belief} prior on each arm's {metric}, {arm} is best with a probability of {chance}; choosing it is "
-        "expected to cost {loss} for the case that it is not."
+        "With a {belief} prior on each arm's {metric}, {arm} is best with a probability of {chance}; the expected loss "
+        "from choosing it is {loss}."
     )
     if best["arm"] != result.control:
         text = mark(
-            "With a {belief} prior on each arm's {metric}, {arm} is best with a probability of {chance}; choosing it "
-            "is expected to cost {loss} for the case that it is not, staying with {control} {stay} for the case that "
-            "it is."
+            "With a {belief} prior on each arm's {metric}, {arm} is best with a probability of {chance}; the expected "
+            "loss from choosing it is {loss}, from staying with {control} {stay}."
         )
     stay = float(table.loc[table["arm"] == result.control, "expected_loss"].iloc[0])
     names = {"arm": best["arm"], "control": result.control, "metric": tr(first["metric"])}

@@ -85,12 +85,12 @@ def decide(primary: pd.DataFrame, guardrails: pd.DataFrame, gate: pd.DataFrame, 
     Notes
     -----
     A failed check makes the experiment invalid whatever the effect; a shortage of people lets it run. Then an arm that
-    is better and whose guardrails hold is shipped (the best of several). One that is better but for a broken guardrail
-    is not; one for which a guardrail is not shown yet waits, as long as there is somebody to wait for. When every arm
-    is worse or known to fall short of the smallest effect worth having, none is shipped. What cannot be told apart goes
-    on while windows are open and is not shipped once they are over. Unless the intervals hold at every look, nothing is
-    decided before the windows are over: an ordinary test that is looked at every week until it pleases rejects a true
-    null not in 5% but in 21% of cases.
+    is better, may have the smallest effect worth having and whose guardrails hold is shipped (the best of several). One
+    that is better but for a broken guardrail is not; one for which a guardrail is not shown yet waits, as long as there
+    is somebody to wait for. When every arm is worse or known to fall short of the smallest effect worth having, none is
+    shipped. What cannot be told apart goes on while windows are open and is not shipped once they are over. Unless the
+    intervals hold at every look, nothing is decided before the windows are over: an ordinary test that is looked at
+    every week until it pleases rejects a true null not in 5% but in 21% of cases.
     """
     failed = gate[gate["status"] == FAIL]
     if len(failed):
@@ -110,7 +110,7 @@ def decide(primary: pd.DataFrame, guardrails: pd.DataFrame, gate: pd.DataFrame, 
             "far {finding}."
         )
         return Decision(KEEP_RUNNING, "", tr(text, until=rule.open_until, finding=finding(best, rule.control)))
-    better = primary[primary["verdict"] == "better"]
+    better = primary[(primary["verdict"] == "better") & ~_short(primary, rule)]
     if len(better):
         return _with_guardrails(better, guardrails, rule)
     if _short(primary, rule).all() or rule.open_until is None:

@@ -304,7 +304,7 @@ class Experiment:
             any_time=self.looks != "once",
             minimum_effect=self.minimum_effect,
             power=self.power,
-            enough_by=self._enough_by(assigned, list(shares)),
+            enough_by=self._enough_by(assigned, list(shares), used),
         )
         decision = decide(primary, guardrails, gate, rule)
         return ExperimentResult(
@@ -549,15 +549,20 @@ class Experiment:
             return None
         return pd.Timestamp(waiting["last_assigned"].max()) + span(self.window, "window")
 
-    def _enough_by(self, assigned: pd.DataFrame, arms: list[str]) -> pd.Timestamp | None:
-        """When the smallest arm has the people asked for with their windows over, at the pace of the days so far."""
+    def _enough_by(self, assigned: pd.DataFrame, arms: list[str], used: Any) -> pd.Timestamp | None:
+        """When the smallest arm has the people asked for with their windows over, at the pace of the time so far.
+
+        Time in which nobody came counts too, up to the look that counts: people who stopped coming are not awaited.
+        """
         if "first_assigned" not in assigned or assigned.empty:
             return None
         begin, end = pd.Timestamp(assigned["first_assigned"].min()), pd.Timestamp(assigned["last_assigned"].max())
         people = int(assigned.groupby("variant")["people"].sum().reindex(arms, fill_value=0).min())
         if people == 0 or end <= begin:
             return None
-        return begin + (end - begin) * max(1.0, self.min_per_arm / people) + span(self.window, "window")
+        if people < self.min_per_arm:
+            end = begin + (max(end, pd.Timestamp(used)) - begin) * (self.min_per_arm / people)
+        return end + span(self.window, "window")
 
 
 def _kept(lower: float, upper: float, bound: float, better: str) -> str:

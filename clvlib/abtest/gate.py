@@ -19,6 +19,7 @@ BALANCE_FAIL = 0.001  # sample ratio and pre-period: so small a p-value is no ch
 BALANCE_WARN = 0.01
 FEW_CLUSTERS = 30  # an arm, below which cluster-robust errors tend to be too small (Cameron & Miller 2015)
 FEW_EXPECTED = 5  # of an arm on a day, below which a chi-square says nothing
+UNCOVERED_FAIL = 0.01  # share of people whose window lies outside of the time of all orders
 DOUBLE_FAIL = 0.01  # share of people in two arms above which leaving them out can no longer be neglected
 
 Check = dict[str, Any]
@@ -31,7 +32,8 @@ def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, as
     ----------
     cells : pandas.DataFrame
         A row per ``variant`` and ``status`` (``mature``, ``open``, ``double``) with ``people``, ``extra_rows``,
-        ``bought_before``, and ``conversion_total`` if conversion is measured; with clusters also ``clusters``,
+        ``bought_before``, ``uncovered`` (people whose whole window lies before the first order that was read, or after
+        the last), and ``conversion_total`` if conversion is measured; with clusters also ``clusters``,
         ``freedom`` and ``before_variance``. Without ``bought_before``, what assignments and orders alone can tell is
         left out.
     shares : mapping
@@ -63,6 +65,7 @@ def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, as
         checks += [_double(cells, int(arms.sum())), _duplicates(cells)]
         checks.append(_before(mature, people, clustered=clusters is not None))
         checks += [_order_of_time(mature)] if "conversion_total" in mature else []
+        checks += [_covered(mature, int(people.sum()))] if "uncovered" in cells else []
     checks += [_size(people, min_per_arm), _maturity(single)]
     if clusters is not None:
         checks += _clusters(clusters, mature["freedom"] + 1, assigned)
@@ -199,6 +202,15 @@ def _order_of_time(mature: pd.DataFrame) -> Check:
     found = tr(text, after=int(after), before=int(before))
     rule = tr("orders before assignment and none after it fail: the assignment was recorded after its outcome")
     return _row(mark("assignment before outcome"), FAIL if wrong else PASS, found, rule)
+
+
+def _covered(mature: pd.DataFrame, people: int) -> Check:
+    """Orders that were not read look like people who did not buy."""
+    n = int(mature["uncovered"].fillna(0).sum())
+    share = n / max(people, 1)
+    found = tr("of {people:,} people {n:,} have a window without any order in the data, by anybody", people=people, n=n)
+    rule = tr("more than {share:.0%} fails, any warns", share=UNCOVERED_FAIL)
+    return _row(mark("orders cover the windows"), FAIL if share > UNCOVERED_FAIL else WARN if n else PASS, found, rule)
 
 
 def _size(people: pd.Series, min_per_arm: int) -> Check:

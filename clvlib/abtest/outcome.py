@@ -90,7 +90,9 @@ class ExperimentResult(Result):
 
     @cached_property
     def best(self) -> pd.Series:
-        """The row of the arm that does best by the primary metric, shipped or not."""
+        """The primary metric's row of the arm that is shipped, or else of the one that does best."""
+        if self.arm:
+            return self.primary[self.primary["arm"] == self.arm].iloc[0]
         return self.primary.iloc[int(self.primary["difference"].to_numpy().argmax())]
 
     def rows(self, metric: str = "") -> pd.DataFrame:
@@ -171,8 +173,8 @@ class ExperimentResult(Result):
         Returns
         -------
         pandas.Series
-            ``people`` of the control, and ``gain``, ``lower``, ``upper``: the difference of revenue per person, times
-            margin and people; adjusted for what people spent before where that is measured.
+            ``people`` of the control, and ``gain``, ``lower``, ``upper`` at ``level``: the difference of revenue per
+            person, times margin and people; adjusted for what people spent before where that is measured.
 
         Raises
         ------
@@ -183,7 +185,8 @@ class ExperimentResult(Result):
         row = self.effects(metric).set_index("arm").loc[self.best["arm"]]
         times = margin * row["control_n"]
         money = {"gain": row["difference"], "lower": row["lower"], "upper": row["upper"]}
-        return pd.Series({"people": row["control_n"], **{key: times * value for key, value in money.items()}})
+        figures = {"people": row["control_n"], "level": row["level"]}
+        return pd.Series({**figures, **{key: times * value for key, value in money.items()}})
 
     def finding(self, metric: str = "") -> str:
         """Say in words what ``metric`` showed in each treatment arm, with interval and p-value."""

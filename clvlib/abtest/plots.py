@@ -84,14 +84,13 @@ def forest_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
 
     Raises
     ------
-    ParameterError
+    EmptyDataError
         No effect has an interval.
     """
     frame = forest_frame(result)
     if frame.empty:
-        raise ParameterError(
-            f"experiment {result.name!r}: no relative effect has an interval, so there is nothing to draw"
-        )
+        text = mark("experiment {name!r}: no relative effect has an interval, so there is nothing to draw")
+        raise EmptyDataError(tr(text, name=result.name))
     with styled():
         ax = new_axes(height=1.5 + 0.45 * len(frame)) if ax is None else ax
         ax.axvline(0, color=MUTED, linewidth=1)

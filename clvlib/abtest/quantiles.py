@@ -162,15 +162,16 @@ def _sentence(table: pd.DataFrame, control: str) -> str:
     told = table[table["verdict"] != "not told apart"]
     if told.empty:
         return tr("No quantile of revenue can be told from {control}'s.", control=control)
-    text = mark("{arm}'s {share:g}% quantile of {whose} is {size} against {control}'s ({lower} to {upper})")
+    above = mark("{arm}'s {share:g}% quantile of {whose} is {size} above {control}'s ({lower} to {upper})")
+    below = mark("{arm}'s {share:g}% quantile of {whose} is {size} below {control}'s ({lower} to {upper})")
     parts = [
         tr(
-            text,
+            above if row["difference"] > 0 else below,
             arm=row["arm"],
             share=100 * row["percentile"],
             whose=tr(row["whose"]),
             control=control,
-            size=amount(row["difference"], "money", sign=True),
+            size=amount(abs(row["difference"]), "money"),
             lower=amount(row["lower"], "money", sign=True),
             upper=amount(row["upper"], "money", sign=True),
         )

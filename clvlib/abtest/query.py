@@ -17,11 +17,12 @@ from clvlib.words import mark, tr
 
 __all__ = ["COUNTS", "fetch", "fetch_members", "fetch_people", "fetch_values", "merged", "span"]
 
-COUNTS = ("people", "extra_rows", "bought_before", "bad_amounts")
+COUNTS = ("people", "extra_rows", "bought_before", "bad_amounts", "uncovered")
 _UNKNOWN = mark("unknown")  # the segment of people whom the table of segments lacks
 _COUNTED = """COUNT(*) AS people, SUM(seen - 1) AS extra_rows,
        SUM(CASE WHEN orders_before > 0 THEN 1 ELSE 0 END) AS bought_before,
-       SUM(bad_amounts) AS bad_amounts, MIN(assigned_at) AS first_assigned, MAX(assigned_at) AS last_assigned"""
+       SUM(bad_amounts) AS bad_amounts, SUM(uncovered) AS uncovered,
+       MIN(assigned_at) AS first_assigned, MAX(assigned_at) AS last_assigned"""
 KEYS = ["variant", "status", "look", "day", "segment", "cluster_id"]
 
 
@@ -278,7 +279,11 @@ def _sql(tables: Mapping[str, Table], name: str, spans: tuple[str, str], end: st
     complained, complaints = _complaints(window) if "complaints" in tables else ("", "")
     joined += " LEFT JOIN complained AS c ON c.unit_id = p.unit_id" if complained else ""
     return f"""
-WITH known AS (SELECT {end} AS until),
+WITH known AS (
+  SELECT {end} AS until, MIN(CAST(ordered_at AS TIMESTAMP)) AS first_order,
+         MAX(CAST(ordered_at AS TIMESTAMP)) AS last_order
+  FROM {{orders}} AS _k
+),
 people AS (
   SELECT CAST(unit_id AS VARCHAR) AS unit_id, MIN(CAST(variant AS VARCHAR)) AS variant,
          MAX(CAST(variant AS VARCHAR)) AS other_variant, COUNT(*) AS seen,
@@ -315,6 +320,8 @@ bought AS (
 outcomes AS (
   SELECT p.variant, p.seen, p.assigned_at, p.cluster_id, {segment} AS segment, p.assigned_at + {window} AS done,
          CAST(p.assigned_at AS DATE) AS day, known.until,
+         CASE WHEN p.assigned_at + {window} > known.first_order AND p.assigned_at <= known.last_order THEN 0 ELSE 1 END
+           AS uncovered,
          CASE WHEN p.variant <> p.other_variant THEN 'double' WHEN p.assigned_at + {window} <= known.until THEN 'mature'
               ELSE 'open' END AS status,
          COALESCE(b.orders, 0) AS orders, COALESCE(b.revenue, 0) AS revenue,

@@ -84,7 +84,7 @@ def segments(
     Raises
     ------
     EmptyDataError
-        No segment has people of all arms whose windows are over.
+        No segment has people of all arms whose windows are over, or fewer than two have outcomes that vary.
     MissingColumnError
         ``customers`` has no such column.
 
@@ -106,8 +106,11 @@ def segments(
     if not groups:
         text = mark("experiment {name!r}: in no {by} are there people of every arm who can be told")
         raise EmptyDataError(tr(text, name=experiment.name, by=tr(by)))
-    table = _table(metric, groups, experiment)
     interaction = _interaction(metric, groups, experiment)
+    if interaction["segments"].max() < 2:
+        text = mark("experiment {name!r}: fewer than two segments by {by} have outcomes to compare")
+        raise EmptyDataError(tr(text, name=experiment.name, by=tr(by)))
+    table = _table(metric, groups, experiment)
     return SegmentResult(
         table=table,
         interaction=interaction,
@@ -166,7 +169,7 @@ def _interaction(metric: Metric, groups: Mapping[str, Mapping[str, Row]], experi
         effects = pd.DataFrame([(t.value - c.value, t.error**2 + c.error**2) for t, c in sides], columns=["d", "v"])
         effects = effects[effects["v"] > 0]
         weights = 1 / effects["v"]
-        spread = effects["d"] - (weights * effects["d"]).sum() / weights.sum()
+        spread = effects["d"] - (weights * effects["d"]).sum() / (float(weights.sum()) or 1.0)
         statistic, df = float((weights * spread**2).sum()), len(effects) - 1
         p_value = float(special.chdtrc(df, statistic)) if df > 0 else 1.0
         rows.append({"arm": arm, "segments": len(effects), "statistic": statistic, "p_value": p_value})

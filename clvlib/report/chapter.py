@@ -343,7 +343,7 @@ class Chapter:
         span = payload["why"] if value is None else ""
         if value is not None and payload["lower"] is not None and payload["upper"] is not None:
             lower, upper = (show(payload[end], unit, self._currency) for end in ("lower", "upper"))
-            level = f"{100 * payload['level']:g}%"
+            level = f"{100 * payload['level']:.4g}%"
             span = tr("{level} interval {lower} to {upper}", level=level, lower=lower, upper=upper)
         quarters = [show(q, unit, self._currency) for p, q in payload.get("quantiles", ()) if p in {0.25, 0.75}]
         if span and len(quarters) == 2:

@@ -50,7 +50,7 @@ def _figure(kpi: Mapping[str, Any], trend: Trend, target: float | None) -> dict[
         "label": tr(kpi["label"]),
         "text": show(value, unit, currency, short=True),
         "interval": interval,
-        "level": "" if kpi["level"] == 0.95 or not interval else f"{100 * kpi['level']:g}%",
+        "level": "" if kpi["level"] == 0.95 or not interval else f"{100 * kpi['level']:.4g}%",
         "why": kpi["why"] if is_absent(value) else "",
         "better": tr({"higher": mark("higher is better"), "lower": mark("lower is better")}.get(kpi["better"], "")),
         "target": _target(value, target, kpi),
@@ -149,7 +149,7 @@ def forecast_tables(graded: Grades) -> dict[str, Any]:
     def made(row: Row) -> list[str]:
         interval = span(row["lower"], row["upper"], row["unit"], row["currency"])
         ahead = trn("{n}\u00a0week", "{n}\u00a0weeks", row["weeks"])
-        return [tr(row["label"]), ahead, shown(row, "mean"), f"{interval} ({100 * row['level']:g}%)"]
+        return [tr(row["label"]), ahead, shown(row, "mean"), f"{interval} ({100 * row['level']:.4g}%)"]
 
     now = graded.table[(graded.table["due"] == graded.week) & graded.table["actual"].notna()].to_dict("records")
     due = [[*made(r), shown(r, "actual"), tr("inside") if r["inside"] else tr("outside")] for r in now]

@@ -9,7 +9,7 @@ import pytest
 from clvlib.abtest.experiment import Experiment
 from clvlib.errors import MissingColumnError, MissingTableError, ParameterError
 from clvlib.stats.proportions import proportion_difference
-from tests.abtest.test_experiment import LATER, START, bought, first, people
+from tests.abtest.test_experiment import LATER, START, bought, cells, first, people
 
 BUYERS = first("A", 200) + first("B", 264)
 
@@ -100,7 +100,42 @@ def test_when_there_will_be_enough() -> None:
     """50 people an arm come each day; a thousand are there after 20 days, and their windows over a week later."""
     assigned = people(A=500, B=500)
     assigned["assigned_at"] = START + pd.to_timedelta(np.tile(np.linspace(0, 10, 500), 2), unit="D")
-    result = Experiment("script", min_per_arm=1000).analyse(assigned, bought(first("A", 9)), as_of="2026-12-01")
+    experiment = Experiment("script", min_per_arm=1000)
+    orders = pd.concat([bought(first("A", 9)), bought(["elsewhere"], after="10D")])
+    result = experiment.analyse(assigned, orders, as_of=START + pd.Timedelta("10D"))
     assert result.verdict == "keep running"
     day = START + pd.Timedelta("27D")
     assert f"which the pace so far gives on {day:%Y-%m-%d}." in result.sentence
+    # nobody came any more: the weeks since count, and the day lies ahead of what is known
+    result = experiment.analyse(assigned, orders, as_of="2026-12-01")
+    last = START + pd.Timedelta("17D")  # when the last window ended
+    until = last.normalize() + pd.Timedelta(days=7 - last.weekday())  # the end of its week
+    day = START + 2 * (until - START) + pd.Timedelta("7D")
+    assert f"which the pace so far gives on {day:%Y-%m-%d}." in result.sentence
+
+
+def test_an_arm_that_is_better_by_less_than_is_worth_having_is_not_shipped() -> None:
+    """10.5% against 10% of 100,000 each is surely better, and surely by less than the 3.2 points asked for."""
+    groups = cells({"A": (100_000, 10_000), "B": (100_000, 10_500)})
+    assert Experiment("script").judge(groups).verdict == "ship"
+    assert Experiment("script", minimum_effect=0.005).judge(groups).verdict == "ship"  # which it may have
+    result = Experiment("script", minimum_effect=0.032).judge(groups)
+    assert (result.verdict, result.arm) == ("do not ship", "")
+    assert result.sentence.startswith("Do not ship B: B's conversion is 0.50 points above A's")
+    assert result.sentence.endswith("less than the 3.20 points worth having.")
+
+
+def test_what_is_told_of_the_arm_to_ship_is_its_own() -> None:
+    """C does best but its refunds are not shown to hold; B is shipped, so the gain is B's and not C's."""
+    ids = {arm: first(arm, 2500) for arm in "ABC"}
+    assigned = people(A=2500, B=2500, C=2500)
+    orders = pd.concat([bought(ids[arm][:n], 100.0) for arm, n in (("A", 250), ("B", 400), ("C", 500))])
+    back = [*ids["A"][:2], *ids["B"][:2], *ids["C"][:250]]
+    orders["net_amount"] = np.where(orders["customer_id"].isin(back), 0.0, orders["amount"])
+    result = Experiment("script", guardrails={"refund share": 0.05}).analyse(assigned, orders, as_of=LATER)
+    assert (result.verdict, result.arm) == ("ship", "B")
+    assert result.best["arm"] == "B"
+    gain = result.gain(0.5)
+    assert gain["gain"] == pytest.approx(0.5 * 2500 * (400 - 250) * 100 / 2500)
+    revenue = result.effects("adjusted revenue").set_index("arm").loc["B"]
+    assert (gain["people"], gain["level"]) == (2500, revenue["level"])

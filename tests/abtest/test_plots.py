@@ -76,7 +76,7 @@ def test_too_few_to_find_anything() -> None:
 def test_nothing_to_draw() -> None:
     with pytest.warns(ThinDataWarning):
         result = Experiment("script").judge(cells({"A": (2000, 0), "B": (2000, 0)}))
-    with pytest.raises(ParameterError, match="nothing to draw"):
+    with pytest.raises(EmptyDataError, match="nothing to draw"):  # a section of a report is left out, not the chapter
         forest_plot(result)
 
 

@@ -87,6 +87,24 @@ def test_bad_input() -> None:
     alone = customers.assign(unit=customers["customer_id"])
     with pytest.raises(EmptyDataError, match="in no unit are there people of every arm"):
         segments(experiment, few, orders, alone, "unit", as_of=LATER)
+    with pytest.raises(EmptyDataError, match="fewer than two segments by region have outcomes"):
+        segments(experiment, assigned, bought(["elsewhere"]), customers, "region", as_of=LATER)
+
+
+@pytest.mark.filterwarnings("ignore::clvlib.errors.ThinDataWarning")
+@pytest.mark.parametrize(("moved", "verdict"), [("-400D", "invalid"), ("400D", "invalid"), ("0D", "ship")])
+def test_orders_that_were_not_read_are_no_lack_of_buyers(moved: str, verdict: str) -> None:
+    """The whole test lies before the first order in the data, after the last, or among them."""
+    assigned, orders = people(A=2000, B=2000), bought(first("A", 200) + first("B", 264))
+    assigned["assigned_at"] += pd.Timedelta(moved)
+    result = Experiment("script").analyse(assigned, orders, as_of="2028-01-01")
+    assert result.verdict == verdict
+    assert status(result, "orders cover the windows") == ("pass" if verdict == "ship" else "fail")
+    if verdict == "invalid":
+        assert "of 4,000 people 4,000 have a window without any order in the data" in result.sentence
+    assigned.loc[:9, "assigned_at"] -= pd.Timedelta("400D")  # ten of them: told, and borne
+    if verdict == "ship":
+        assert status(Experiment("script").analyse(assigned, orders, as_of=LATER), "orders cover the windows") == "warn"
 
 
 def test_a_day_on_which_the_split_broke() -> None:
