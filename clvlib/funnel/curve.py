@@ -45,8 +45,8 @@ class ConversionCurve(Result):
         ``converted / people``: what counting open windows as lost would report.
     final, lower, upper : float
         Share converted by the end of the window; missing where nobody has been watched for so long.
-    borrowed_from : float
-        Hours from which the reference's curve is used; missing where it is not.
+    then_people, then_converted : int
+        Of the reference, who had made the first step, and the last, when it was as old as this period is; 0 without.
     level : float
         Confidence level.
     """
@@ -61,9 +61,12 @@ class ConversionCurve(Result):
     final: float
     lower: float
     upper: float
-    borrowed_from: float
+    then_people: int
+    then_converted: int
     level: float
     hours: float = field(repr=False)
+    known: float = field(repr=False)
+    units: pd.DataFrame = field(repr=False)
 
     @property
     def sentence(self) -> str:
@@ -79,7 +82,7 @@ class ConversionCurve(Result):
             return tr("{so_far:.1%} of those at {start} have reached {goal} so far", **told)
         return tr(
             "{so_far:.1%} of those at {start} have reached {goal} so far; {final:.1%} ({lower:.1%} to {upper:.1%}) "
-            "will within {window}",
+            "are to be expected within {window}",
             **told,
             final=self.final,
             lower=self.lower,
@@ -98,14 +101,16 @@ def conversion_curve(
     unit: Literal["person", "session"] = "person",
     level: float = 0.95,
     reference: ConversionCurve | None = None,
-    min_at_risk: int = 30,
 ) -> ConversionCurve:
     """Estimate conversion by time since the first step, with open windows as censored (Kaplan & Meier 1958).
 
     Time runs from each unit's first start in the period; it converts when it has made all steps in their order within
     the window of that start. The estimate gives each open unit the chance that those like it had who were watched for
     longer, so ``people * final`` is what has converted plus what the open ones are expected to add (Efron 1967). That
-    rests on people who start late converting as those who start early.
+    rests on people who start late converting as those who start early, and in a week they do not: who starts on Monday
+    is watched on weekdays, who starts on Sunday comes back in another week. With a ``reference`` what the open units
+    add is therefore what those of the reference added who had started on the same day of their period and had not
+    converted when it was as old as this one (the chain ladder of insurers; England & Verrall 2002).
 
     Parameters
     ----------
@@ -116,10 +121,7 @@ def conversion_curve(
     starts : tuple, optional
         Earliest and latest (exclusive) time of the first step.
     reference : ConversionCurve, optional
-        The curve of an older period with the same steps and window, whose windows are over. From the time at which less
-        than ``min_at_risk`` units of this period are watched, its chances to convert later on are used in their place.
-    min_at_risk : int
-        See ``reference``.
+        The curve of an older period with the same steps and window, whose windows are over.
 
     Returns
     -------
@@ -130,7 +132,7 @@ def conversion_curve(
     EmptyDataError
         Nobody made the first step in the period.
     ParameterError
-        As for :func:`~clvlib.funnel.kernel.funnel`; a reference of other steps or another window.
+        As for :func:`~clvlib.funnel.kernel.funnel`; a reference of other steps or another window, or with open windows.
 
     Examples
     --------
@@ -146,30 +148,82 @@ def conversion_curve(
     if not len(found.depth):
         raise EmptyDataError(tr("nobody made the first step '{step}' in the period", step=tr(query.steps[0])))
     hours = span / pd.Timedelta(hours=1)
-    if reference is not None and (reference.start, reference.goal, reference.hours) != (
-        query.steps[0], query.steps[-1], hours,
-    ):  # fmt: skip
-        raise ParameterError("reference: its steps or its window are others; make both curves in one way")
-    durations, converted = _durations(found, len(query.steps), moment(as_of, "as_of", whole_day=True), hours)
+    _check_reference(reference, query.steps[0], query.steps[-1], hours)
+    units, known = _units(found, len(query.steps), moment(as_of, "as_of", whole_day=True), starts, hours)
+    converted = units["converted"].to_numpy()
     try:
-        curve = kaplan_meier(durations, converted, level=level)
+        curve = kaplan_meier(units["hours"].to_numpy(), converted, level=level)
     except ValueError as error:
         raise ParameterError(str(error)) from error
-    final, lower, upper, borrowed = _final(curve, hours, reference, min_at_risk, level)
+    then = None if reference is None else _then(reference.units, known)
+    limits = _end(curve, hours) if then is None else _expected(units, then, level)
     return ConversionCurve(
         start=query.steps[0], goal=query.steps[-1], window=readable(span), people=len(converted),
-        converted=int(converted.sum()), open_units=int((~converted & (durations < hours)).sum()),
-        so_far=float(converted.mean()), final=final, lower=lower, upper=upper, borrowed_from=borrowed, level=level,
-        hours=hours, table=_table(curve),
+        converted=int(converted.sum()), open_units=int((~converted & (units["hours"] < hours)).sum()),
+        so_far=float(converted.mean()), **dict(zip(("final", "lower", "upper"), limits, strict=True)),
+        then_people=0 if then is None else len(then), then_converted=0 if then is None else int(then["early"].sum()),
+        level=level, hours=hours, known=known, units=units, table=_table(curve),
     )  # fmt: skip
 
 
-def _durations(found: Chains, steps: int, cut: int, hours: float) -> tuple[np.ndarray, np.ndarray]:
-    """Hours until conversion, or until the window's or the observation's end; and whether it was conversion."""
+def _check_reference(reference: ConversionCurve | None, start: str, goal: str, hours: float) -> None:
+    if reference is None:
+        return
+    if (reference.start, reference.goal, reference.hours) != (start, goal, hours):
+        raise ParameterError("reference: its steps or its window are others; make both curves in one way")
+    if reference.open_units:
+        raise ParameterError(f"reference: {reference.open_units} of its windows are open; take an older period")
+
+
+def _units(
+    found: Chains, steps: int, cut: int, starts: tuple[Any, Any] | None, hours: float
+) -> tuple[pd.DataFrame, float]:
+    """Return a row per unit and the hours from the period's begin to the end of what is known.
+
+    ``begin`` are the hours from the period's begin to the unit's start, ``hours`` those from its start until it
+    ``converted``, or else until the window's or the observation's end.
+    """
     start = found.times[:, 0]
+    zero = moment(starts[0], "starts") if starts and starts[0] is not None else int(start.min())
     converted = found.depth == steps
     watched = np.minimum((cut - start) / _HOUR, hours)
-    return np.where(converted, (found.times[:, -1] - start) / _HOUR, watched), converted
+    lasted = np.where(converted, (found.times[:, -1] - start) / _HOUR, watched)
+    units = pd.DataFrame({"begin": (start - zero) / _HOUR, "hours": lasted, "converted": converted})
+    return units, (cut - zero) / _HOUR
+
+
+def _then(reference: pd.DataFrame, known: float) -> pd.DataFrame:
+    """The reference's units so many hours after its begin: ``early`` had converted by then, ``late`` did afterwards."""
+    there = reference[reference["begin"] <= known]
+    early = there["converted"] & (there["begin"] + there["hours"] <= known)
+    return there.assign(early=early, late=there["converted"] & ~early)
+
+
+def _end(curve: pd.DataFrame, hours: float) -> tuple[float, float, float]:
+    """Share by the end of the window with its limits, where anybody has been watched for so long."""
+    end = survival_at(curve, [hours]).iloc[0]
+    if end["beyond"]:
+        return np.nan, np.nan, np.nan
+    return float(1 - end["survival"]), float(1 - end["upper"]), float(1 - end["lower"])
+
+
+def _expected(units: pd.DataFrame, then: pd.DataFrame, level: float) -> tuple[float, float, float]:
+    """Share by the end of the window, what is open converting as the reference's open units of the same day did."""
+    waiting = units.loc[~units["converted"], "begin"]
+    left = 1 - float(units["converted"].mean())
+    if not left:
+        return 1.0, 1.0, 1.0
+    held = then[~then["early"]]
+    by_day = held["late"].groupby(held["begin"] // 24).agg(["mean", "size"])
+    weight = (waiting // 24).value_counts().reindex(by_day.index, fill_value=0).to_numpy(float)
+    if not weight.any():
+        return np.nan, np.nan, np.nan
+    weight = weight / weight.sum()
+    chance, size = by_day["mean"].to_numpy(float), by_day["size"].to_numpy(float)
+    stay = 1 - float(weight @ chance)
+    error = float(weight**2 @ (chance * (1 - chance) / size))
+    variance = (1 - left) / (left * len(units)) + (error / stay**2 if stay else 0.0)  # of logarithms: they add up
+    return _limits(float(np.log(left * stay)) if stay else -np.inf, variance, level)
 
 
 def _table(curve: pd.DataFrame) -> pd.DataFrame:
@@ -180,42 +234,11 @@ def _table(curve: pd.DataFrame) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def _final(
-    curve: pd.DataFrame, hours: float, reference: ConversionCurve | None, min_at_risk: int, level: float
-) -> tuple[float, float, float, float]:
-    """Share by the end of the window with limits, and from when on it is the reference's."""
-    thin, last = curve.loc[curve["at_risk"] < min_at_risk, "time"], float(curve["time"].iloc[-1])
-    switch = float(thin.iloc[0]) if len(thin) else hours if last >= hours else float(np.nextafter(last, np.inf))
-    if reference is None or switch >= hours:
-        end = survival_at(curve, [hours]).iloc[0]
-        if end["beyond"]:
-            return np.nan, np.nan, np.nan, np.nan
-        return float(1 - end["survival"]), float(1 - end["upper"]), float(1 - end["lower"]), np.nan
-    own = _log_survival(curve["time"], curve["survival"], curve["standard_error"], np.nextafter(switch, 0))
-    other = reference.table
-    late = _log_survival(other["hours"], 1 - other["share"], other["standard_error"], hours)
-    early = _log_survival(other["hours"], 1 - other["share"], other["standard_error"], np.nextafter(switch, 0))
-    log_survival = own[0] + late[0] - early[0]
-    variance = own[1] + late[1] - early[1]  # Greenwood's sum: its increments are independent
-    share, lower, upper = _limits(log_survival, variance, level)
-    return share, lower, upper, switch
-
-
-def _log_survival(times: pd.Series, survival: pd.Series, error: pd.Series, at: float) -> tuple[float, float]:
-    """Logarithm of a curve at a time and its variance."""
-    place = int(np.searchsorted(times.to_numpy(), at, side="right")) - 1
-    if place < 0:
-        return 0.0, 0.0
-    value = float(survival.iloc[place])
-    if value <= 0:
-        return -np.inf, 0.0
-    return float(np.log(value)), float((error.iloc[place] / value) ** 2)
-
-
-def _limits(log_survival: float, variance: float, level: float) -> tuple[float, ...]:
+def _limits(log_survival: float, variance: float, level: float) -> tuple[float, float, float]:
     """Share converted with log-log limits."""
     if not -np.inf < log_survival < 0:
         share = 1.0 if log_survival < 0 else 0.0
         return share, share, share
     spread = float(np.exp(stats.norm.isf((1 - level) / 2) * np.sqrt(variance) / -log_survival))
-    return tuple(1 - float(np.exp(value)) for value in (log_survival, log_survival / spread, log_survival * spread))
+    share, lower, upper = -np.expm1([log_survival, log_survival / spread, log_survival * spread])
+    return float(share), float(lower), float(upper)

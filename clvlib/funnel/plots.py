@@ -272,7 +272,7 @@ def curve_data(now: ConversionCurve, reference: ConversionCurve | None = None) -
 def plot_curve(
     now: ConversionCurve, reference: ConversionCurve | None = None, ax: Axes | None = None, title: str = ""
 ) -> Axes:
-    """Draw the share converted by days since the first step, with open windows as censored.
+    """Draw the share converted by days since the first step, with open windows as censored, and what is to be expected.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def plot_curve(
         ax = ax or new_axes(height=3.4)
         for period, color, label in (
             ("reference", MUTED, tr("the period before")),
-            ("now", ACCENT, tr("this period")),
+            ("now", ACCENT, tr("this period, so far")),
         ):
             part = data[data["period"] == period]
             if len(part):
@@ -300,6 +300,12 @@ def plot_curve(
                 lines = {name: np.concatenate([[0.0], part[name]]) for name in ("share", "lower", "upper")}
                 ax.fill_between(days, lines["lower"], lines["upper"], step="post", color=color, alpha=0.15, lw=0)
                 ax.step(days, lines["share"], where="post", color=color, label=label)
+        if now.open_units and not np.isnan(now.final):
+            spread = [[now.final - now.lower], [now.upper - now.final]]
+            ax.errorbar(
+                now.hours / 24, now.final, yerr=spread, fmt="D", color=ACCENT, capsize=3, clip_on=False, zorder=5,
+                label=tr("this period, to be expected"),
+            )  # fmt: skip
         ax.set_xlim(0, now.hours / 24)
         ax.set_ylim(bottom=0)
         ax.set_xlabel(tr("days since {step}", step=tr(now.start)))

@@ -29,6 +29,7 @@ from clvlib.funnel.rooms_course import Course, course
 from clvlib.funnel.threshold import Threshold, threshold
 from clvlib.funnel.weekly import trend, week_funnels
 from clvlib.funnel.worth import Worth, worth_of_touches
+from clvlib.stats.proportions import proportion_difference
 from clvlib.words import mark, tr
 
 __all__ = ["WeekFunnel"]
@@ -46,6 +47,8 @@ _BY = (
 )
 _OF_PEOPLE = {"new_or_returning", "persona"}  # who people are, not where in the shop they went
 _FEWEST = 200  # people who made the step before in two weeks, for a product to be a segment of its own
+
+_SURE = 0.995  # confidence that conversion falls: every week asks anew
 
 
 class WeekFunnel:
@@ -168,12 +171,16 @@ class WeekFunnel:
 
     @cached_property
     def curve_before(self) -> ConversionCurve:
-        """How the week before has converted, by time since the first step."""
-        return self._curve(self.week.previous)
+        """How the last week whose windows are over has converted, by time since the first step."""
+        return self._curve(self._week_before)
+
+    @property
+    def _week_before(self) -> Week:
+        return self.week.shift(-max(1, -(-pd.Timedelta(self.window) // pd.Timedelta(weeks=1))))
 
     @cached_property
     def curve(self) -> ConversionCurve:
-        """How this week converts, continued by the week before where people have not been watched for long enough."""
+        """How this week converts, and what those are expected to add whose windows are open."""
         return self._curve(self.week, self.curve_before)
 
     def _curve(self, week: Week, reference: ConversionCurve | None = None) -> ConversionCurve:
@@ -346,23 +353,30 @@ class WeekFunnel:
         return self.steps[self.steps.index(self.step) - 1]
 
     def _slowing(self) -> list[dict[str, str]]:
-        """Return an alert where this week's people are surely on course for less than those of the week before."""
+        """Return an alert where fewer of this week's people have converted by its end than of those before by theirs.
+
+        Both are held at one age, so that the alert rests on what was counted and not on what is expected.
+        """
         try:
-            now, before = self.curve, self.curve_before
+            now = self.curve
         except EmptyDataError:
             return []
-        if not now.open_units or not now.upper < before.lower:
+        if not (now.open_units and now.then_people):
+            return []
+        fell = proportion_difference(now.converted, now.people, now.then_converted, now.then_people, _SURE)
+        if not fell.upper < 0:
             return []
         text = tr(
-            "of this week's people {final:.1%} ({lower:.1%} to {upper:.1%}) will reach {goal} within {window}, of "
-            "those of the week before {then:.1%} ({then_lower:.1%} to {then_upper:.1%}); the key figure speaks of "
-            "people whose time is over, and will show it next week",
+            "of this week's {people:,} people {so_far:.1%} have reached {goal} so far, of those of {week} {then:.1%} "
+            "had by the same day; {final:.1%} ({lower:.1%} to {upper:.1%}) are to be expected within {window}, where "
+            "those of {week} came to {reached:.1%}. The key figure speaks of people whose time is over, and will show "
+            "it next week",
             goal=tr(now.goal),
             window=now.window,
-            **{name: getattr(now, name) for name in ("final", "lower", "upper")},
-            then=before.final,
-            then_lower=before.lower,
-            then_upper=before.upper,
+            week=self._week_before,
+            then=now.then_converted / now.then_people,
+            reached=self.curve_before.final,
+            **{name: getattr(now, name) for name in ("people", "so_far", "final", "lower", "upper")},
         )
         alert = {"rule": tr("conversion is about to fall"), "text": text, "segment": "", "severity": "high"}
         return [{**alert, "metric": "conversion"}]

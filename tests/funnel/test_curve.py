@@ -95,7 +95,7 @@ def test_counting_open_windows_as_lost_is_wrong_and_this_is_not():
     assert held >= 33  # binomial(40, .95): 33 or more with probability .997
 
 
-def test_a_reference_continues_the_curve():
+def test_a_reference_says_what_the_open_ones_add():
     rng = np.random.default_rng(4)
     old = conversion_curve(events_of(simulate(rng, 3000, 168), 1000), ["a", "b"], "7D", as_of="2027-01-01")
     assert old.final == pytest.approx(0.5, abs=0.03)
@@ -105,9 +105,61 @@ def test_a_reference_continues_the_curve():
     assert np.isnan(alone.final)
     assert alone.sentence.endswith("nobody has been watched for 7 days yet")
     joined = conversion_curve(events, ["a", "b"], "7D", as_of=as_of, reference=old)
-    assert 60 < joined.borrowed_from < 100
     assert joined.lower < 0.5 < joined.upper
     assert 0 < joined.upper - joined.lower < 0.15
+    assert joined.then_converted / joined.then_people == pytest.approx(joined.so_far, abs=0.04)
+
+
+def test_what_is_expected_by_hand():
+    """Two days of starts, seen at hour 48. Then: 3 of 4 of day 0 waited and 1 of them converted; 4 of 4 and 2 of day 1.
+
+    Now 2 of 10 have converted and 6 of day 0 and 2 of day 1 wait, so .8 (6/8 * 2/3 + 2/8 * 1/2) stay as they are. A
+    curve of both days together would have 3 of 7 convert and not 9 of 24.
+    """
+    then = [(0, 5), (0, 60), (0, None), (0, None), (30, 90), (30, 95), (30, None), (30, None)]
+    old = conversion_curve(events_of(then, 1000), ["a", "b"], "7D", as_of="2027-01-01", starts=(ZERO, None))
+    now = [(1, 4), (1, 5), *[(2, None)] * 6, *[(26, None)] * 2]
+    found = conversion_curve(
+        events_of(now, 48),
+        ["a", "b"],
+        "7D",
+        as_of=ZERO + pd.Timedelta(hours=47.999),
+        starts=(ZERO, None),
+        reference=old,
+    )
+    assert (found.then_people, found.then_converted) == (8, 1)
+    assert found.final == pytest.approx(1 - 0.8 * (6 / 8 * 2 / 3 + 2 / 8 * 1 / 2))
+    left = found.final  # log-log limits by hand: variances of logarithms add up
+    stay = (1 - left) / 0.8
+    error = (6 / 8) ** 2 * (1 / 3 * 2 / 3 / 3) + (2 / 8) ** 2 * (1 / 2 * 1 / 2 / 4)
+    spread = np.exp(stats.norm.isf(0.025) * np.sqrt(0.2 / 0.8 / 10 + error / stay**2) / -np.log(1 - left))
+    assert (found.lower, found.upper) == pytest.approx((1 - (1 - left) ** (1 / spread), 1 - (1 - left) ** spread))
+
+
+def test_who_comes_back_only_in_the_next_week_is_expected_too():
+    """One in ten converts at once, one in ten of the others on one of the seven days of the week after.
+
+    Nobody who starts on Monday does so within that week, so a curve of this week alone misses the second half.
+    """
+    rng = np.random.default_rng(8)
+
+    def week(n):
+        start = rng.uniform(0, 168, n)
+        again = 168 + rng.uniform(0, 168, n) - start
+        at_once, later = rng.random(n) < 0.1, rng.random(n) < 0.1
+        return [(s, 0.2 if now else t if then else None) for s, now, then, t in
+                zip(start, at_once, later, again, strict=True)]  # fmt: skip
+
+    options = {"starts": (ZERO, ZERO + pd.Timedelta(days=7)), "window": "7D"}
+    held, alone, truth = 0, [], 0.1 + 0.9 * 0.1 / 2  # of a pair of uniform days, half lie within seven of one another
+    for _ in range(20):
+        old = conversion_curve(events_of(week(1000), 400), ["a", "b"], as_of=ZERO + pd.Timedelta(days=15), **options)
+        events, as_of = events_of(week(1000), 168), ZERO + pd.Timedelta(hours=167.999)
+        found = conversion_curve(events, ["a", "b"], as_of=as_of, reference=old, **options)
+        held += found.lower <= truth <= found.upper
+        alone.append(conversion_curve(events, ["a", "b"], "6.5D", as_of=as_of, starts=options["starts"]).final)
+    assert held >= 16  # binomial(20, .95): 16 or more with probability .997
+    assert np.mean(alone) < 0.11
 
 
 def test_a_reference_for_nobody_watched_at_all_is_the_reference():
@@ -123,6 +175,9 @@ def test_curve_refuses():
     good = conversion_curve(events, ["a", "b"], "1D", as_of="2026-12-01")
     with pytest.raises(ParameterError, match="reference"):
         conversion_curve(events, ["a", "b"], "2D", as_of="2026-12-01", reference=good)
+    fresh = conversion_curve(events_of([(0, None)], 100), ["a", "b"], "1D", as_of=ZERO + pd.Timedelta(hours=2))
+    with pytest.raises(ParameterError, match="1 of its windows are open"):
+        conversion_curve(events, ["a", "b"], "1D", as_of="2026-12-01", reference=fresh)
     with pytest.raises(EmptyDataError, match="nobody made the first step"):
         conversion_curve(events, ["a", "b"], "1D", as_of="2026-12-01", starts=("2030-01-01", None))
     with pytest.raises(ParameterError, match="level"):

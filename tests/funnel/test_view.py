@@ -39,7 +39,7 @@ def test_the_planted_drop_is_found_and_named(sample, shop, view):
     # the key figure speaks of last week's visitors: what this week's are on course for is told beside it
     assert view.curve.upper < view.curve_before.lower < view.path.total["from_first"].iloc[-1]
     told = rules["conversion is about to fall"]
-    assert told["text"].startswith(f"of this week's people {view.curve.final:.1%}")
+    assert f"{view.curve.so_far:.1%} have reached paid so far, of those of 2026-W45" in told["text"]
     assert rules["click to cart fell"]["segment"] == view.moved.segment
     worst = view.drivers.found.query("odds_ratio < 1")
     assert (worst["feature"].iloc[0], worst["level"].iloc[0]) == ("category", drop["category"])
@@ -54,6 +54,30 @@ def test_other_weeks_raise_no_alarm(shop):
     quiet = [WeekFunnel(shop, shop.week().shift(-k)).moved.segment for k in range(2, 8)]
     assert sum(bool(segment) for segment in quiet) <= 1
     assert sum(bool(WeekFunnel(shop, shop.week().shift(-k))._slowing()) for k in range(2, 8)) <= 1
+
+
+def test_what_is_expected_of_a_week_comes(shop):
+    """The last ten weeks whose outcome is known, each seen at its own end: as expected on average, and in the interval.
+
+    In the sample who does not buy comes at most once in a week, and so comes back in the next one.
+    """
+    views = [WeekFunnel(shop, shop.week().shift(-k)) for k in range(11)]
+    came = [after.curve_before.final for after in views[:-1]]
+    found = [view.curve for view in views[1:]]
+    missed = [curve.final - final for curve, final in zip(found, came, strict=True)]
+    assert abs(sum(missed) / 10) < 0.0015
+    assert sum(curve.lower <= final <= curve.upper for curve, final in zip(found, came, strict=True)) >= 8
+    assert sum(curve.so_far for curve in found) < sum(came) - 0.05
+
+
+def test_with_a_longer_window_the_week_before_is_older(shop):
+    view = WeekFunnel(shop, shop.week(), window="10D")
+    assert view.curve_before.open_units == 0
+    assert view.curve.lower < view.curve.final < view.curve.upper
+    assert (
+        "of those of 2026-W44"
+        in {alert["rule"]: alert for alert in view.alerts()}["conversion is about to fall"]["text"]
+    )
 
 
 def test_parts_agree(view):
