@@ -51,7 +51,8 @@ class Outlook(Result):
     record : pandas.DataFrame
         By weeks ahead and figure, how such forecasts from past days turned out: ``origins``, ``error`` and
         ``naive_error`` (mean absolute, as a share of what came), ``difference`` with its interval and ``verdict``,
-        ``inside`` and ``coverage`` of the intervals.
+        ``bias`` (mean, above 0 where the forecast was too high) and ``high`` (how often it was), ``inside`` and
+        ``coverage`` of the intervals.
     past : pandas.DataFrame
         The forecasts behind the record.
     """
@@ -85,8 +86,8 @@ class Outlook(Result):
 
     @property
     def verdict(self) -> str:
-        """Whether such forecasts beat the naive one, whether their intervals held, and what of a season is in them."""
-        return paragraph(self._against(), self._held(), self._season())
+        """Whether such forecasts beat the naive one and leant to one side, and whether their intervals held."""
+        return paragraph(self._against(), self._lean(), self._held(), self._season())
 
     def _against(self) -> str:
         rows = self.record.xs("orders", level="figure") if len(self.record) else self.record
@@ -104,6 +105,24 @@ class Outlook(Result):
         ]
         text = mark("Forecasts of orders made on {n} earlier days, held against what came: {parts}.")
         return tr(text, n=int(rows["origins"].max()), parts=tr("; ").join(parts))
+
+    def _lean(self) -> str:
+        """Say to which side the value of the base was missed, as far ahead as can be told."""
+        rows = self.record.xs("base_value", level="figure") if len(self.record) else self.record
+        rows = rows[rows["origins"] > 1]
+        if rows.empty:
+            return ""
+        weeks, row = int(rows.index[-1]), rows.iloc[-1]
+        text = mark(
+            "{n} weeks ahead the value of the base was forecast {bias:.1%} too high on average, and too high on {high} "
+            "of {all} days."
+        )
+        if row["bias"] < 0:
+            text = mark(
+                "{n} weeks ahead the value of the base was forecast {bias:.1%} too low on average, and too high on "
+                "{high} of {all} days."
+            )
+        return tr(text, n=weeks, bias=abs(row["bias"]), high=int(row["high"]), all=int(row["origins"]))
 
     def _held(self) -> str:
         if self.record.empty:

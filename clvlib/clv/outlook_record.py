@@ -29,7 +29,7 @@ _PRIOR = 4.0  # past forecasts that were as their intervals said, added to those
 _DRAWS = 500
 _ENDS = ("lower", "upper")
 _RECORD = [
-    "origins", "error", "naive_error", "difference", "lower", "upper", "verdict", "inside", "coverage",
+    "origins", "error", "naive_error", "difference", "lower", "upper", "verdict", "bias", "high", "inside", "coverage",
     "coverage_lower", "coverage_upper",
 ]  # fmt: skip
 _SAID = ("mean", "lower", "upper", "median")
@@ -147,8 +147,9 @@ def _row(group: pd.DataFrame, span: int) -> dict[str, Any]:
     actual, n = group["actual"].to_numpy(dtype=float), len(group)
     scale = float(actual.mean()) or 1.0
     own, rival = ((group[name] - group["actual"]).abs().to_numpy(dtype=float) / scale for name in ("mean", "naive"))
-    figures = (n, own.mean(), rival.mean(), own.mean() - rival.mean(), np.nan, np.nan, _FEW)
-    row: dict[str, Any] = dict(zip(_RECORD, figures, strict=False))
+    above = (group["mean"] - group["actual"]).to_numpy(dtype=float) / scale
+    figures = (n, own.mean(), rival.mean(), own.mean() - rival.mean(), np.nan, np.nan, _FEW, above.mean())
+    row: dict[str, Any] = dict(zip(_RECORD, figures, strict=False)) | {"high": int((above > 0).sum())}
     if n >= span + 2:
         found = loss_difference(own, rival, span)
         row |= {"lower": found.lower, "upper": found.upper}

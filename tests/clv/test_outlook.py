@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import warnings
@@ -13,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clvlib as clv
-from clvlib.clv.outlook import outlook
+from clvlib.clv.outlook import Outlook, outlook
 from clvlib.clv.outlook_draws import Curve, forecast_series, season
 from clvlib.clv.outlook_plots import outlook_plot
+from clvlib.clv.outlook_record import record
 from clvlib.clv.outlook_weeks import past_weeks
 from clvlib.clv.valuation import CustomerValue
 from clvlib.errors import ConvergenceWarning, EmptyDataError, ParameterError
@@ -58,6 +60,25 @@ def test_weeks_count_what_a_loop_counts(rows: list[tuple[str, int]]):
     earlier = past.until(3)
     assert earlier.total(0, 6) == past.total(0, 6)
     assert earlier.births.sum() == sum(day < 42 for day in first.values())
+
+
+def test_a_lean_is_told_in_the_words_of_hand_arithmetic():
+    """Of 100 each, 130, 120, 90 and 100 were forecast: 10% too high on average, and too high twice."""
+    origins = pd.date_range("2026-05-31", periods=4, freq="28D")
+    past = pd.DataFrame({"origin": origins, "weeks": 12, "figure": "base_value", "mean": [130.0, 120, 90, 100],
+                         "naive": 100.0, "actual": 100.0, "inside": True})  # fmt: skip
+    past = pd.concat([past, past.assign(figure="orders", mean=100.0)])
+    table = pd.DataFrame()
+    found = Outlook(
+        table=table, as_of="", level=0.9, seasonal=False, weekly=table, past=past, record=record(past, step=4)
+    )
+    row = found.record.loc[(12, "base_value")]
+    assert (row["bias"], row["high"]) == (pytest.approx(0.1), 2)
+    assert "value of the base was forecast 10.0% too high on average, and too high on 2 of 4 days." in found.verdict
+    low = record(past.assign(mean=200 - past["mean"]), step=4)
+    assert low.loc[(12, "base_value"), "bias"] == pytest.approx(-0.1)
+    said = dataclasses.replace(found, record=low).verdict
+    assert "value of the base was forecast 10.0% too low on average, and too high on 1 of 4 days." in said
 
 
 # ---- CDNOW, against what was published
