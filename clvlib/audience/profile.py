@@ -18,7 +18,7 @@ from clvlib.data.engine import Table, identifier, literal
 from clvlib.data.together import together
 from clvlib.errors import DataError, EmptyDataError, MissingColumnError, ParameterError
 from clvlib.result import Result
-from clvlib.stats.multiplicity import adjust
+from clvlib.stats.multiplicity import adjust, agreeing_alpha
 from clvlib.stats.proportions import proportion_interval
 from clvlib.words import mark, tr
 
@@ -36,7 +36,9 @@ class Profile(Result):
     ``table`` has a row per feature and group: ``viewers`` and ``buyers`` (people of the period, each once), their
     shares ``viewer_share`` and ``buyer_share`` with Wilson limits ``…_lower`` and ``…_upper``, and ``buyer_index``: 100
     times the share among buyers over the share among viewers, with ``index_lower``, ``index_upper`` and ``p_value`` (of
-    index 100, adjusted for all groups by Holm; missing without a buyer, as the whole index is without a viewer). People
+    index 100, adjusted by Holm within a feature and then for the number of features; missing without a buyer, as the
+    whole index is without a viewer). The index's limits hold for all groups together: they leave 100 out where the
+    p-value is at most ``1 - level``. People
     of whom a feature is not known are the group ``unknown``, so every feature's groups add up to all viewers and all
     buyers. Without events the viewers' columns and the index are absent.
 
@@ -136,7 +138,8 @@ def profile(
     The index's limits are those of its logarithm, a delta-method error that takes into account that buyers are mostly
     viewers too: with b of B buyers and v of V viewers in a group, o of O among those who are both, its square is
     1/b - 1/B + 1/v - 1/V - 2 (o/(b v) - o/(b V) - o/(B v) + O/(B V)). A group without a buyer has index 0 and as upper
-    limit that of its share among buyers over its share among viewers.
+    limit that of its share among buyers over its share among viewers. Each limit is at the level of the step at which
+    Holm decided its group (:func:`clvlib.stats.multiplicity.agreeing_alpha`), so that limits and p-values agree.
 
     Examples
     --------
@@ -251,7 +254,7 @@ def _shares(rows: pd.DataFrame, totals: dict[str, float], level: float, *, watch
         table[[f"{share}_share", f"{share}_lower", f"{share}_upper"]] = limits
     if watched:
         columns = ["buyer_index", "index_lower", "index_upper", "p_value"]
-        table[columns] = _index(counts, totals, level, table["buyer_upper"].to_numpy())
+        table[columns] = _index(counts, totals, level, table["buyer_upper"].to_numpy(), table["feature"].to_numpy())
     return table
 
 
@@ -262,10 +265,12 @@ def _wilson(x: Floats, n: float, level: float) -> Floats:
         raise ParameterError(str(error)) from error
 
 
-def _index(counts: dict[str, Floats], totals: dict[str, float], level: float, buyer_upper: Floats) -> Floats:
+def _index(
+    counts: dict[str, Floats], totals: dict[str, float], level: float, buyer_upper: Floats, features: NDArray[Any]
+) -> Floats:
     """Index with limits and adjusted p-value; missing where nobody of the group watched (see :func:`profile`)."""
-    v, b, o = counts["viewers"], counts["buyers"], counts["both"]
-    V, B, O = totals["viewers"], totals["buyers"], totals["both"]  # noqa: E741 - as in the formula above
+    v, b = counts["viewers"], counts["buyers"]
+    V, B = totals["viewers"], totals["buyers"]
     result = np.full((len(v), 4), np.nan)
     if not (V and B):
         return result
@@ -273,12 +278,29 @@ def _index(counts: dict[str, Floats], totals: dict[str, float], level: float, bu
     result[seen, 0] = 100 * (b[seen] / B) / (v[seen] / V)
     result[seen, 1], result[seen, 2] = 0.0, 100 * buyer_upper[seen] * V / v[seen]
     some = seen & (b > 0)
-    v, b, o = v[some], b[some], o[some]
-    variance = 1 / b - 1 / B + 1 / v - 1 / V - 2 * (o / (b * v) - o / (b * V) - o / (B * v) + O / (B * V))
-    error = np.sqrt(np.maximum(variance, 0))
-    half = -special.ndtri((1 - level) / 2) * error
-    result[some, 1:3] = result[some, :1] * np.exp(np.column_stack([-half, half]))
+    error = _log_error({name: count[some] for name, count in counts.items()}, totals)
     distance = np.abs(np.log(result[some, 0] / 100))
     z = np.divide(distance, error, out=np.where(distance > 1e-12, np.inf, 0.0), where=error > 0)
-    result[some, 3] = adjust(2 * special.ndtr(-z))
+    result[some, 3], alpha = _together(2 * special.ndtr(-z), features[some], 1 - level)
+    half = -special.ndtri(alpha / 2) * error
+    result[some, 1:3] = result[some, :1] * np.exp(np.column_stack([-half, half]))
     return result
+
+
+def _log_error(counts: dict[str, Floats], totals: dict[str, float]) -> Floats:
+    """Error of the index's logarithm (see :func:`profile`)."""
+    v, b, o = counts["viewers"], counts["buyers"], counts["both"]
+    V, B, O = totals["viewers"], totals["buyers"], totals["both"]  # noqa: E741 - as in the formula
+    variance = 1 / b - 1 / B + 1 / v - 1 / V - 2 * (o / (b * v) - o / (b * V) - o / (B * v) + O / (B * V))
+    return np.sqrt(np.maximum(variance, 0))
+
+
+def _together(p: Floats, features: NDArray[Any], alpha: float) -> tuple[Floats, Floats]:
+    """Adjust p-values within each feature and for the number of features; the level at which each was decided."""
+    names = np.unique(features)
+    adjusted, levels = np.ones(len(p)), np.full(len(p), alpha)
+    for name in names:
+        there = features == name
+        adjusted[there] = np.minimum(1, len(names) * adjust(p[there]).to_numpy())
+        levels[there] = agreeing_alpha(p[there], alpha / len(names)).to_numpy()
+    return adjusted, levels
