@@ -120,7 +120,7 @@ def written(
     versions : mapping
         What computed the figures.
     times : mapping
-        When it was made, and how long it took.
+        When it was made, how long it took, and whether the data are late.
 
     Returns
     -------

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 from nbformat import NotebookNode
@@ -66,7 +67,10 @@ def reports(plan: Plan, weeks: Sequence[str], languages: Sequence[str]) -> Itera
     """Make the reports of some weeks, in some languages; see :func:`clvlib.report.runner.run_weeks`."""
     with keyed(plan.out), _prepared(plan, weeks, languages) as (facts, store, which):
         for week in which:
-            report = _report(plan, facts, store, week)
+            late = "" if any(weeks) else _late(next(iter(facts.values())), week, dt.datetime.now(dt.UTC))
+            if late:
+                plan.tell(late)
+            report = _report(plan, facts, store, week, late)
             from clvlib.report.archive import refresh  # as in _chapter
 
             with speaking(next(iter(facts))):
@@ -94,6 +98,14 @@ def _prepared(
         yield facts, store, weeks
 
 
+def _late(facts: Facts, week: Week, now: dt.datetime) -> str:
+    """Say that a later week than the report's is over, as when an export did not come; nothing where none is."""
+    over = Week.containing(now.astimezone(ZoneInfo(facts.timezone)).date()).previous
+    if facts.sample or over <= week:
+        return ""
+    return f"the data end on {facts.until}, though week {over} is over: did an export not come?"
+
+
 def _told(shop: Any, code: str) -> Facts:
     with speaking(code):
         return facts_of(shop)
@@ -111,12 +123,12 @@ def _store(source: str | Path, mapping: str | Path | None, file: Path) -> Path:
     return file
 
 
-def _report(plan: Plan, facts: Mapping[str, Facts], store: Path, week: Week) -> Report:
+def _report(plan: Plan, facts: Mapping[str, Facts], store: Path, week: Week, late: str) -> Report:
     with locked(plan.out, week.label), staging(plan.out, week.label) as staged:
         plan.tell(f"week {week.label} ({week.start} to {week.as_of})")
         editions = [Edition(plan, facts, code, week, store, staged) for code in facts]
         try:
-            made = _made(plan, editions)
+            made = _made(plan, editions, late)
         except OSError as error:
             raise ReportError(f"cannot write the report of {week.label}: {error.strerror or error}") from error
         tables, codes = zip(*made, strict=True)
@@ -130,7 +142,7 @@ def _report(plan: Plan, facts: Mapping[str, Facts], store: Path, week: Week) -> 
     return Report(table=table, week=week.label, folder=target, exit_code=2 if codes[0] == 2 else min(max(codes), 1))
 
 
-def _made(plan: Plan, editions: Sequence[Edition]) -> list[tuple[pd.DataFrame, int]]:
+def _made(plan: Plan, editions: Sequence[Edition], late: str) -> list[tuple[pd.DataFrame, int]]:
     """Make the editions of a week; where nothing of the first succeeded there are no others.
 
     The notebooks of all of them run in one pool. What follows one is done as soon as it has ended, by the thread that
@@ -152,6 +164,7 @@ def _made(plan: Plan, editions: Sequence[Edition]) -> list[tuple[pd.DataFrame, i
             plan.kernel.kill_all()
             raise
     times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
+    times |= {"late": late} if late else {}
     done: list[tuple[pd.DataFrame, int]] = []
     for edition in editions:
         ours = sorted(tasks.made[edition.language], key=lambda made: made.run.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import json
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -200,6 +202,34 @@ def test_what_lists_need_is_asked_for_before_any_kernel(
     with pytest.raises(ConfigError, match=says):
         _quick(tmp_path, "print('never')")
     assert not list((tmp_path / "reports").glob("2026*"))
+
+
+@pytest.mark.parametrize(
+    ("now", "late"),
+    [
+        ("2026-07-18T23:00", ""),
+        ("2026-07-19T15:59", ""),  # a minute before midnight in Shanghai, on Sunday
+        ("2026-07-19T16:00", "the data end on 2026-07-12, though week 2026-W29 is over: did an export not come?"),
+        ("2026-01-01T00:00", ""),  # a clock that is wrong
+    ],
+)
+def test_data_that_are_late(now: str, late: str):
+    facts: Any = SimpleNamespace(timezone="Asia/Shanghai", sample=False, until="2026-07-12")
+    time = dt.datetime.fromisoformat(now).replace(tzinfo=dt.UTC)
+    assert weekly._late(facts, Week("2026-W28"), time) == late
+    facts.sample = True
+    assert weekly._late(facts, Week("2026-W28"), time) == ""
+
+
+def test_late_data_are_told_where_no_week_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(weekly, "_late", lambda *_: "the export did not come")
+    lines: list[str] = []
+    report = _quick(tmp_path, "1", tell=lines.append)
+    assert "the export did not come" in lines
+    assert json.loads((report.folder / "status.json").read_text(encoding="utf-8"))["late"] == "the export did not come"
+    report = _quick(tmp_path, "1", week="2026-W28", tell=lines.append)
+    assert lines.count("the export did not come") == 1
+    assert "late" not in json.loads((report.folder / "status.json").read_text(encoding="utf-8"))
 
 
 def test_what_failed_in_all_languages_lies_there_in_the_first(tmp_path: Path):
