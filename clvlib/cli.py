@@ -179,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--seed", type=int, default=53, help="(default: %(default)s)")
 
     diff = command("diff", _diff, "explain how the figures of two weeks differ: data, code, parameters or the business")
-    diff.add_argument("earlier", metavar="WEEK")
+    diff.add_argument("earlier", metavar="WEEK", help="such as 2026-W45, or W45")
     diff.add_argument("later", metavar="WEEK")
     diff.add_argument("--out", type=Path, default=Path("reports"), help="folder of the reports (default: %(default)s)")
     diff.add_argument("--shop", default="", help="its name, where several share the folder")

@@ -83,7 +83,7 @@ def difference(ledger: Ledger, earlier: str, later: str, shop: str = "") -> Diff
     ledger : Ledger
         What the reports said.
     earlier, later : str
-        Weeks, such as ``2026-W45``.
+        Weeks, such as ``2026-W45``; ``W45`` is the last such that was reported.
     shop : str
         Whose; not needed where the ledger knows one shop with both weeks.
 
@@ -96,7 +96,7 @@ def difference(ledger: Ledger, earlier: str, later: str, shop: str = "") -> Diff
     ParameterError
         A week was not reported, it is not clear of which shop, or the weeks are not in order.
     """
-    first, last = Week(earlier), Week(later)
+    first, last = (_week(ledger, text, shop) for text in (earlier, later))
     if last <= first:
         raise ParameterError(f"{later} does not come after {earlier}; the earlier week is named first")
     shop = _shop(ledger, first, last, shop)
@@ -115,6 +115,13 @@ def difference(ledger: Ledger, earlier: str, later: str, shop: str = "") -> Diff
     if mixed:
         notes.append(f"To tell this from the business, make the week again: clvlib report --week {first}")
     return Difference(table=pd.DataFrame(rows), shop=shop, earlier=first.label, later=last.label, notes=tuple(notes))
+
+
+def _week(ledger: Ledger, text: str, shop: str) -> Week:
+    """Read a week; without its year it is the last such that was reported, or one of the year of the last report."""
+    query = "SELECT max(week) FILTER (suffix(week, $1)), max(week) FROM reports WHERE $2 IN ('', shop)"
+    (found, latest) = ledger.connection.execute(query, [f"-{text.upper()}", shop]).fetchall()[0]
+    return Week(text if not latest or text[:1] not in {"W", "w"} else found or f"{latest[:4]}-{text}")
 
 
 def _shop(ledger: Ledger, first: Week, last: Week, wanted: str) -> str:

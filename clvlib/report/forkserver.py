@@ -22,6 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -90,6 +91,7 @@ def _become_kernel(request: dict[str, Any], parent: int) -> NoReturn:
         os.chdir(request["cwd"])
         os.environ.clear()
         os.environ.update(request["env"])
+        tempfile.tempdir = None  # where it is may have been asked for before
         import numpy as np
 
         from clvlib.report.kernelapp import KernelApp
@@ -192,3 +194,4 @@ class Forked:
 
 if __name__ == "__main__":
     serve(socket.socket(fileno=int(sys.argv[1])))
+    os._exit(0)  # nobody is left to hear what libraries say of their end

@@ -65,10 +65,12 @@ class Kernel(AsyncKernelManager):
     client_factory = Type(klass="clvlib.report.kernel.Client", config=True)
     live: ClassVar[WeakSet[Kernel]] = WeakSet()
     server: ClassVar[Server | None] = None
+    scratch: ClassVar[Path | None] = None
     stopped: ClassVar[bool] = False
 
     def __init__(self, **kwargs: Any) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="clv-")  # short: names of sockets end at some 100 letters
+        # its name is short: those of sockets end at some 100 letters
+        self._folder = tempfile.TemporaryDirectory(prefix="clv-", dir=self.scratch, ignore_cleanup_errors=True)
         super().__init__(transport="ipc", connection_file=str(Path(self._folder.name) / "k.json"), **kwargs)
         self.context.setsockopt(zmq.RCVHWM, 0)  # no output is lost, however much comes at once
         self.context.setsockopt(zmq.RECONNECT_IVL, 10)  # milliseconds, until the kernel has made its files
@@ -81,7 +83,7 @@ class Kernel(AsyncKernelManager):
 
     async def start_kernel(self, **kwargs: Any) -> None:  # type: ignore[override]
         """Start it in a quiet environment."""
-        kwargs["env"] = {THREADS: "1", **environment(), "IPYTHONDIR": self._folder.name}
+        kwargs["env"] = {THREADS: "1", **environment(), "IPYTHONDIR": self._folder.name, "TMPDIR": self._folder.name}
         self.provisioner = _Provisioner(parent=self, kernel_spec=self.kernel_spec)
         self.live.add(self)
         await super().start_kernel(**kwargs)
@@ -105,12 +107,13 @@ class Kernel(AsyncKernelManager):
                 process.kill()
 
 
-def forks_of(server: Server | None) -> type[Kernel]:
+def forks_of(server: Server | None, scratch: Path | None = None) -> type[Kernel]:
     """Return a class of kernels that are forks of a process which has the imports behind it.
 
-    Without a server, and where it has died, they are started one by one.
+    Without a server, and where it has died, they are started one by one. All that they put aside lies in a folder of
+    their own, inside ``scratch`` where it is given, and goes with them: they are killed, and cannot clean up.
     """
-    return type("RunKernel", (Kernel,), {"server": server})
+    return type("RunKernel", (Kernel,), {"server": server, "scratch": scratch})
 
 
 class _Provisioner(LocalProvisioner):

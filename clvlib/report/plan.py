@@ -37,6 +37,8 @@ class Plan:
         The program that prints the page; empty where it is not printed.
     kernel : type of Kernel
         What kernels are made by.
+    scratch : pathlib.Path
+        Folder that is removed when the run has ended.
     """
 
     source: str | Path
@@ -49,6 +51,7 @@ class Plan:
     tell: Callable[[str], None]
     browser: str
     kernel: type[Kernel]
+    scratch: Path
     resume: bool
 
 

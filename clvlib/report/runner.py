@@ -13,6 +13,7 @@ from clvlib.errors import ParameterError, ReportError
 from clvlib.report import forkserver
 from clvlib.report.parameters import Notebook, checked, read_notebook
 from clvlib.report.pdf import browser
+from clvlib.report.publish import scratch
 from clvlib.words import LANGUAGES
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def run_weeks(
         writes the same week, or the report cannot be written.
     """
     _refuse(jobs, timeout, parameters or {}, languages)
-    with forkserver.started() as server:
+    with scratch() as aside, forkserver.started() as server:
         program = browser(pdf if isinstance(pdf, str) else "") if pdf else ""
         chosen = select(notebooks, folder)
         given = checked(chosen, parameters or {})
@@ -150,8 +151,8 @@ def run_weeks(
         from clvlib.report.plan import Plan
         from clvlib.report.weekly import reports
 
-        place, kernel = Path(out).resolve(), forks_of(server)
-        plan = Plan(source, mapping, place, chosen, given, jobs, timeout, tell, program, kernel, resume=resume)
+        place, kernel = Path(out).resolve(), forks_of(server, aside)
+        plan = Plan(source, mapping, place, chosen, given, jobs, timeout, tell, program, kernel, aside, resume=resume)
         yield from reports(plan, weeks, languages)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
-import tempfile
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +64,8 @@ class Report(Result):
 
 def reports(plan: Plan, weeks: Sequence[str], languages: Sequence[str]) -> Iterator[Report]:
     """Make the reports of some weeks, in some languages; see :func:`clvlib.report.runner.run_weeks`."""
-    with keyed(plan.out), _prepared(plan, weeks, languages) as (facts, store, which):
+    with keyed(plan.out):
+        facts, store, which = _prepared(plan, weeks, languages)
         for week in which:
             late = "" if any(weeks) else _late(next(iter(facts.values())), week, dt.datetime.now(dt.UTC))
             if late:
@@ -78,24 +78,20 @@ def reports(plan: Plan, weeks: Sequence[str], languages: Sequence[str]) -> Itera
             yield report
 
 
-@contextmanager
-def _prepared(
-    plan: Plan, labels: Sequence[str], languages: Sequence[str]
-) -> Iterator[tuple[dict[str, Facts], Path, list[Week]]]:
+def _prepared(plan: Plan, labels: Sequence[str], languages: Sequence[str]) -> tuple[dict[str, Facts], Path, list[Week]]:
     """Read and check the tables once, into a file from which each kernel starts at once."""
-    with tempfile.TemporaryDirectory(prefix="clvlib-") as scratch:
-        started = time.monotonic()
-        store = _store(plan.source, plan.mapping, Path(scratch) / "shop.duckdb")
-        shop = connect(store)
-        try:
-            weeks = [week for label in labels for week in shop.weeks(label)]
-            within_data(plan.notebooks, plan.parameters, shop)
-            recipients_of(shop.config.recipients)
-            facts = {code: _told(shop, code) for code in languages or [shop.config.language]}
-            plan.tell(f"tables of {shop.name} checked ({_seconds(time.monotonic() - started)})")
-        finally:
-            shop.close()
-        yield facts, store, weeks
+    started = time.monotonic()
+    store = _store(plan.source, plan.mapping, plan.scratch / "shop.duckdb")
+    shop = connect(store)
+    try:
+        weeks = [week for label in labels for week in shop.weeks(label)]
+        within_data(plan.notebooks, plan.parameters, shop)
+        recipients_of(shop.config.recipients)
+        facts = {code: _told(shop, code) for code in languages or [shop.config.language]}
+        plan.tell(f"tables of {shop.name} checked ({_seconds(time.monotonic() - started)})")
+    finally:
+        shop.close()
+    return facts, store, weeks
 
 
 def _late(facts: Facts, week: Week, now: dt.datetime) -> str:

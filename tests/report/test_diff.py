@@ -89,6 +89,17 @@ def test_what_cannot_be_told_apart_until_the_week_is_made_again(
     assert (row["revised"], row["business"], row["causes"], row["mixed"]) == (100, 400, cause, "")
 
 
+def test_weeks_without_their_year(tmp_path: Path):
+    for week in ("2025-W45", W1, W2):
+        report(tmp_path, week, 1.0)
+    ledger = current(tmp_path, print)
+    found = difference(ledger, "w45", "W46")
+    assert (found.earlier, found.later) == (W1, W2)
+    for wrong, says in (("W47", "2026-W45 and 2026-W47"), ("W9", "'2026-W9' is not an ISO week"), ("W54", "01 to 53")):
+        with pytest.raises(ParameterError, match=says):
+            difference(ledger, "W45", wrong)
+
+
 def test_weeks_that_cannot_be_compared(tmp_path: Path):
     report(tmp_path, W1, 1.0)
     with pytest.raises(ParameterError, match="no reports for both 2026-W45 and 2026-W46"):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from clvlib.report.execute import Execution, execute
 from clvlib.report.forkserver import started
 from clvlib.report.kernel import Kernel, forks_of
 from clvlib.report.parameters import read_notebook
+from clvlib.report.runner import run
 from tests.conftest import ROOT
 
 from .books import notebook, shop_folder
@@ -122,16 +124,41 @@ run(at / "shop", out=at / "reports", folder=at / "books")"""
 
 
 def test_nothing_outlives_a_killed_run(tmp_path: Path):
+    """No process; and its copy of the customers goes with the next run, but never while somebody needs it."""
     shop_folder(tmp_path / "shop")
     place = f"import os, time\nopen({str(tmp_path / 'pids')!r}, 'w').write(f'{{{{os.getpid()}}}} {{{{os.getppid()}}}}')"
     notebook(tmp_path / "books", "01_a", [place, "time.sleep(300)"])
-    with subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path)], cwd=ROOT) as process:
+    (aside := tmp_path / "tmp").mkdir()
+    environ = {**os.environ, "TMPDIR": str(aside)}
+    with subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path)], cwd=ROOT, env=environ) as process:
         until((tmp_path / "pids").exists, 60)
         time.sleep(0.2)
+        (kept,) = aside.iterdir()
+        assert (kept / "shop.duckdb").exists()
+        again = [sys.executable, "-c", "from clvlib.report.publish import scratch\nwith scratch(): pass"]
+        subprocess.run(again, check=True, cwd=ROOT, env=environ)
+        assert (kept / "shop.duckdb").exists()
         process.send_signal(signal.SIGKILL)
     pids = (tmp_path / "pids").read_text(encoding="utf-8").split()
     assert len(pids) == 2
     until(lambda: not any(map(alive, pids)))
+    assert kept.exists()
+    subprocess.run(again, check=True, cwd=ROOT, env=environ)
+    assert not list(aside.iterdir())
+
+
+def test_what_kernels_put_aside_goes_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """They are killed, and cannot clean up: a query that spilled to disk would leave customers there."""
+    (aside := tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(aside))
+    shop_folder(tmp_path / "shop")
+    spill = "import pathlib, tempfile\n(pathlib.Path(tempfile.mkdtemp()) / 'spill').write_text('C1')"
+    said = "import clvlib\nshop = clvlib.connect(source)\nprint(tempfile.gettempdir())"
+    notebook(tmp_path / "books", "01_a", [spill, said])
+    report = run(tmp_path / "shop", out=tmp_path / "reports", folder=tmp_path / "books")
+    assert report.exit_code == 0, report.table["error"].tolist()
+    assert str(aside) in (report.folder / "01_a.ipynb").read_text(encoding="utf-8")
+    assert not list(aside.iterdir())
 
 
 def alive(pid: Any) -> bool:
