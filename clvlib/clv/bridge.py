@@ -51,7 +51,7 @@ class Bridge(Result):
         Value of the base on the two days, and the difference: the sum of the parts.
     interval : float
         Level of the limits of the parts of customers: the uncertainty of the earlier models' parameters. The other
-        parts are differences between two computed figures and have none: their limits are the change itself.
+        parts are differences between two computed figures and have no limits.
     """
 
     start: float
@@ -139,7 +139,7 @@ def bridge(
         side.worth().sum() for side in (sides[1], *(_Side.of(value, later, horizon) for value in (priced, after)))
     )
     revised = float(worth[~gone].sum()) - start
-    width = np.zeros(len(_PARTS))
+    width = np.full(len(_PARTS), np.nan)
     width[1:-2] = normal_quantile(interval) * _spread(before, *sides, rows)
     table = pd.DataFrame({"part": list(_PARTS), "customers": [int(gone.sum()), *rows.counts(), len(later), len(later)]})
     table["change"] = [revised, *rows.changes(*sides), remodelled - held, end - remodelled]
@@ -213,6 +213,11 @@ def _check(before: LifetimeValue, after: LifetimeValue, earlier: pd.DataFrame, l
         raise UnitMismatchError(f"the earlier model counts time in {units[0]!r}, the later one in {units[1]!r}")
 
 
+def _title(result: Bridge) -> str:
+    text = result.sentence
+    return text[:1].upper() + text[1:]
+
+
 def bridge_plot(result: Bridge, ax: Axes | None = None) -> Axes:
     """Draw the bridge as a waterfall: the value before, each part that moved it, the value after (``result.table``)."""
     table = result.table[result.table["change"] != 0]
@@ -232,6 +237,6 @@ def bridge_plot(result: Bridge, ax: Axes | None = None) -> Axes:
         low, high = min([result.start, result.end, *ends]), max([result.start, result.end, *ends])
         room = max(high - low, 1e-12)
         ax.set_ylim(max(0.0, low - room), high + 0.3 * room)  # the movement is small beside the whole
-        ax.set(ylabel=tr("value of the base"), title=tr("What moved the value of the base"))
+        ax.set(ylabel=tr("value of the base"), title=_title(result))
         count_axis(ax)
     return ax

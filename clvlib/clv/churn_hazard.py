@@ -20,6 +20,7 @@ from scipy import special, stats
 from clvlib.clv.churn_features import FEATURES, Feature
 from clvlib.errors import EmptyDataError
 from clvlib.stats.multiplicity import adjust
+from clvlib.words import mark
 
 __all__ = ["FEWEST", "Hazard", "Line", "fit_hazard", "logit", "no_evidence", "straightened"]
 
@@ -29,6 +30,7 @@ FEWEST = 30  # lapses, and as many customers who stayed, from which a hazard is 
 _STRENGTH = 1.0  # C of scikit-learn: coefficients of standardised features ~ N(0, 1)
 _GENTLE = 4.0  # precision of the prior that calibration changes nothing: standard deviations of 0.5
 _SMALL = 1e-9
+_IN = mark("in the model")
 _BY_FEATURE = {feature.name: feature for feature in FEATURES}
 
 
@@ -50,8 +52,8 @@ class Hazard:
         Of the coefficients, robust to customers being in several rows.
     evidence : pandas.DataFrame
         By feature, those left out too: group, odds_ratio (yes against no, or per standard deviation) with lower and
-        upper (95%), p_value (of the group, adjusted by Holm), verdict: "used", "not shown", "no harm shown", "the same
-        for everybody".
+        upper (95%), p_value (of the group, adjusted by Holm), verdict: "in the model", "not shown", "no harm shown",
+        "the same for everybody".
     """
 
     names: tuple[str, ...]
@@ -187,7 +189,7 @@ def fit_hazard(frame: pd.DataFrame, lapsed: ArrayLike, alpha: float = 0.05) -> H
         tested = _tested(used, fitted, scale[kept])
         verdicts = _verdicts(used, fitted, tested, alpha)
         evidence |= {f.name: {**row, "verdict": v} for f, row, v in zip(used, tested, verdicts, strict=True)}
-        lasting = np.array([verdict == "used" for verdict in verdicts])
+        lasting = np.array([verdict == _IN for verdict in verdicts])
         if lasting.all():
             break
         kept = kept[lasting]
@@ -260,9 +262,9 @@ def _verdicts(used: Sequence[Feature], fitted: _Fitted, tested: Sequence[dict[st
     """Return which features stay; those that do no harm go first, since others may stand in for them."""
     harmless = [f.kind == "cause" and b <= 0 for f, b in zip(used, fitted.coefficients, strict=True)]
     if any(harmless):
-        return ["no harm shown" if bad else "used" for bad in harmless]
+        return ["no harm shown" if bad else _IN for bad in harmless]
     return [
-        "used" if feature.group == "silence" or float(str(row["p_value"])) <= alpha else "not shown"
+        _IN if feature.group == "silence" or float(str(row["p_value"])) <= alpha else "not shown"
         for feature, row in zip(used, tested, strict=True)
     ]
 

@@ -28,7 +28,10 @@ _UNEVEN = 0.1  # bins of the PIT off by more than this part, in the mean, are wo
 _SIGNS = {"log_score": 1.0, "crps": -1.0}
 # by what differences are counted in, and whether there is an interval
 _LEADS = {
-    ("log_score", True): mark("{difference:.3g} nats per customer ({level:.0%} interval {lower:.3g} to {upper:.3g})"),
+    ("log_score", True): mark(
+        "{difference:.3g} nats per customer ({level:.0%} interval {lower:.3g} to {upper:.3g}), that is, it gave what "
+        "each did {times:.3g} times the probability"
+    ),
     ("log_score", False): mark("{difference:.3g} nats per customer, from too few customers for an interval"),
     ("crps", True): mark("{difference:.3g} purchases per customer ({level:.0%} interval {lower:.3g} to {upper:.3g})"),
     ("crps", False): mark("{difference:.3g} purchases per customer, from too few customers for an interval"),
@@ -282,7 +285,8 @@ def _reasons(board: Leaderboard, by: str, span: str, level: float) -> list[str]:
     def lead(name: str) -> str:
         row = rows[name]
         figures = {key: row[key] for key in ("difference", "lower", "upper")}
-        return tr(_LEADS[by, bool(np.isfinite(row["lower"]))], level=level, **figures)
+        times = float(np.exp(row["difference"]))  # in the geometric mean, where the difference is one of log scores
+        return tr(_LEADS[by, bool(np.isfinite(row["lower"]))], level=level, times=times, **figures)
 
     names = {"choice": tr(choice), "leader": tr(leader), "reference": tr(board.reference)}
     if rows[choice]["baseline"]:

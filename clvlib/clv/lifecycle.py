@@ -31,9 +31,10 @@ _MONTH = 4  # weeks
 class Lifecycle(Result):
     """Everybody who was ever seen, by lifecycle stage; ``table`` has a row per stage.
 
-    ``table`` columns: ``people``, ``share``, ``weeks_in_stage`` (mean so far, at most those looked back), ``stay``
-    (share who are there a week later), ``in_a_month`` (how many of today's people are expected there in four weeks; who
-    is new by then is not counted), and with a value ``value`` and ``value_per_person``.
+    ``table`` columns: ``people``, ``share``, ``weeks_in_stage`` (mean so far, at most those looked back; missing where
+    nobody is), ``stay`` (share who are there a week later; missing where nobody was), ``in_a_month`` (how many of
+    today's people are expected there in four weeks; who is new by then is not counted), and with a value ``value`` and
+    ``value_per_person``.
 
     Attributes
     ----------
@@ -154,7 +155,7 @@ def lifecycle(
         by_person=person,
         flow=flow,
         transitions=pd.DataFrame(chances, index=list(STAGES), columns=list(STAGES)),
-        table=_table(person, chances, value),
+        table=_table(person, chances, pairs[:-1].sum(axis=1) > 0, value),
     )
 
 
@@ -249,16 +250,16 @@ def _chances(pairs: np.ndarray) -> np.ndarray:
     return np.where(total > 0, pairs / np.maximum(total, 1), np.eye(len(pairs)))
 
 
-def _table(person: pd.DataFrame, chances: np.ndarray, value: pd.Series | None) -> pd.DataFrame:
+def _table(person: pd.DataFrame, chances: np.ndarray, known: np.ndarray, value: pd.Series | None) -> pd.DataFrame:
     groups = person.groupby("stage")
     people = groups.size().reindex(STAGES, fill_value=0)
     table = pd.DataFrame({"people": people, "share": people / len(person)})
-    table["weeks_in_stage"] = groups["weeks_in_stage"].mean().reindex(STAGES, fill_value=0.0)
-    table["stay"] = np.diag(chances)
+    table["weeks_in_stage"] = groups["weeks_in_stage"].mean().reindex(STAGES)
+    table["stay"] = np.where(known, np.diag(chances), np.nan)
     table["in_a_month"] = people.to_numpy() @ np.linalg.matrix_power(chances, _MONTH)
     if value is not None:
         worth = value.reindex(person.index).fillna(0.0)
         table["value"] = worth.groupby(person["stage"]).sum().reindex(STAGES, fill_value=0.0)
-        table["value_per_person"] = table["value"] / people.clip(lower=1)
+        table["value_per_person"] = table["value"] / people.where(people > 0)
     table.index.name = "stage"
     return table

@@ -79,7 +79,7 @@ class Repurchase(Result):
             for n in self.days
             if np.isfinite(row[f"within_{n}"])
         ]
-        said = [tr("Of new customers buy again: {shares}.", shares=tr("; ").join(shares) or tr("not known yet"))]
+        said = [tr("New customers who buy again: {shares}.", shares=tr("; ").join(shares) or tr("not known yet"))]
         return paragraph(*said, *(self._told(str(name)) for name in self.tests.index))
 
     def _told(self, by: str) -> str:

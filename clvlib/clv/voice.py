@@ -137,7 +137,8 @@ class Voice(Result):
         if told["upper"] > 1:
             return tr(
                 "First to improve is {theme}: {people:,} people complain of it, with a severity of {severity:.2f} of "
-                "1; that is not sure: its rank of {themes} is between {lower} and {upper} ({level:.0%} interval).",
+                "1; that is not sure: among {themes} themes its rank lies between {lower} and {upper} ({level:.0%} "
+                "interval).",
                 **told,
             )
         return tr(

@@ -60,7 +60,7 @@ def test_parts_add_up_and_references_are_harmless():
     assert (parts.loc[frame["late"] == 0, "delivery"] == 0).all()
     assert parts["absent"].mean() == pytest.approx(0, abs=1e-9)
     assert hazard.evidence.loc["slow_answer", "verdict"] == "the same for everybody"
-    assert hazard.evidence.loc["late", "verdict"] == "used"
+    assert hazard.evidence.loc["late", "verdict"] == "in the model"
     assert hazard.evidence.loc["late", "lower"] < np.exp(1.2) < hazard.evidence.loc["late", "upper"]
 
 

@@ -112,3 +112,13 @@ def test_what_cannot_be_is_refused():
         lifecycle(sold.drop(columns="day"), LAST)
     with pytest.raises(EmptyDataError):
         lifecycle(sold, "2020-01-01")
+
+
+def test_a_stage_where_nobody_ever_was_has_no_share_that_stays():
+    orders = pd.DataFrame({"customer_id": ["a", "b"], "day": pd.to_datetime(["2026-11-01", "2026-11-02"])})
+    table = lifecycle(orders, "2026-11-15", value=pd.Series({"a": 2.0, "b": 4.0})).table
+    assert table.loc["maintenance", "people"] == 0
+    assert table.loc["maintenance", ["weeks_in_stage", "stay", "value_per_person"]].isna().all()
+    there = table[table["people"] > 0]
+    assert there["weeks_in_stage"].notna().all()
+    assert (there["value"] / there["people"]).tolist() == there["value_per_person"].tolist()
