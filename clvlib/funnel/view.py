@@ -13,6 +13,7 @@ import pandas as pd
 from clvlib.data.calendar import Week
 from clvlib.data.connect import Shop
 from clvlib.data.engine import Table, literal
+from clvlib.data.identities import events_of
 from clvlib.errors import EmptyDataError, ThinDataWarning
 from clvlib.funnel.audit import definitions
 from clvlib.funnel.change import Change, change
@@ -113,9 +114,9 @@ class WeekFunnel:
 
     @cached_property
     def events(self) -> Table:
-        """The events with their category, host, script, product and kind of customer, as far as they are known."""
+        """The events under customers' ids, with category, host, script, product and kind of customer where known."""
         sessions = self.shop.table("sessions") if self.shop.has("sessions") else None
-        events = with_context(self.shop.table("events"), self._orders, sessions)
+        events = with_context(events_of(self.shop) or self.shop.table("events"), self._orders, sessions)
         if "product_id" in events.columns and self.step in self.steps[1:]:
             since = f"occurred_at >= {literal(self.week.previous.start)} AND occurred_at < {literal(self.week.end)}"
             before = f"event = {literal(self._before)} AND {since}"

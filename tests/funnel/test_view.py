@@ -80,6 +80,20 @@ def test_with_a_longer_window_the_week_before_is_older(shop):
     )
 
 
+def test_a_person_of_several_ids_counts_once():
+    """Ada comes under the id of a platform, and buys under her own; the other id is given to two customers."""
+    came = [("dy1", 3, "exposure"), ("dy2", 3, "exposure"), ("Bea", 3, "exposure")]
+    came += [("Ada", 4, event) for event in ("click", "cart", "order", "paid")]
+    events = pd.DataFrame(came, columns=["person_id", "day", "event"])
+    events["occurred_at"] = pd.Timestamp("2026-11-01") + pd.to_timedelta(events.pop("day") - 1, unit="D")
+    known = [("Douyin", "dy1", "Ada"), ("Douyin", "dy2", "Bea"), ("Douyin", "dy2", "Cem")]
+    shop = clv.connect({
+        "events": events, "identities": pd.DataFrame(known, columns=["source", "source_id", "customer_id"]),
+        "orders": pd.DataFrame({"customer_id": "Bea", "ordered_at": pd.to_datetime(["2026-11-15"]), "amount": 9}),
+    }, as_of="2026-11-15")  # fmt: skip
+    assert WeekFunnel(shop, shop.week()).path.total["people"].tolist() == [3, 1, 1, 1, 1]
+
+
 def test_parts_agree(view):
     assert view.rates["rate"].iloc[-1] == view.verdict.rate
     assert view.moved.rate_now == view.verdict.rate
@@ -112,9 +126,10 @@ def test_breakdowns_by_product_and_kind_of_customer(shop, view):
     ).min() > 150  # 200 people in the log; fewer are in both weeks' paths
     returning = view.path_by("new_or_returning").table.set_index(["new_or_returning", "step"])
     counts = shop.query(
-        "SELECT COUNT(DISTINCT person_id) AS n FROM events JOIN (SELECT customer_id, MIN(ordered_at) AS f FROM orders "
-        "WHERE is_purchase GROUP BY 1) ON customer_id = person_id WHERE event = 'exposure' AND f < '2026-11-02' "
-        "AND occurred_at >= '2026-11-02' AND occurred_at < '2026-11-09'"
+        "SELECT COUNT(DISTINCT c) AS n FROM (SELECT COALESCE(i.customer_id, person_id) AS c FROM events LEFT JOIN "
+        "identities AS i ON source_id = person_id WHERE event = 'exposure' AND occurred_at >= '2026-11-02' AND "
+        "occurred_at < '2026-11-09') JOIN (SELECT customer_id, MIN(ordered_at) AS f FROM orders WHERE is_purchase "
+        "GROUP BY 1) ON customer_id = c WHERE f < '2026-11-02'"
     )["n"].iloc[0]
     assert returning.loc[("returning", "exposure"), "people"] == counts
     assert not {"new_or_returning", "persona"} & set(view.verdict.table["dimension"])
