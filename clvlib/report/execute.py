@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from clvlib.report.parameters import Notebook, literal
 
 __all__ = ["Execution", "execute", "inject"]
 
+logging.getLogger("papermill").addHandler(logging.NullHandler())  # what went wrong is told in the result
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _LINE, _TRACE = 500, 20_000  # letters of an error
 
@@ -111,13 +113,22 @@ def execute(
     except Exception as error:  # noqa: BLE001 - a kernel can die of anything; one chapter must not take the others along
         problem, trace = _fault(error, timeout, time.monotonic() - started)
     finally:
-        loop.close()
-        asyncio.set_event_loop(None)
+        _ended(loop)
     failed = _failed_cell(node)
     if failed:
         problem, trace = failed
     problem, trace = _cut(problem, _LINE), _cut(trace, _TRACE)
     return Execution(notebook.name, _settled(node), problem, trace, time.monotonic() - started)
+
+
+def _ended(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop after all that still waits in it, as for the output of a notebook that was stopped."""
+    waiting = asyncio.all_tasks(loop)
+    for task in waiting:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
+    loop.close()
+    asyncio.set_event_loop(None)
 
 
 def _cut(text: str, longest: int) -> str:
