@@ -24,6 +24,8 @@ from clvlib.words import mark, tr, trn
 __all__ = ["NewReturning", "new_returning", "new_returning_weeks", "weeks_sentence"]
 
 _KINDS = (mark("new"), mark("returning"))
+_ONE = (mark("one customer bought, and not for the first time"), mark("one customer bought, for the first time"))
+_NOW = (mark("Nobody bought in {week}"), mark("Buyers in {week}: {people:,}, {share:.0%} of them for the first time"))
 _LARGER = mark(
     "{share:.0%} of the {buyers:,} buyers are new; they bring {revenue:.0%} of the revenue, with baskets {ratio:.0%} "
     "larger"
@@ -60,8 +62,12 @@ class NewReturning(Result):
     @property
     def sentence(self) -> str:
         """The shares of the new customers, and whether their basket differs, in words."""
-        new = self.table.loc["new"]
-        told = {"share": new["buyer_share"], "buyers": int(self.table["buyers"].sum()), "revenue": new["revenue_share"]}
+        new, buyers = self.table.loc["new"], int(self.table["buyers"].sum())
+        if not buyers:
+            return tr("nobody bought")
+        if buyers == 1:
+            return tr(_ONE[int(self.table["buyers"].iloc[0])])
+        told = {"share": new["buyer_share"], "buyers": buyers, "revenue": new["revenue_share"]}
         if not self.table["revenue"].sum():
             return tr("{share:.0%} of the {buyers:,} buyers are new; nobody paid anything", **told)
         if self.basket_difference is None:
@@ -96,14 +102,15 @@ def new_returning(orders: Table | pd.DataFrame, period: tuple[Any, Any], level: 
     Raises
     ------
     EmptyDataError
-        Nobody bought in the period.
+        Nobody has bought by the end of the period.
     ParameterError
         The period holds no day.
 
     Warns
     -----
     ThinDataWarning
-        A basket has no interval, because less than two customers bought or all spent the same.
+        A basket has no interval, because less than two customers bought or all spent the same; where nobody bought in
+        the period, the shares are missing and the upper end of its revenue is.
 
     Examples
     --------
@@ -129,12 +136,13 @@ def new_returning(orders: Table | pd.DataFrame, period: tuple[Any, Any], level: 
             SELECT kind, COUNT(*) AS buyers, SUM(x) AS orders, SUM(y) AS revenue, AVG(x) AS mean_x, AVG(y) AS mean_y,
                    COALESCE(VAR_SAMP(x), 0) AS variance_x, COALESCE(VAR_SAMP(y), 0) AS variance_y,
                    COALESCE(COVAR_SAMP(x, y), 0) AS covariance, SUM(y * y) AS squares, MAX(y) AS largest
-            FROM people WHERE x > 0 GROUP BY kind"""
+            FROM people GROUP BY kind, x > 0"""
         )
         .set_index("kind")
     )
     if frame.empty:
         raise EmptyDataError(tr("nobody bought from {first} to {last}", first=first, last=end - dt.timedelta(days=1)))
+    frame = frame[frame["orders"] > 0]
     moments = {str(kind): _basket(row) for kind, row in frame.iterrows()}
     table = _table(frame.reindex(list(_KINDS)), moments, level)
     enough = all(kind in moments and moments[kind].n > 1 for kind in _KINDS)
@@ -145,10 +153,10 @@ def new_returning(orders: Table | pd.DataFrame, period: tuple[Any, Any], level: 
 
 def _totals(frame: pd.DataFrame, level: float) -> pd.DataFrame:
     people, revenue = float(frame["buyers"].sum()), float(frame["revenue"].sum())
-    rows = {
-        "buyers": (people, *total_interval(people, people, 1.0, level)),
-        "revenue": (revenue, *total_interval(revenue, frame["squares"].sum(), frame["largest"].max(), level)),
-    }
+    bounds = (0.0, np.nan)  # what one who might have come would have spent is not known
+    if people:
+        bounds = total_interval(revenue, frame["squares"].sum(), frame["largest"].max(), level)
+    rows = {"buyers": (people, *total_interval(people, people, 1.0, level)), "revenue": (revenue, *bounds)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["total", "lower", "upper"])
 
 
@@ -160,17 +168,17 @@ def _basket(row: pd.Series) -> Moments:
 def _table(frame: pd.DataFrame, moments: dict[str, Moments], level: float) -> pd.DataFrame:
     counts = frame[["buyers", "orders"]].fillna(0).astype(np.int64)
     table = counts.assign(revenue=frame["revenue"].fillna(0.0))
-    shares = proportion_interval(table["buyers"], table["buyers"].sum(), level)
+    buyers, total = table["buyers"].sum(), table["revenue"].sum()
+    shares = proportion_interval(table["buyers"], buyers, level) if buyers else np.nan
     table[["buyer_share", "share_lower", "share_upper"]] = shares
-    total = table["revenue"].sum()
-    if not total:
+    if buyers and not total:
         text = tr("every purchase is worth zero, so there are no shares of revenue")
         warnings.warn(text, ThinDataWarning, stacklevel=3)
     table["revenue_share"] = table["revenue"] / (total or np.nan)
     table["orders_per_buyer"] = frame["mean_x"]
     table["basket"] = frame["revenue"] / frame["orders"]
     table[["lower", "upper"]] = np.nan
-    for kind in _KINDS:
+    for kind in _KINDS if buyers else ():
         group = moments.get(kind)
         if group is not None and group.n > 1 and group.variance > 0:
             limits = mean_interval(group, level)
@@ -231,22 +239,18 @@ def weeks_sentence(weeks: pd.DataFrame) -> str:
 
     >>> weeks = pd.DataFrame({"new": [9, 3], "returning": [11, 27]}, index=["2026-W45", "2026-W46"])
     >>> weeks_sentence(weeks)
-    '30 people bought in W46, 10% of them for the first time; a mean of 20 in the week before'
+    'Buyers in W46: 30, 10% of them for the first time; a mean of 20 in the week before'
     """
     total = weeks["new"] + weeks["returning"]
-    told = {
-        "people": int(total.iloc[-1]),
-        "week": str(weeks.index[-1])[-3:],
-        "share": weeks["new"].iloc[-1] / max(total.iloc[-1], 1),
-    }
+    people = int(total.iloc[-1])
+    told = {"people": people, "week": str(weeks.index[-1])[-3:], "share": weeks["new"].iloc[-1] / max(people, 1)}
+    now = tr(_NOW[people > 0], **told)
     if len(weeks) < 2:
-        return tr("{people:,} people bought in {week}, {share:.0%} of them for the first time", **told)
+        return now
     return trn(
-        "{people:,} people bought in {week}, {share:.0%} of them for the first time; a mean of {mean:,.0f} in the week "
-        "before",
-        "{people:,} people bought in {week}, {share:.0%} of them for the first time; a mean of {mean:,.0f} in the {n} "
-        "weeks before",
+        "{now}; a mean of {mean:,.0f} in the week before",
+        "{now}; a mean of {mean:,.0f} in the {n} weeks before",
         len(weeks) - 1,
         mean=total.iloc[:-1].mean(),
-        **told,
+        now=now,
     )

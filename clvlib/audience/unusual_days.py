@@ -18,7 +18,7 @@ from clvlib.data.calendar import Week
 from clvlib.data.engine import Table, as_table, literal
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
-from clvlib.words import language, mark, tr
+from clvlib.words import language, mark, tr, trn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,8 +31,8 @@ _LEARN = 6  # weeks that a forecast needs before it
 _GRADE = 4  # weeks whose forecasts must have been graded
 _USUAL, _HIGH, _LOW = mark("usual"), mark("high"), mark("low")
 _TOLD = {
-    "high": mark("{day} was high ({orders:,} orders, {expected:,.0f} expected)"),
-    "low": mark("{day} was low ({orders:,} orders, {expected:,.0f} expected)"),
+    "high": mark("{day} was high (orders: {orders:,}, expected: {expected:,.0f})"),
+    "low": mark("{day} was low (orders: {orders:,}, expected: {expected:,.0f})"),
 }
 _RULES = {"high": mark("unusually high day"), "low": mark("unusually low day")}
 
@@ -80,9 +80,10 @@ class UnusualDays(Result):
         return [
             {
                 "rule": tr(_RULES[row["verdict"]]),
-                "text": tr(
-                    "{orders:,} orders; {lower:,.0f} to {upper:,.0f} were to be expected",
-                    orders=row["orders"],
+                "text": trn(
+                    "{n} order; {lower:,.0f} to {upper:,.0f} were to be expected",
+                    "{n:,} orders; {lower:,.0f} to {upper:,.0f} were to be expected",
+                    row["orders"],
                     lower=row["lower"],
                     upper=row["upper"],
                 ),

@@ -122,7 +122,7 @@ def change(
     if not later or [r.by for r in later] != [r.by for r in earlier] or not all(r.by for r in later):
         raise ParameterError("change: both periods need funnels by the same columns, at least one; give them with by=")
     whole = _joined(step_counts(later[0], step, total=True), step_counts(earlier[0], step, total=True))
-    if not (whole["before_then"].iloc[0] and whole["before_now"].iloc[0]):
+    if whole.empty or not (whole["before_then"].iloc[0] and whole["before_now"].iloc[0]):
         raise EmptyDataError(
             tr("in one of the periods nobody made the step before '{step}': there is no change to split", step=tr(step))
         )

@@ -16,6 +16,7 @@ from clvlib.funnel.chains import Chains, chains
 from clvlib.funnel.kernel import question, readable
 from clvlib.funnel.query import moment
 from clvlib.result import Result
+from clvlib.stats.proportions import proportion_interval
 from clvlib.stats.survival import kaplan_meier, survival_at
 from clvlib.words import tr
 
@@ -221,6 +222,9 @@ def _expected(units: pd.DataFrame, then: pd.DataFrame, level: float) -> tuple[fl
     weight = weight / weight.sum()
     chance, size = by_day["mean"].to_numpy(float), by_day["size"].to_numpy(float)
     stay = 1 - float(weight @ chance)
+    if left * stay == 1:  # nobody has and nobody had: a share of none among those who were watched
+        none = proportion_interval(0, min(len(units), len(held)), level).iloc[0]
+        return float(none["estimate"]), float(none["lower"]), float(none["upper"])
     error = float(weight**2 @ (chance * (1 - chance) / size))
     variance = (1 - left) / (left * len(units)) + (error / stay**2 if stay else 0.0)  # of logarithms: they add up
     return _limits(float(np.log(left * stay)) if stay else -np.inf, variance, level)

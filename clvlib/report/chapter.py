@@ -148,6 +148,12 @@ class Chapter:
             style(language())
         self._open()
 
+    @property
+    def weeks_known(self) -> int:
+        """Weeks of the data up to this one: more than that, a section cannot look back."""
+        first = Week.containing(self.shop.date_range[0])
+        return (self.week.start - first.start).days // 7 + 1
+
     def _open(self) -> None:
         first, last = self.shop.date_range
         text = tr(

@@ -39,9 +39,18 @@ def test_new_and_returning_equal_pandas(rows):
     orders = sold(rows)
     first = orders.groupby("customer_id")["ordered_at"].transform("min")
     inside = orders[orders["ordered_at"].ge(WEEK[0]) & orders["ordered_at"].lt(WEEK[1])]
-    if inside.empty:
+    if inside.empty and not orders["ordered_at"].lt(WEEK[1]).any():
         with pytest.raises(EmptyDataError):
             new_returning(orders, WEEK)
+        return
+    if inside.empty:
+        found = new_returning(orders, WEEK)
+        assert (
+            found.totals["total"].tolist() == found.table["buyers"].tolist() == found.table["orders"].tolist() == [0, 0]
+        )
+        assert found.totals.loc["buyers", "upper"] == pytest.approx(-np.log(0.025))  # Garwood: P(0; u) = .025
+        assert np.isnan(found.totals.loc["revenue", "upper"])
+        assert (found.sentence, found.table["buyer_share"].isna().all()) == ("nobody bought", True)
         return
     kind = np.where(first[inside.index] >= pd.Timestamp(WEEK[0]), "new", "returning")
     truth = inside.groupby(kind).agg(
@@ -222,6 +231,14 @@ def test_sentences():
     found = new_returning(sold(rows), WEEK)
     assert found.sentence == ("25% of the 40 buyers are new; they bring 12% of the revenue, with baskets 61% smaller")
     assert weeks_sentence(new_returning_weeks(sold(rows), Week("2026-W46"))) == (
-        "40 people bought in W46, 25% of them for the first time; a mean of 15 in the 2 weeks before"
+        "Buyers in W46: 40, 25% of them for the first time; a mean of 15 in the 2 weeks before"
     )
+    assert weeks_sentence(new_returning_weeks(sold(rows), Week("2026-W47"))) == (
+        "Nobody bought in W47; a mean of 23 in the 3 weeks before"
+    )
+    with pytest.warns(ThinDataWarning):
+        assert (
+            new_returning(sold(rows[:1]), ("2026-10-01", "2026-11-30")).sentence
+            == "one customer bought, for the first time"
+        )
     assert spending_grades(sold(rows), "2026-11-15").sentence.startswith("The 5% of customers in grade top bring")

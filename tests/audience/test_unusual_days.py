@@ -44,7 +44,7 @@ def test_a_planted_peak_and_a_planted_gap_are_found() -> None:
     found = unusual_days(log(counts), WEEK)
     assert found.table["verdict"].tolist() == ["usual", "usual", "high", "usual", "usual", "usual", "low"]
     assert "Wed 11 Nov was high" in found.sentence
-    assert "Sun 15 Nov was low (0 orders" in found.sentence
+    assert "Sun 15 Nov was low (orders: 0" in found.sentence
     assert [(alert["segment"], alert["severity"]) for alert in found.alerts()] == [
         ("Wednesday 11 November", "low"),
         ("Sunday 15 November", "medium"),

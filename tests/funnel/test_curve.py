@@ -170,6 +170,15 @@ def test_a_reference_for_nobody_watched_at_all_is_the_reference():
     assert (found.final, found.lower, found.upper) == pytest.approx((old.final, old.lower, old.upper))
 
 
+def test_where_nobody_ever_converted_it_is_a_share_of_none():
+    old = conversion_curve(events_of([(0, None)] * 30, 1000), ["a", "b"], "1D", as_of="2027-01-01")
+    now = conversion_curve(
+        events_of([(0, None)] * 20, 5), ["a", "b"], "1D", as_of=ZERO + pd.Timedelta(hours=5), reference=old
+    )
+    assert [now.final, now.lower, now.upper] == pytest.approx(proportion_interval(0, 20).iloc[0].tolist())
+    assert now.upper > 0.1
+
+
 def test_curve_refuses():
     events = events_of([(0, 3)], 100)
     good = conversion_curve(events, ["a", "b"], "1D", as_of="2026-12-01")

@@ -94,6 +94,17 @@ def test_a_person_of_several_ids_counts_once():
     assert WeekFunnel(shop, shop.week()).path.total["people"].tolist() == [3, 1, 1, 1, 1]
 
 
+@pytest.mark.filterwarnings("ignore::clvlib.errors.ThinDataWarning")
+def test_where_nobody_clicked_in_either_week_there_is_no_change():
+    days = pd.to_datetime(["2026-11-03", "2026-11-10"])
+    shop = clv.connect({
+        "events": pd.DataFrame({"person_id": ["a", "b"], "event": "exposure", "occurred_at": days, "platform": "x"}),
+        "orders": pd.DataFrame({"customer_id": "c", "ordered_at": pd.to_datetime(["2026-11-15"]), "amount": 9}),
+    }, as_of="2026-11-15")  # fmt: skip
+    with pytest.raises(EmptyDataError, match="no change to split"):
+        _ = WeekFunnel(shop, shop.week()).moved
+
+
 def test_parts_agree(view):
     assert view.rates["rate"].iloc[-1] == view.verdict.rate
     assert view.moved.rate_now == view.verdict.rate

@@ -68,6 +68,7 @@ def test_import_is_cheap():
 def test_opens_with_week_and_sample_mark(shop, shown):
     made = Chapter("03_clv", shop)
     assert made.week.label == "2026-W28"  # 2026-07-06 to 07-12, the last week of the data
+    assert made.weeks_known == 6  # from 2026-06-01, the Monday of W23, on
     bundle, _ = shown[0]
     assert "Sample data: a made-up shop" in bundle["text/plain"]
     assert "Mini &lt;shop&gt;, week 2026-W28" in bundle["text/html"]
