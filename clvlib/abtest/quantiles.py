@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from clvlib.abtest.clusters import Clusters, covariance
 from clvlib.abtest.decision import amount
 from clvlib.abtest.experiment import Experiment
-from clvlib.abtest.metrics import Clusters, covariance
 from clvlib.abtest.query import fetch_values, span
 from clvlib.data.engine import Table
 from clvlib.errors import EmptyDataError, ParameterError

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clvlib.abtest.metrics import Clusters, Columns, Metric, covariance
-from clvlib.data.engine import Table, as_table, identifier, literal
+from clvlib.abtest.clusters import Clusters, Columns, covariance
+from clvlib.abtest.metric import Metric
+from clvlib.abtest.outcomes_sql import end_sql, money_column, outcomes_sql, seconds
+from clvlib.data.engine import Table, as_table, identifier
 from clvlib.data.together import together
 from clvlib.errors import DataError, MissingTableError, ParameterError
 from clvlib.words import mark, tr
@@ -18,7 +20,6 @@ from clvlib.words import mark, tr
 __all__ = ["COUNTS", "fetch", "fetch_members", "fetch_people", "fetch_values", "merged", "span"]
 
 COUNTS = ("people", "extra_rows", "bought_before", "bad_amounts", "uncovered")
-_UNKNOWN = mark("unknown")  # the segment of people whom the table of segments lacks
 _COUNTED = """COUNT(*) AS people, SUM(seen - 1) AS extra_rows,
        SUM(CASE WHEN orders_before > 0 THEN 1 ELSE 0 END) AS bought_before,
        SUM(bad_amounts) AS bad_amounts, SUM(uncovered) AS uncovered,
@@ -72,7 +73,7 @@ def fetch(
     by = None if segments is None else segments[1]
     if by is not None:
         tables["customers"].require(by)
-    sql = _sql(tables, name, (_seconds(window), _seconds(history)), _end(as_of), by)
+    sql = outcomes_sql(tables, name, (seconds(window), seconds(history)), end_sql(as_of), by)
     keys, people = ", ".join(KEYS), tables.pop("assignments")
     asked = ", ".join([_COUNTED, *wanted])
     cells = people.query(f"{sql}\nSELECT {keys}, {asked} FROM dated GROUP BY {keys} ORDER BY {keys}", **tables)
@@ -101,7 +102,7 @@ def fetch_values(
         clusters, ``cluster_id``, with ``people``.
     """
     tables = _together(assignments, orders, None, None)
-    sql = _sql(tables, name, (_seconds(window), _seconds(pd.Timedelta("1s"))), _end(as_of), None)
+    sql = outcomes_sql(tables, name, (seconds(window), seconds(pd.Timedelta("1s"))), end_sql(as_of), None)
     people, keys = tables.pop("assignments"), "variant, bought, revenue, cluster_id"
     query = f"""{sql} SELECT variant, orders > 0 AS bought, revenue, cluster_id, COUNT(*) AS people
       FROM outcomes WHERE status = 'mature' GROUP BY {keys} ORDER BY {keys}"""
@@ -135,10 +136,10 @@ def fetch_members(
         ``came`` (money net of refunds). People of two arms are left out.
     """
     tables = _together(assignments, orders, None, None)
-    long = _seconds(pd.Timedelta("36500D"))
-    end = _end(as_of if until is None else until)
-    sql = _sql(tables, name, (long, _seconds(pd.Timedelta("1s"))), end, None)
-    then = _end(as_of)
+    long = seconds(pd.Timedelta("36500D"))
+    end = end_sql(as_of if until is None else until)
+    sql = outcomes_sql(tables, name, (long, seconds(pd.Timedelta("1s"))), end, None)
+    then = end_sql(as_of)
     query = f"""{sql}, parts AS (
       SELECT unit_id, SUM(CASE WHEN NOT earlier AND ordered_at < {then} THEN amount ELSE 0 END) AS observed,
              SUM(CASE WHEN ordered_at >= {then} THEN amount ELSE 0 END) AS came FROM purchases GROUP BY unit_id
@@ -258,125 +259,6 @@ def span(text: str, what: str) -> pd.Timedelta:
     return length
 
 
-def _seconds(length: pd.Timedelta) -> str:
-    return f"INTERVAL {round(length.total_seconds())} SECOND"
-
-
-def _sql(tables: Mapping[str, Table], name: str, spans: tuple[str, str], end: str, by: str | None) -> str:
-    """From rows to people; a metric may use the columns of ``outcomes``. A number less itself is 0 if it is finite.
-
-    ``revenue_p99`` and ``revenue_p99_9`` are what 99% and 99.9% of the people with revenue, of all arms, stay below.
-    """
-    assignments, orders = tables["assignments"], tables["orders"]
-    window, history = spans
-    (money,) = _money(orders)
-    gross = "amount" if "amount" in orders.columns else money
-    # An order that was never paid is no outcome; one that was paid and refunded is, with nothing left of its money.
-    paid = "AND o.paid_at IS NOT NULL" if "paid_at" in orders.columns else ""
-    wanted = literal(name).replace("{", "{{").replace("}", "}}")
-    cluster = "MIN(CAST(cluster_id AS VARCHAR))" if "cluster_id" in assignments.columns else "CAST(NULL AS VARCHAR)"
-    segment, joined = _segment(by)
-    complained, complaints = _complaints(window) if "complaints" in tables else ("", "")
-    joined += " LEFT JOIN complained AS c ON c.unit_id = p.unit_id" if complained else ""
-    return f"""
-WITH known AS (
-  SELECT {end} AS until, MIN(CAST(ordered_at AS TIMESTAMP)) AS first_order,
-         MAX(CAST(ordered_at AS TIMESTAMP)) AS last_order
-  FROM {{orders}} AS _k
-),
-people AS (
-  SELECT CAST(unit_id AS VARCHAR) AS unit_id, MIN(CAST(variant AS VARCHAR)) AS variant,
-         MAX(CAST(variant AS VARCHAR)) AS other_variant, COUNT(*) AS seen,
-         MIN(CAST(assigned_at AS TIMESTAMP)) AS assigned_at,
-         {cluster} AS cluster_id
-  FROM {{t}} AS _a, known
-  WHERE experiment = {wanted} AND unit_id IS NOT NULL AND variant IS NOT NULL
-    AND CAST(assigned_at AS TIMESTAMP) < known.until
-  GROUP BY CAST(unit_id AS VARCHAR)
-),
-purchases AS (
-  SELECT p.unit_id, CAST(o.ordered_at AS TIMESTAMP) AS ordered_at,
-         CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at AS earlier, CAST(o.{money} AS DOUBLE) AS amount,
-         CAST(o.{gross} AS DOUBLE) AS gross
-  FROM people AS p JOIN {{orders}} AS o ON CAST(o.customer_id AS VARCHAR) = p.unit_id CROSS JOIN known
-  WHERE CAST(o.ordered_at AS TIMESTAMP) >= p.assigned_at - {history}
-    AND CAST(o.ordered_at AS TIMESTAMP) < p.assigned_at + {window}
-    AND CAST(o.ordered_at AS TIMESTAMP) < known.until {paid}
-),
-bought AS (
-  SELECT unit_id,
-         SUM(CASE WHEN earlier THEN 0 ELSE 1 END) AS orders, SUM(CASE WHEN earlier THEN 1 ELSE 0 END) AS before,
-         SUM(CASE WHEN earlier THEN 0 ELSE amount END) AS revenue,
-         SUM(CASE WHEN earlier THEN amount ELSE 0 END) AS revenue_before,
-         SUM(CASE WHEN earlier THEN 0 ELSE gross END) AS gross,
-         SUM(CASE WHEN amount - amount = 0 THEN 0 ELSE 1 END) AS bad_amounts
-  FROM purchases GROUP BY unit_id
-),
-{complained}caps AS (
-  SELECT PERCENTILE_CONT(0.99) WITHIN GROUP (ORDER BY revenue) AS revenue_p99,
-         PERCENTILE_CONT(0.999) WITHIN GROUP (ORDER BY revenue) AS revenue_p99_9
-  FROM bought WHERE revenue > 0
-),
-outcomes AS (
-  SELECT p.variant, p.seen, p.assigned_at, p.cluster_id, {segment} AS segment, p.assigned_at + {window} AS done,
-         CAST(p.assigned_at AS DATE) AS day, known.until,
-         CASE WHEN p.assigned_at + {window} > known.first_order AND p.assigned_at <= known.last_order THEN 0 ELSE 1 END
-           AS uncovered,
-         CASE WHEN p.variant <> p.other_variant THEN 'double' WHEN p.assigned_at + {window} <= known.until THEN 'mature'
-              ELSE 'open' END AS status,
-         COALESCE(b.orders, 0) AS orders, COALESCE(b.revenue, 0) AS revenue,
-         COALESCE(b.gross, 0) AS gross, COALESCE(b.gross - b.revenue, 0) AS refunded, {complaints}
-         COALESCE(b.before, 0) AS orders_before, COALESCE(b.revenue_before, 0) AS revenue_before,
-         COALESCE(b.bad_amounts, 0) AS bad_amounts, caps.revenue_p99, caps.revenue_p99_9
-  FROM people AS p CROSS JOIN known CROSS JOIN caps LEFT JOIN bought AS b ON b.unit_id = p.unit_id {joined}
-),
-dated AS (
-  SELECT *, CASE WHEN status = 'mature' THEN LEAST(until, CAST(DATE_TRUNC('week', done - INTERVAL 1 MICROSECOND)
-                                                            AS TIMESTAMP) + INTERVAL 7 DAY) END AS look
-  FROM outcomes
-)
-"""
-
-
-def _complaints(window: str) -> tuple[str, str]:
-    """SQL of a table that counts each person's complaints within the window, and of the column that it brings."""
-    table = f"""complained AS (
-  SELECT p.unit_id, COUNT(*) AS complaints
-  FROM people AS p JOIN {{complaints}} AS o ON CAST(o.customer_id AS VARCHAR) = p.unit_id CROSS JOIN known
-  WHERE CAST(o.opened_at AS TIMESTAMP) >= p.assigned_at AND CAST(o.opened_at AS TIMESTAMP) < p.assigned_at + {window}
-    AND CAST(o.opened_at AS TIMESTAMP) < known.until
-  GROUP BY p.unit_id
-),
-"""
-    return table, "COALESCE(c.complaints, 0) AS complaints,"
-
-
-def _segment(by: str | None) -> tuple[str, str]:
-    """SQL of a person's segment, and of the join that brings it."""
-    if by is None:
-        return "CAST(NULL AS VARCHAR)", ""
-    value = f"MIN(CAST({identifier(by)} AS VARCHAR))"
-    return f"COALESCE(s.segment, {literal(_UNKNOWN)})", (
-        f"LEFT JOIN (SELECT CAST(customer_id AS VARCHAR) AS unit_id, {value} AS segment FROM {{customers}} AS _s"
-        " GROUP BY CAST(customer_id AS VARCHAR)) AS s ON s.unit_id = p.unit_id"
-    )
-
-
-def _end(as_of: str | dt.date | None) -> str:
-    """SQL of the first moment that is no longer known: after a date's end, at a time, or after the last one seen."""
-    if as_of is None:
-        return (
-            "(SELECT MAX(moment) + INTERVAL 1 MICROSECOND FROM (SELECT MAX(CAST(ordered_at AS TIMESTAMP)) AS moment "
-            "FROM {orders} AS _o UNION ALL SELECT MAX(CAST(assigned_at AS TIMESTAMP)) FROM {t} AS _a) AS _m)"
-        )
-    try:
-        at = pd.Timestamp(as_of)
-    except ValueError as error:
-        raise ParameterError(f"as_of: {as_of!r} is no date or time") from error
-    whole_day = not isinstance(as_of, dt.datetime) and at == at.normalize()
-    return literal(at + pd.Timedelta("1D") if whole_day else at)
-
-
 def _together(
     assignments: Table | pd.DataFrame,
     orders: Table | pd.DataFrame,
@@ -386,7 +268,7 @@ def _together(
     """All as tables of one engine, since they are joined there."""
     tables = together(assignments=assignments, orders=orders, customers=customers, complaints=complaints)
     tables["assignments"].require("experiment", "variant", "unit_id", "assigned_at")
-    tables["orders"].require("customer_id", "ordered_at", *_money(tables["orders"]))
+    tables["orders"].require("customer_id", "ordered_at", money_column(tables["orders"]))
     if "customers" in tables:
         tables["customers"].require("customer_id")
     if "complaints" in tables:
@@ -404,8 +286,3 @@ def _require(tables: Mapping[str, Table], metrics: Iterable[Metric]) -> None:
                 raise MissingTableError(tr(text, metric=tr(metric.name), table=table))
             if column:
                 tables[table].require(column)
-
-
-def _money(orders: Table) -> list[str]:
-    """The column of an order's amount: net where there is one."""
-    return ["net_amount" if "net_amount" in orders.columns else "amount"]

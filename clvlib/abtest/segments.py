@@ -11,7 +11,7 @@ from scipy import special
 
 from clvlib.abtest.decision import amount
 from clvlib.abtest.experiment import Experiment
-from clvlib.abtest.metrics import Metric, Row
+from clvlib.abtest.metric import Metric, Row
 from clvlib.abtest.query import fetch, merged, span
 from clvlib.data.engine import Table
 from clvlib.errors import EmptyDataError

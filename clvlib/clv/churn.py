@@ -246,17 +246,9 @@ def churn_risk(
     """
     _check(horizon, active_weeks, levels, list_size, interval, draws)
     last = as_date(as_of)
-    records = Records.read(
-        last,
-        horizon,
-        active_weeks,
-        BetaGeoModel() if model is None else model,
-        orders=orders,
-        events=events,
-        complaints=complaints,
-        feedback=feedback,
-        refunds=refunds,
-    )
+    told = {"events": events, "complaints": complaints, "feedback": feedback, "refunds": refunds}
+    model = BetaGeoModel() if model is None else model
+    records = Records.read(last, horizon, active_weeks, model, orders=orders, **told)
     past = known_days(records)
     now = records.at(last, past[-1])
     size = _size(list_size, len(now.frame))

@@ -9,8 +9,9 @@ from scipy import stats
 from statsmodels.api import OLS, add_constant
 from statsmodels.stats.oneway import anova_generic
 
+from clvlib.abtest.clusters import Clusters
 from clvlib.abtest.experiment import Experiment
-from clvlib.abtest.metrics import METRICS, Clusters
+from clvlib.abtest.metrics import METRICS
 from clvlib.abtest.query import merged
 from clvlib.errors import ParameterError, ThinDataWarning
 from clvlib.stats.resample import permutation_p_value
