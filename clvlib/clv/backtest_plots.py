@@ -10,7 +10,7 @@ import pandas as pd
 
 from clvlib.clv.backtest import Backtest
 from clvlib.errors import ParameterError
-from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, new_axes, percent_axis, styled
+from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, new_axes, percent_axis, styled, wrapped
 from clvlib.words import mark, tr
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ def leaderboard_plot(result: Backtest, ax: Axes | None = None) -> Axes:
         if result.by == "log_score":
             text = mark("better than {rule} by (nats per customer)")
         ax.set(xlabel=tr(text, rule=tr(result.best_baseline)), ylim=(-0.6, len(table) - 0.4))
-        ax.set_title(tr("Which model forecast best"))
+        told = mark("{model} forecast better than any simple rule")
+        if result.table.loc[result.choice, "baseline"]:
+            told = mark("No model clearly forecast better than {model}")
+        ax.set_title(wrapped(tr(told, model=tr(result.choice))))
     return ax
 
 
@@ -63,7 +66,10 @@ def active_plot(result: Backtest, model: str | None = None, ax: Axes | None = No
         ax.plot([0, top], [0, top], color=MUTED, linewidth=1, linestyle="--")
         ax.errorbar(frame["expected"], frame["actual"], yerr=error, fmt="o", color=ACCENT)
         ax.set(xlabel=tr("forecast to buy"), ylabel=tr("bought"), xlim=(0, top), ylim=(0, top))
-        ax.set_title(tr("Calibration of P(active), {model}", model=tr(_name(result, model))))
+        expected, actual = (np.average(frame[name], weights=frame["customers"]) for name in ("expected", "actual"))
+        ax.set_title(
+            wrapped(tr("{expected:.0%} were forecast to buy, {actual:.0%} did", expected=expected, actual=actual))
+        )
         percent_axis(ax, "x")
         percent_axis(ax, "y")
     return ax
@@ -96,7 +102,8 @@ def lift_plot(result: Backtest, model: str | None = None, ax: Axes | None = None
         ax.axhline(1, color=INK, linewidth=1, linestyle="--")
         ax.set_xticks(frame.index)
         ax.set(xlabel=tr("tenth of customers, the highest forecast first"), ylabel=tr("value against the mean"))
-        ax.set_title(tr("Lift of value, {model}", model=tr(_name(result, model))))
+        text = mark("The tenth with the highest forecast brought {lift:.1f} times the mean")
+        ax.set_title(wrapped(tr(text, lift=frame["lift"].iloc[0])))
     return ax
 
 

@@ -11,7 +11,7 @@ from clvlib.clv.churn import ChurnRisk
 from clvlib.clv.churn_causes import UNKNOWN
 from clvlib.clv.churn_rounds import HAZARD, PURCHASE, RULE
 from clvlib.errors import EmptyDataError
-from clvlib.plotting import ACCENT, MUTED, WARN, new_axes, percent_axis, styled
+from clvlib.plotting import ACCENT, MUTED, WARN, new_axes, percent_axis, styled, wrapped
 from clvlib.words import mark, tr
 
 if TYPE_CHECKING:
@@ -32,7 +32,15 @@ def calibration_plot(result: ChurnRisk, ax: Axes | None = None) -> Axes:
         ax.set(xlim=(0, 1), ylim=(0, 1.02))
         ax.set_xlabel(tr("risk, as it was forecast"))
         ax.set_ylabel(tr("bought nothing"))
-        ax.set_title(tr("Do risks mean what they say"))
+        each = (np.average(frame[name], weights=frame["customers"]) for name in ("predicted", "observed"))
+        ax.set_title(
+            wrapped(
+                tr(
+                    "{risk:.0%} were expected to buy nothing, {came:.0%} did",
+                    **dict(zip(("risk", "came"), each, strict=True)),
+                )
+            )
+        )
         percent_axis(ax, "x")
         percent_axis(ax, "y")
     return ax
@@ -54,7 +62,9 @@ def precision_plot(result: ChurnRisk, ax: Axes | None = None) -> Axes:
         ax.set_yticks(places, [tr(_NAMES[str(name)]) for name in table.index])
         ax.set(ylim=(-0.6, len(table) - 0.3), xlim=(min(base, float(table["precision_lower"].min())) - 0.05, 1.0))
         ax.set_xlabel(tr("of {n:,} listed customers, bought nothing", n=result.list_size))
-        ax.set_title(tr("Whose list holds those who leave"))
+        chosen = table["precision"].get(result.method, np.nan)
+        text = mark("{share:.0%} of those on the list bought nothing, {all:.0%} of all active customers")
+        ax.set_title(wrapped(tr(text, share=chosen, all=base)))
         percent_axis(ax, "x")
     return ax
 
@@ -77,7 +87,8 @@ def causes_plot(result: ChurnRisk, ax: Axes | None = None) -> Axes:
         ax.errorbar(table["share"], places, xerr=_reach(table, "share"), fmt="none", ecolor=MUTED)
         ax.set_yticks(places, list(table["words"]))
         ax.set_xlabel(tr("of the expected losses"))
-        ax.set_title(tr("Why customers leave"))
+        text = mark("{share:.0%} of the expected losses go with: {cause}")
+        ax.set_title(wrapped(tr(text, cause=table["words"].iloc[-1], share=table["share"].iloc[-1])))
         percent_axis(ax, "x")
     return ax
 

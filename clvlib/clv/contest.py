@@ -18,7 +18,7 @@ from clvlib.clv.valuation import CustomerValue
 from clvlib.data.calendar import as_date
 from clvlib.data.identities import events_of
 from clvlib.errors import EmptyDataError, ParameterError
-from clvlib.plotting import ACCENT, MUTED, new_axes, percent_axis, styled
+from clvlib.plotting import ACCENT, MUTED, new_axes, percent_axis, styled, wrapped
 from clvlib.result import Result
 from clvlib.words import mark, tr
 
@@ -272,6 +272,8 @@ def contest_plot(result: Contest, ax: Axes | None = None) -> Axes:
         ax.set_yticks(places, [tr(str(name)) for name in table.index])
         ax.set_ylim(-0.6, len(table) - 0.3)
         ax.set_xlim(left=0)
-        ax.set(xlabel=tr("of what was spent later, by the best tenth"), title=tr("Who knows the best customers"))
+        share = table.loc[result.best, "top_share"]
+        title = tr("The best tenth by {name} brought {share:.0%} of later spend", name=tr(result.best), share=share)
+        ax.set(xlabel=tr("of what was spent later, by the best tenth"), title=wrapped(title))
         percent_axis(ax, "x")
     return ax

@@ -329,6 +329,14 @@ def _verdict(doubling: float, found: bool, moved: float, moved_upper: float, mat
     return tr(text, seen=tr(seen, size=abs(doubling - 1)), moved=moved, most=moved_upper)
 
 
+def _title(result: Independence) -> str:
+    if result.holds:
+        return tr("Spend hardly depends on how often customers buy")
+    if result.p_value < 1 - result.level:
+        return tr("Spend depends on how often customers buy")
+    return tr("Whether spend depends on how often customers buy is undecided")
+
+
 def independence_plot(result: Independence, symbol: str = "", ax: Axes | None = None) -> Axes:
     """Draw mean spend by frequency with its intervals, against both models (``result.table``).
 
@@ -357,7 +365,7 @@ def independence_plot(result: Independence, symbol: str = "", ax: Axes | None = 
         ax.plot(places, table["trend"], "--", color=WARN, label=tr("trend"))
         ax.set_xticks(places, list(table.index))
         ax.set_ylim(bottom=0)
-        ax.set(xlabel=tr("repeat purchases"), ylabel=tr("mean spend per purchase"), title=tr("Spend by frequency"))
+        ax.set(xlabel=tr("repeat purchases"), ylabel=tr("mean spend per purchase"), title=_title(result))
         ax.legend(loc="lower right")
         money_axis(ax, symbol=symbol)
     return ax

@@ -8,8 +8,8 @@ import numpy as np
 
 from clvlib.clv.next_product import NextProduct
 from clvlib.errors import EmptyDataError
-from clvlib.plotting import ACCENT, MUTED, WARN, new_axes, percent_axis, styled
-from clvlib.words import tr
+from clvlib.plotting import ACCENT, MUTED, WARN, new_axes, percent_axis, styled, wrapped
+from clvlib.words import mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +42,7 @@ def hits_plot(result: NextProduct, ax: Axes | None = None) -> Axes:
         ax.set_yticks(places, [tr(str(name)) for name in table.index])
         ax.set(ylim=(-0.6, len(table) - 0.2), xlim=(0, 1))
         ax.set_xlabel(tr("held-out baskets with one of {k} recommended products", k=result.k))
-        ax.set_title(tr("How often recommendations are right"))
+        text = mark("{share:.0%} of held-out baskets held a recommended product")
+        ax.set_title(wrapped(tr(text, share=result.hit_rate)))
         percent_axis(ax, "x")
     return ax

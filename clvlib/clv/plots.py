@@ -14,8 +14,8 @@ from clvlib.clv.holdout import Validation
 from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.clv.rfm import RFM
 from clvlib.errors import EmptyDataError, ParameterError
-from clvlib.plotting import ACCENT, FAINT, MUTED, SEQUENTIAL, WARN, count_axis, new_axes, percent_axis, styled
-from clvlib.words import tr
+from clvlib.plotting import ACCENT, FAINT, MUTED, SEQUENTIAL, WARN, count_axis, new_axes, percent_axis, styled, wrapped
+from clvlib.words import mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,12 +67,23 @@ def tracking_plot(frame: pd.DataFrame, cumulative: bool = False, ax: Axes | None
                 fontsize=9,
             )
         ax.set_ylim(bottom=0)
-        title = tr("Repeat purchases so far") if cumulative else tr("Repeat purchases per week")
-        ax.set(ylabel=tr("repeat purchases"), title=title)
+        ax.set(ylabel=tr("repeat purchases"), title=wrapped(_tracked(frame, cumulative=cumulative)))
         ax.legend(loc="upper left" if cumulative else "best")
         ax.tick_params(axis="x", rotation=30)
         count_axis(ax)
     return ax
+
+
+def _tracked(frame: pd.DataFrame, *, cumulative: bool) -> str:
+    """Say how the weeks that the model did not see went; of a frame without any, or without bands, what it shows."""
+    held = frame[frame["holdout"]]
+    if held.empty or "lower" not in frame:
+        return tr("Repeat purchases so far") if cumulative else tr("Repeat purchases per week")
+    if cumulative:
+        text = mark("Of {weeks} weeks not seen, {expected:,.0f} repeat purchases were expected and {actual:,.0f} came")
+        return tr(text, weeks=len(held), expected=held["expected"].sum(), actual=held["actual"].sum())
+    inside = int(held["actual"].between(held["lower"], held["upper"]).sum())
+    return tr("{inside} of {weeks} weeks not seen lie within the range", inside=inside, weeks=len(held))
 
 
 def conditional_plot(validation: Validation, ax: Axes | None = None) -> Axes:
@@ -89,7 +100,9 @@ def conditional_plot(validation: Validation, ax: Axes | None = None) -> Axes:
         ax.set_xticks(places, names)
         ax.set_ylim(bottom=0)
         ax.set(xlabel=tr("repeat purchases before"), ylabel=tr("purchases after, per customer"))
-        ax.set_title(tr("What the model promised by frequency"))
+        text = mark("{expected:.2f} purchases per customer were expected, {actual:.2f} came")
+        each = {"expected": validation.expected, "actual": validation.actual}
+        ax.set_title(wrapped(tr(text, **{name: total / validation.customers for name, total in each.items()})))
         ax.legend(loc="upper left")
     return ax
 
@@ -131,7 +144,8 @@ def frequency_plot(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.bar(places - 0.2, frame["actual"], 0.38, color=MUTED, label=tr("actual"))
         ax.bar(places + 0.2, frame["expected"], 0.38, color=ACCENT, label=tr("model"))
         ax.set_xticks(places, [*map(str, frame.index[:-1]), f"{frame.index[-1]}+"])
-        title = tr("How often customers bought again")
+        text = mark("{actual:,.0f} customers have not come back; the model says {expected:,.0f}")
+        title = wrapped(tr(text, actual=frame["actual"].iloc[0], expected=frame["expected"].iloc[0]))
         ax.set(xlabel=tr("repeat purchases"), ylabel=tr("customers"), title=title)
         ax.legend()
         count_axis(ax)
@@ -161,14 +175,17 @@ def _matrix(forecast: Callable[[pd.DataFrame], Any], T: float, top: int, steps: 
 
 def alive_matrix_plot(frame: pd.DataFrame, unit: str = "", ax: Axes | None = None) -> Axes:
     """Draw :func:`alive_matrix`."""
-    ax, bar = _matrix_plot(frame, tr("P(alive)"), 1.0, unit, ax)
+    text = mark("P(alive) lies between {low:.0%} and {high:.0%}, by purchases and silence")
+    ax, bar = _matrix_plot(frame, tr(text, low=frame.min().min(), high=frame.max().max()), 1.0, unit, ax)
     percent_axis(bar.ax)
     return ax
 
 
 def purchases_matrix_plot(frame: pd.DataFrame, unit: str = "", ax: Axes | None = None) -> Axes:
     """Draw :func:`purchases_matrix`."""
-    return _matrix_plot(frame, tr("Expected purchases"), float(frame.to_numpy().max()), unit, ax)[0]
+    text = mark("Between {low:.1f} and {high:.1f} purchases are expected, by purchases and silence")
+    most = float(frame.max().max())
+    return _matrix_plot(frame, tr(text, low=frame.min().min(), high=most), most, unit, ax)[0]
 
 
 def _matrix_plot(frame: pd.DataFrame, title: str, top: float, unit: str, ax: Axes | None) -> tuple[Axes, Any]:
@@ -181,7 +198,7 @@ def _matrix_plot(frame: pd.DataFrame, title: str, top: float, unit: str, ax: Axe
         )
         ax.grid(visible=False)
         last = tr("last purchase after the first ({unit})", unit=unit) if unit else tr("last purchase after the first")
-        ax.set(xlabel=last, ylabel=tr("repeat purchases"), title=title)
+        ax.set(xlabel=last, ylabel=tr("repeat purchases"), title=wrapped(title))
         return ax, ax.figure.colorbar(image, ax=ax)
 
 
@@ -194,7 +211,8 @@ def alive_history_plot(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.plot(
             marked.index, marked["probability_alive"], "o", color=WARN, label=tr("purchase"), clip_on=False, zorder=3
         )
-        ax.set(ylabel=tr("P(alive)"), title=tr("P(alive) of one customer"), ylim=(0, 1))
+        now = tr("This customer's P(alive) is now {chance:.0%}", chance=frame["probability_alive"].iloc[-1])
+        ax.set(ylabel=tr("P(alive)"), title=wrapped(now), ylim=(0, 1))
         ax.legend(loc="lower left")
         ax.tick_params(axis="x", rotation=30)
         percent_axis(ax)
@@ -230,7 +248,8 @@ def concentration_plot(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
         ax.set(xlabel=tr("customers, the most valuable first"), ylabel=tr("share of all value"))
         ax.set(xlim=(0, 1), ylim=(0, 1))
-        ax.set_title(tr("How value is spread"))
+        tenth = float(np.interp(0.1, frame["customers"], frame["value"]))
+        ax.set_title(wrapped(tr("The most valuable tenth holds {share:.0%} of the value", share=tenth)))
         percent_axis(ax, "x")
         percent_axis(ax, "y")
     return ax
@@ -245,7 +264,9 @@ def segments_plot(result: RFM, ax: Axes | None = None) -> Axes:
         ax.barh(places + 0.2, frame["share"], 0.38, color=MUTED, label=tr("of customers"))
         ax.barh(places - 0.2, frame["share_of_money"], 0.38, color=WARN, label=tr("of repeat spend"))
         ax.set_yticks(places, [tr(name) for name in frame.index])
-        ax.set_title(tr("RFM segments"))
+        text = mark("{segment}: {customers:.0%} of customers, {money:.0%} of repeat spend")
+        name, most = max(frame.iterrows(), key=lambda item: item[1]["share_of_money"])
+        ax.set_title(wrapped(tr(text, segment=tr(str(name)), customers=most["share"], money=most["share_of_money"])))
         ax.legend(loc="best")
         percent_axis(ax, "x")
     return ax

@@ -13,8 +13,8 @@ import numpy as np
 from clvlib.clv.voice import Voice
 from clvlib.data.privacy import withheld
 from clvlib.errors import EmptyDataError
-from clvlib.plotting import ACCENT, MUTED, WARN, new_axes, styled
-from clvlib.words import tr
+from clvlib.plotting import ACCENT, MUTED, WARN, new_axes, styled, wrapped
+from clvlib.words import mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,10 @@ def words_plot(result: Voice, most: int = 12, ax: Axes | None = None) -> Axes:
         fonts = rcParams["font.sans-serif"]  # fixed here, since words are Chinese in any language
         ax.set_yticks(np.arange(len(picked)), [str(word) for word in picked.index], fontfamily=fonts)
         ax.set_xlabel(tr("← said more by others · log odds ratio · said more in negative comments →"))
-        ax.set_title(tr("Words that set negative comments apart"))
+        text = mark("“{word}” marks negative comments most clearly")
+        if not picked["z"].iloc[-1] > 0:
+            text = mark("No word marks negative comments")
+        ax.set_title(wrapped(tr(text, word=picked.index[-1])))
     return ax
 
 
@@ -89,5 +92,8 @@ def priority_plot(result: Voice, fewest: int = 1, ax: Axes | None = None) -> Axe
         ax.set_yticks(places, [tr(str(theme)) for theme in table.index])
         ax.set_xlim(0, 1.3 * max(float(table["upper"].max()), 1.0))
         ax.set_xlabel(tr("people affected × severity"))
-        ax.set_title(tr("What to improve first"))
+        text = mark("To improve first: {theme}")
+        if table["rank_upper"].iloc[-1] > 1:
+            text = mark("To improve first, most likely: {theme}")
+        ax.set_title(wrapped(tr(text, theme=tr(str(table.index[-1])))))
     return ax

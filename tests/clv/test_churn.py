@@ -185,7 +185,17 @@ def test_figures_draw_what_the_result_holds(result):
     assert len(calibration_plot(result).collections) == 1
     labels = [text.get_text() for text in precision_plot(result).get_yticklabels()]
     assert labels == ["longest silence first", "purchase model", "hazard model"]
-    assert len(causes_plot(result).patches) == len(result.causes) - 1
+    causes = causes_plot(result)
+    assert len(causes.patches) == len(result.causes) - 1
+    first = result.causes.iloc[0]  # what goes with leaving is no reason why
+    assert (
+        causes.get_title(loc="left").replace("\n", " ")
+        == f"{first['share']:.0%} of the expected losses go with: {first['words']}"
+    )
+    listed, base = result.scores.loc[result.method, "precision"], result.calibration
+    all_of_them = (base["observed"] * base["customers"]).sum() / base["customers"].sum()
+    text = f"{listed:.0%} of those on the list bought nothing, {all_of_them:.0%} of all active customers"
+    assert precision_plot(result).get_title(loc="left").replace("\n", " ") == text
 
 
 def test_alerts_have_reasons(result):

@@ -72,7 +72,10 @@ def test_a_shop_is_ranked_by_what_was_known(orders):
     assert result.table.loc["RCV", "difference_upper"] < 0
     tiers = pd.DataFrame({"tier": (shop.customer_summary("1997-09-30")["frequency"] > 2).astype(float)})
     assert "tier" in value_contest(shop, "1998-06-30", 39, study, tiers, scale="rank").table.index
-    assert [text.get_text() for text in contest_plot(result).get_yticklabels()] == list(result.table.index[::-1])
+    ax = contest_plot(result)
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(result.table.index[::-1])
+    share = result.table.loc[result.best, "top_share"]
+    assert ax.get_title(loc="left") == f"The best tenth by {result.best} brought {share:.0%} of later spend"
 
 
 def test_what_cannot_be_is_refused():

@@ -117,6 +117,8 @@ def test_the_sample_shop_complains_of_what_was_planted(sample_shop, sample: Path
     assert not heard.sample["comment"].str.contains("13800000000|sample_wx|王小样").any()
     assert len(words_plot(heard).get_yticks()) > 4
     assert len(priority_plot(heard).patches) == len(heard.table)
+    assert priority_plot(heard).get_title(loc="left").startswith("To improve first")
+    assert priority_plot(heard).get_title(loc="left").endswith(f": {heard.table.index[0]}")
     fewest = int(heard.table["people"].nsmallest(2).iloc[1])  # one theme alone is below, so the next goes with it
     assert len(priority_plot(heard, fewest).patches) == len(heard.table) - 2
     again = voice(feedback, WEEK, orders, weeks=26)
