@@ -192,7 +192,7 @@ class Markets(Result):
     @property
     def formats(self) -> dict[str, str]:
         """How a notebook writes the columns of :attr:`criteria`."""
-        forms = {"spending": ",.0f", "conversion": "share", "growth": "share", "value": ",.0f"}
+        forms = {"spending": "money", "conversion": "share", "growth": "share", "value": "money"}
         return {str(name): form for name in self.criteria for key, form in forms.items() if key in str(name)}
 
     def _leaders_first(self) -> pd.DataFrame:

@@ -17,14 +17,14 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
 import pandas as pd
 
 from clvlib.data.calendar import Week
-from clvlib.data.privacy import Pseudonyms, names_for, withheld
+from clvlib.data.privacy import Pseudonyms, names_for
 from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDataWarning
 from clvlib.plotting import style
-from clvlib.report.form import UNITS, frame_cells, html_table, list_label, show, text_table, worth
+from clvlib.report.form import UNITS, frame_cells, html_table, list_label, outcomes, show, text_table, worth
+from clvlib.report.groups import guarded
 from clvlib.report.lists import ENCRYPTED, EVENTS, keep
 from clvlib.report.pictures import figure_of, pictured
 from clvlib.report.publish import outlasting
@@ -45,7 +45,6 @@ FIGURE: Final = "application/vnd.clvlib.figure+json"
 HEADER: Final = "application/vnd.clvlib.chapter+json"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_WHOLES = ("promise", "dimension", "feature", "by")  # columns whose values each divide the same people anew
 _SEVERITIES = (mark("high"), mark("medium"), mark("low"))
 _MARK = {"high": "▲", "medium": "◆", "low": "●"}
 _SAMPLE = mark("Sample data: a made-up shop. No figure here says anything about a real one.")
@@ -71,6 +70,10 @@ def _checked_name(name: str, what: str) -> str:
     if not _NAME.fullmatch(name):
         raise ParameterError(f"{what} {name!r}: a name here is made of letters, digits, _ and -, as it names a file")
     return name
+
+
+def _line(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _quantiles(name: str, quantiles: Mapping[float, float]) -> list[tuple[float, float]]:
@@ -348,11 +351,14 @@ class Chapter:
         text = show(value, unit, self._currency)
         span = payload["why"] if value is None else ""
         if value is not None and payload["lower"] is not None and payload["upper"] is not None:
-            lower, upper = (show(payload[end], unit, self._currency) for end in ("lower", "upper"))
+            ends = (payload["lower"], payload["upper"])
+            ends = outcomes(*ends, unit) if kind == FORECAST else ends
+            lower, upper = (show(end, unit, self._currency) for end in ends)
             level = f"{100 * payload['level']:.4g}%"
             span = tr("{level} interval {lower} to {upper}", level=level, lower=lower, upper=upper)
-        quarters = [show(q, unit, self._currency) for p, q in payload.get("quantiles", ()) if p in {0.25, 0.75}]
-        if span and len(quarters) == 2:
+        middle = [q for p, q in payload.get("quantiles", ()) if p in {0.25, 0.75}]
+        if span and len(middle) == 2:
+            quarters = [show(end, unit, self._currency) for end in outcomes(middle[0], middle[1], unit)]
             span += tr("; middle half {lower} to {upper}", lower=quarters[0], upper=quarters[1])
         html = f'<p class="clv-kpi"><span>{escape(label)}</span> <strong>{escape(text)}</strong>'
         html += f" <span>{escape(span)}</span></p>" if span else "</p>"
@@ -383,9 +389,9 @@ class Chapter:
         formats : mapping, optional
             Unit or format per column, such as ``{"share": "share", "revenue": "money", "score": ".2f"}``.
         people : str
-            The column that says how many people a row is about, where rows are the groups of a whole (of several, one
-            for each value of the first level of the index). Figures of groups below the shop's ``smallest_group`` are
-            withheld, and of the next smallest where those could be found by subtraction.
+            The column that says how many people a row is about, where rows are the groups of a whole or of several.
+            Groups below the shop's ``smallest_group`` are left out, and the next smallest where those could be found by
+            subtraction; a line below, and a row in the file, say how many. See :func:`clvlib.report.groups.guarded`.
 
         Raises
         ------
@@ -394,9 +400,14 @@ class Chapter:
         ReportError
             The files could not be written.
         """
-        frame, note = self._guarded(frame, people, name)
+        if people and people not in frame:
+            raise ParameterError(f"table {name}: no column {people}; it has {', '.join(map(str, frame.columns))}")
+        full, note = frame, ""
+        if people:
+            safe = guarded(frame, people, self.shop.config.smallest_group)
+            frame, full, note = safe.shown, safe.saved, safe.note
         if self.output:
-            save_table(frame, self.output, _checked_name(name, "table"))
+            save_table(full, self.output, _checked_name(name, "table"))
         saved = f"{name}.csv" if self.output else ""
         self._show_table(name, frame, caption, rows, dict(formats or {}), saved, note)
 
@@ -522,29 +533,6 @@ class Chapter:
         folder = outlasting(self.output) if self.output else None
         return names_for(self.shop, folder if folder and (folder / ".key").exists() else None)
 
-    def _guarded(self, frame: pd.DataFrame, people: str, name: str) -> tuple[pd.DataFrame, str]:
-        """Return a table without the figures of small groups, and a line that says so."""
-        if not people:
-            return frame, ""
-        if people not in frame:
-            raise ParameterError(f"table {name}: no column {people}; it has {', '.join(map(str, frame.columns))}")
-        k = self.shop.config.smallest_group
-        keys: list[Any] = [frame.index.get_level_values(0)] if frame.index.nlevels > 1 else []
-        keys += [frame[name].astype(str) for name in _WHOLES if name in frame]  # each divides all people anew
-        hidden = withheld(frame[people], k, list(zip(*keys, strict=True)) if keys else None)
-        if not hidden.any():
-            return frame, ""
-        figures = frame.select_dtypes("number").columns
-        guarded = frame.astype(dict.fromkeys(figures, float))
-        spans = [name for name in frame if isinstance(frame[name].dtype, pd.IntervalDtype)]
-        guarded.loc[hidden, [*figures, *spans]] = np.nan
-        return guarded, trn(
-            "{n} group withheld: fewer than {k} people, or found by subtraction",
-            "{n} groups withheld: fewer than {k} people, or found by subtraction",
-            int(hidden.sum()),
-            k=k,
-        )
-
     def _show_table(
         self,
         name: str,
@@ -578,7 +566,8 @@ class Chapter:
         payload |= {"columns": heads, "cells": cells if people else cells_shown(top, cells, numeric)}
         if people:
             payload |= {"people": True, "recipients": len(self.shop.config.recipients)}
-        shown = (heads, cells, numeric, caption, "; ".join(notes) if len(frame) else tr("No rows."))
+        notes = notes if len(frame) or note else [tr("No rows.")]
+        shown = (heads, cells, numeric, caption, _line(tr("; ").join(notes)))
         _display(text_table(*shown), html_table(*shown), data={TABLE: payload})
 
     def figure(self, name: str, ax_or_fig: Any, alt: str = "") -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
-from clvlib.report.form import ABSENT, html_table, is_absent, list_label, show, show_change, worth
+from clvlib.report.form import ABSENT, html_table, is_absent, list_label, outcomes, show, show_change, worth
 from clvlib.report.grade import FEWEST, Grades, middle
 from clvlib.report.harvest import Harvest
 from clvlib.report.lists import RIGHT
@@ -147,7 +147,7 @@ def forecast_tables(graded: Grades) -> dict[str, Any]:
         return show(row[field], row["unit"], row["currency"], short=True)
 
     def made(row: Row) -> list[str]:
-        interval = span(row["lower"], row["upper"], row["unit"], row["currency"])
+        interval = span(*outcomes(row["lower"], row["upper"], row["unit"]), row["unit"], row["currency"])
         ahead = trn("{n}\u00a0week", "{n}\u00a0weeks", row["weeks"])
         return [tr(row["label"]), ahead, shown(row, "mean"), f"{interval} ({100 * row['level']:.4g}%)"]
 
@@ -157,8 +157,8 @@ def forecast_tables(graded: Grades) -> dict[str, Any]:
         [
             tr(row["label"]), tr("{n}\u00a0w", n=row["weeks"]), str(row["graded"]),
             f"{show(row['coverage'], 'share')} ({span(row['coverage_lower'], row['coverage_upper'], 'share', '')})",
-            show(row["level"], "share"), show(row["bias"], "share"), shown(row, "mean_error"),
-            shown(row, "naive_error"), show(row["gain"], "share"),
+            show(row["level"], "share"), show(row["bias"], "share"), _error(row, "mean_error"),
+            _error(row, "naive_error"), show(row["gain"], "share"),
         ]
         for row in graded.record.to_dict("records")
     ]  # fmt: skip
@@ -166,7 +166,11 @@ def forecast_tables(graded: Grades) -> dict[str, Any]:
     halves = [middle(row["quantiles"]).get(0.5, (None, None)) for row in coming]
     told = any(lower is not None for lower, _ in halves)
     ahead = [
-        [*made(row), *([span(low, high, row["unit"], row["currency"]) or ABSENT] if told else []), row["due"]]
+        [
+            *made(row),
+            *([span(*outcomes(low, high, row["unit"]), row["unit"], row["currency"]) or ABSENT] if told else []),
+            row["due"],
+        ]
         for row, (low, high) in zip(coming, halves, strict=True)
     ]
     forecast = [mark("figure"), mark("ahead"), mark("forecast"), mark("interval")]
@@ -185,6 +189,11 @@ def forecast_tables(graded: Grades) -> dict[str, Any]:
     }
 
 
+def _error(row: Row, field: str) -> str:
+    """Write by how much forecasts were off; on average that is no whole number of things."""
+    return show(row[field], "number" if row["unit"] == "count" else row["unit"], row["currency"], short=True)
+
+
 def _spread_table(graded: Grades) -> Markup:
     """Return how forecasts that told a whole distribution fared."""
     rows = graded.spread.to_dict("records")
@@ -193,8 +202,7 @@ def _spread_table(graded: Grades) -> Markup:
         [
             tr(row["label"]), tr("{n}\u00a0w", n=row["weeks"]), str(row["graded"]),
             *(_held(row["middle"], share) for share in shares),
-            show(row["crps"], row["unit"], row["currency"], short=True),
-            show(row["naive_error"], row["unit"], row["currency"], short=True), show(row["gain"], "share"),
+            _error(row, "crps"), _error(row, "naive_error"), show(row["gain"], "share"),
             tr(row["verdict"]),
         ]
         for row in rows

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping
 from decimal import Decimal
 from html import escape
-from math import isfinite
+from math import ceil, floor, isfinite
 from typing import Any, Final
 
 import pandas as pd
@@ -26,6 +26,7 @@ __all__ = [
     "html_table",
     "is_absent",
     "list_label",
+    "outcomes",
     "show",
     "show_change",
     "text_table",
@@ -59,6 +60,8 @@ _NAMES: Final = {*VALUES, *HEADS, "age_band", "city_tier", "income_band", "host_
 _VERBATIM: Final = {"table", "file", "example"}  # columns of names that are the same in every language
 # language -> where a number has room for few digits: powers of ten, and what stands for them
 _BIG: Final = {"en": ((9, "B"), (6, "M")), "zh": ((8, "亿"), (4, "万"))}
+_ROUND: Final = 99.995  # an amount from which cents are written no longer
+_FEW: Final = 20  # things, whose change is written with a decimal where it is no whole number
 _SYMBOLS = {"CNY": "¥", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "INR": "₹", "KRW": "₩", "VND": "₫"}
 
 
@@ -120,8 +123,10 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
     --------
     >>> show(1234567.8, "money", "CNY"), show(1234567.8, "money", "CNY", short=True), show(9.5, "money", "USD")
     ('¥1,234,568', '¥1.23M', '$9.50')
-    >>> show(0.1234, "share"), show(-0.032, "points"), show(12345, "count"), show(26, "weeks")
-    ('12.3%', '−3.2 pp', '12,345', '26 weeks')
+    >>> show(0.1234, "share"), show(-0.032, "points"), show(26, "weeks")
+    ('12.3%', '−3.2 pp', '26 weeks')
+    >>> show(12345, "count"), show(19.9, "count"), show(0.42, "count")
+    ('12,345', '20', '0.4')
     >>> show(float("nan"), "money"), show(3.14159, ".2f"), show(3.14159)
     ('—', '3.14', '3.14')
     """
@@ -130,10 +135,11 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
     number = float(value)
     match unit:
         case "money":
-            text = _short(abs(number), 0 if abs(number) >= 1000 else 2, short=short)
+            text = _short(abs(number), 0 if abs(number) >= _ROUND else 2, short=short)
             return f"{'−' if number < 0 else ''}{currency_symbol(currency)}{text}"
         case "count":
-            text = _short(number, 0 if number == round(number) or abs(number) >= 20 else 1, short=short)
+            few = f"{number:.1g}"  # of what is to be expected: less than one is not none
+            text = few if 0 < abs(number) < 1 else _short(number, 0, short=short)
         case "share":
             text = f"{100 * number:.1f}%" if abs(number) >= 0.0005 or number == 0 else f"{100 * number:.1g}%"
         case "points":
@@ -156,12 +162,26 @@ def worth(figure: Mapping[str, Any], currency: str = "") -> str:
     """Write an amount of money with its interval, where it has one.
 
     >>> worth({"value": 120.0, "lower": 80.0, "upper": 160.0}, "CNY"), worth({"value": 5, "lower": None, "upper": None})
-    ('¥120.00 (¥80.00 to ¥160.00)', '5.00')
+    ('¥120 (¥80.00 to ¥160)', '5.00')
     """
     value, lower, upper = (show(figure[end], "money", currency, short=True) for end in ("value", "lower", "upper"))
     if figure["lower"] is None or figure["upper"] is None:
         return value
     return tr("{value} ({lower} to {upper})", value=value, lower=lower, upper=upper)
+
+
+def outcomes(lower: float | None, upper: float | None, unit: str) -> tuple[float | None, float | None]:
+    """Return the ends of an interval for what will be seen, as it is written: things that are counted are whole.
+
+    What comes then lies within what is written if and only if it lies within the interval.
+
+    >>> outcomes(19.9, 146.6, "count"), outcomes(19.9, 146.6, "money"), outcomes(0.2, 0.7, "count")
+    ((20, 146), (19.9, 146.6), (0.2, 0.7))
+    """
+    if unit != "count" or lower is None or upper is None or is_absent(lower) or is_absent(upper):
+        return lower, upper
+    first, last = ceil(lower), floor(upper)
+    return (first, last) if first <= last else (lower, upper)
 
 
 def show_change(value: Any, unit: str = "number", currency: str = "", *, short: bool = False) -> str:
@@ -171,6 +191,8 @@ def show_change(value: Any, unit: str = "number", currency: str = "", *, short: 
     ('+¥1,500', '−2', '+3.1 pp')
     """
     text = show(value, "points" if unit == "share" else unit, currency, short=short)
+    if unit == "count" and not is_absent(value) and 1 <= abs(value) < _FEW and value != round(value):
+        text = f"{value:.1f}".replace("-", "−")  # what is usual ends between two numbers of things
     return f"+{text}" if not is_absent(value) and value > 0 and not text.startswith("+") else text
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from clvlib.report.form import show, show_change
+from clvlib.report.form import outcomes, show, show_change
 from clvlib.report.grade import Grades
 from clvlib.report.harvest import Harvest
 from clvlib.report.trend import CHANGED, NORMAL, Trend
@@ -296,5 +296,7 @@ def _forecasts(graded: Grades) -> str:
 
 def _shown(row: Mapping[Any, Any], *fields: str) -> dict[str, str]:
     """Return a figure's name, as it stands inside a sentence, and some of its values as texts."""
-    values = {field: show(row[field], row["unit"], row["currency"], short=True) for field in fields}
+    lower, upper = outcomes(row["lower"], row["upper"], row["unit"])
+    told = {**row, "lower": lower, "upper": upper}
+    values = {field: show(told[field], row["unit"], row["currency"], short=True) for field in fields}
     return {"figure": _inside(tr(row["label"]))} | values

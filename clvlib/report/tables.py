@@ -14,7 +14,16 @@ import pandas as pd
 from clvlib.data.privacy import encrypted
 from clvlib.errors import ReportError
 
-__all__ = ["column_names", "csv_text", "defused", "save_list", "save_table", "write_table", "written_whole"]
+__all__ = [
+    "column_names",
+    "csv_text",
+    "defused",
+    "flattened",
+    "save_list",
+    "save_table",
+    "write_table",
+    "written_whole",
+]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?%?")
 
@@ -69,7 +78,7 @@ def _needs_text(column: pd.Series) -> bool:
     return len(kinds) > 1 or bool(kinds & {pd.Interval, pd.Period})
 
 
-def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+def flattened(frame: pd.DataFrame) -> pd.DataFrame:
     """Make the index columns, names text, and values that no file format knows text."""
     if any(frame.index.names) or not isinstance(frame.index, pd.RangeIndex):
         names = [str(name) if name is not None else f"level_{i}" for i, name in enumerate(frame.index.names)]
@@ -85,7 +94,7 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
 
 def csv_text(frame: pd.DataFrame) -> str:
     """Write a frame as CSV that is safe to open in a spreadsheet; numbers are exact."""
-    return _csv(_flat(frame))
+    return _csv(flattened(frame))
 
 
 def _csv(flat: pd.DataFrame) -> str:
@@ -118,7 +127,7 @@ def write_table(frame: pd.DataFrame, path: Path, mode: int = 0o644) -> None:
     ReportError
         The file could not be written.
     """
-    _write_flat(_flat(frame), path, mode)
+    _write_flat(flattened(frame), path, mode)
 
 
 def _write_flat(flat: pd.DataFrame, path: Path, mode: int = 0o644) -> None:
@@ -165,6 +174,6 @@ def save_list(frame: pd.DataFrame, folder: Path, name: str, recipients: Sequence
 
 def save_table(frame: pd.DataFrame, folder: Path, name: str) -> None:
     """Write a frame as ``<name>.parquet`` and ``<name>.csv`` into a folder; see :func:`write_table`."""
-    flat = _flat(frame)
+    flat = flattened(frame)
     for ending in ("parquet", "csv"):
         _write_flat(flat, folder / f"{name}.{ending}")

@@ -226,32 +226,30 @@ def test_a_list_is_encrypted_where_recipients_are_configured(tmp_path: Path, sho
 
 def test_small_groups_are_withheld(chapter, shown, tmp_path: Path):
     frame = pd.DataFrame({"people": [120, 7, 45, 12, 0], "spend": [1.0, 2, 3, 4, 0]}, index=list("abcde"))
-    chapter.table("groups", frame, people="people")
-    rows = [line.split() for line in shown[0][0]["text/plain"].splitlines()[1:]]
-    assert rows[1][1:] == rows[3][1:] == ["—", "—"]
-    assert rows[0][1:] == ["120", "1"]
-    assert [row[1] for row in shown[0][0][TABLE]["cells"]] == [120, None, 45, None, 0]
-    assert "2 groups withheld: fewer than 10 people" in shown[0][0]["text/plain"]
-    saved = pd.read_parquet(tmp_path / "tables" / "03_clv" / "groups.parquet")
-    assert saved["people"].isna().tolist() == [False, True, False, True, False]
-    parts = pd.concat({"x": frame.iloc[[0, 2]], "y": frame.iloc[[1, 2, 2]]})
-    chapter.table("parts", parts, people="people")  # each feature is a whole of its own
-    hidden = pd.read_parquet(tmp_path / "tables" / "03_clv" / "parts.parquet")["people"].isna()
-    assert hidden.tolist() == [False, False, True, True, False]
-    flat = pd.DataFrame({"dimension": ["all", *"ppphh"], "people": [100, 57, 36, 7, 88, 12]})
-    chapter.table("flat", flat, people="people")  # what hides the 7 is of its own dimension, where 100 − 57 would tell
-    hidden = pd.read_parquet(tmp_path / "tables" / "03_clv" / "flat.parquet")["people"].isna()
-    assert hidden.tolist() == [False, False, True, True, False, False]
+    chapter.table("groups", frame, people="people", rows=2)
+    text = shown[0][0]["text/plain"]
+    assert [row[:2] for row in shown[0][0][TABLE]["cells"]] == [["a", 120], ["c", 45]]
+    assert shown[0][0][TABLE]["rows"] == 3
+    # 7 and 12
+    assert text.endswith(
+        "1 more row in groups.csv; withheld: 2 groups of 19 in all (fewer than 10, or found by subtraction from those "
+        "that are shown)"
+    )
+    saved = pd.read_csv(tmp_path / "tables" / "03_clv" / "groups.csv")
+    assert saved.iloc[:, 0].tolist() == ["a", "c", "e", "withheld (2 groups)"]
+    assert saved["people"].sum() == frame["people"].sum()
+    assert pd.isna(saved["spend"].iloc[-1])
     with pytest.raises(ParameterError, match="no column persons"):
         chapter.table("groups", frame, people="persons")
 
 
-def test_intervals_of_small_groups_are_withheld_too(chapter, shown):
-    spans = pd.arrays.IntervalArray.from_tuples([(1.0, 2.0), (3.0, 4.0), (5.0, 6.0)], closed="both")
-    chapter.table("small", pd.DataFrame({"people": [50, 40, 7], "rate": spans}), people="people")
-    assert "1 to 2" in shown[0][0]["text/plain"]
-    assert "3 to 4" not in shown[0][0]["text/plain"]
-    assert "5 to 6" not in shown[0][0]["text/plain"]
+def test_a_table_of_small_groups_alone_says_so(chapter, shown):
+    chapter.table("few", pd.DataFrame({"who": ["a"], "people": [7]}), people="people")
+    assert shown[0][0][TABLE]["cells"] == []
+    assert shown[0][0]["text/plain"].splitlines()[-1].startswith("Withheld: 1 group (fewer than 10")
+    assert "7" not in shown[0][0]["text/plain"]
+    chapter.table("none", pd.DataFrame({"who": [], "people": []}), people="people")
+    assert shown[1][0]["text/plain"].endswith("No rows.")
 
 
 @pytest.mark.parametrize("what", ["axes", "figure", "array", "grid"])
@@ -320,7 +318,7 @@ def test_action(chapter, shown):
     chapter.action("coupon", "Send the coupon <now>.", 120.5, 80, 160, people=12, cost=6, basis="assumed", level=0.9)
     bundle, _ = shown[0]
     assert bundle["text/plain"] == (
-        "To do: Send the coupon <now> (expected gain ¥120.50 (¥80.00 to ¥160.00); 12 customers; assumed)"
+        "To do: Send the coupon <now> (expected gain ¥120 (¥80.00 to ¥160); 12 customers; assumed)"
     )
     assert "&lt;now&gt;" in bundle["text/html"]
     assert {"value": 120.5, "people": 12, "cost": 6, "level": 0.9}.items() <= bundle[ACTION].items()

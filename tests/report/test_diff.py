@@ -37,7 +37,7 @@ def test_the_business_alone(tmp_path: Path):
     row, found = between(tmp_path)
     assert (row["change"], row["revised"], row["business"], row["causes"], row["mixed"]) == (500, 0, 500, "", "")
     assert found.notes == ()
-    assert "Sold      ¥1,000    ¥1,500  +¥500.00            —     +¥500.00" in found.text
+    assert "Sold      ¥1,000    ¥1,500   +¥500            —        +¥500" in found.text
     assert found.text.startswith("Shop: 2026-W45 as it was first reported, and 2026-W46")
     assert "Share      20.0%     20.0%" in found.text
 

@@ -8,9 +8,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clvlib.errors import ParameterError
-from clvlib.report.form import frame_cells, html_table, show, text_table
+from clvlib.report.form import frame_cells, html_table, outcomes, show, show_change, text_table
 from clvlib.words import speaking
 
 
@@ -26,8 +28,15 @@ def test_absent_is_a_dash(value, unit: str):
         (1234.5, "money", "¥1,234"),
         (-12.345, "money", "−¥12.35"),
         (0, "money", "¥0.00"),
+        (817.4, "money", "¥817"),
+        (99.994, "money", "¥99.99"),
+        (99.996, "money", "¥100"),
         (1234567, "count", "1,234,567"),
-        (2.5, "count", "2.5"),
+        (2.6, "count", "3"),  # things are whole, beside a bound of 146 too
+        (19.9, "count", "20"),
+        (-3.4, "count", "−3"),
+        (0.42, "count", "0.4"),
+        (0.97, "count", "1"),
         (0.00042, "ratio", "0.00042"),
         (12345.678, "number", "12,346"),
         (1.5, "days", "1.5 days"),
@@ -145,3 +154,24 @@ def test_tables_are_escaped_and_aligned():
 def test_names_of_the_library_are_words_and_values_of_the_data_stay():
     frame = pd.DataFrame({"feature": ["age_band", "my_own"], "x": [1, 2]})
     assert [row[0] for row in frame_cells(frame, {}, "")[1]] == ["age band", "my_own"]
+
+
+@given(st.floats(0, 300), st.floats(0, 300), st.integers(0, 300))
+def test_what_came_lies_within_what_is_written_if_it_lies_within(one: float, other: float, came: int):
+    lower, upper = sorted((one, other))
+    ends = outcomes(lower, upper, "count")
+    assert ends[0] <= ends[1]
+    if ends != (lower, upper):  # two bounds between which there is no whole number stay as they are
+        shown = [int(show(end, "count")) for end in ends]
+        assert (shown[0] <= came <= shown[1]) == (lower <= came <= upper)
+
+
+def test_changes_of_few_things_keep_a_decimal():
+    # a change of 5 lies outside of what is usual, which 5 to 5 would deny
+    assert [show_change(value, "count") for value in (5.0, 4.6, -0.3, 19.9, 20.4)] == [
+        "+5",
+        "+4.6",
+        "−0.3",
+        "+19.9",
+        "+20",
+    ]
