@@ -20,7 +20,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -38,6 +38,7 @@ from clvlib.report.tables import written_whole
 __all__ = ["ALERTS", "GRADES", "NAME", "Ledger", "backup", "current", "erase", "restore"]
 
 NAME: Final = "ledger.duckdb"
+DURATIONS: Final = "durations"  # of a manifest: the only thing in it that differs where nothing else does
 GRADES: Final = "grades.json"  # of the lists whose time had come
 ALERTS: Final = "alerts.json"  # what a report raised: the alerts of its chapters, and those of its verdicts
 _BROKEN: Final = "broken"  # in the name of a ledger that was set aside
@@ -138,7 +139,7 @@ class Ledger:
             text = (folder / "manifest.json").read_text(encoding="utf-8")
             manifest = json.loads(text)
             shop, week = str(manifest["shop"]), str(manifest["week"])
-            identity = hashlib.sha256(text.encode()).hexdigest()[:16]
+            identity = _identity(manifest)
             known = "SELECT id FROM reports WHERE shop = ? AND week = ?"
             if self.connection.execute(known, [shop, week]).fetchone() == (identity,):
                 return False
@@ -176,6 +177,13 @@ class Ledger:
             if content != before:
                 row = [*report, kind, chapter, name, revision + 1, run, content]
                 self.connection.execute(f"INSERT INTO entries VALUES ({', '.join('?' * len(row))})", row)
+
+
+def _identity(manifest: Mapping[str, Any]) -> str:
+    """Return what tells a report from one of other inputs; how long it took does not."""
+    inputs = {field: value for field, value in manifest.items() if field != DURATIONS}
+    text = json.dumps(inputs, indent=2, ensure_ascii=False) + "\n"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _raised(folder: Path, chapter: str, said: Harvest) -> Harvest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ import pytest
 from clvlib.errors import ClvError, ReportError
 from clvlib.report import ledger as module
 from clvlib.report.chapter import ACTION, ALERT, FORECAST, KPI
-from clvlib.report.ledger import NAME, backup, current, restore
+from clvlib.report.ledger import DURATIONS, NAME, _identity, backup, current, restore
 from clvlib.report.publish import locked
 from tests.conftest import ROOT
 
@@ -310,3 +311,12 @@ def test_actions_are_kept_with_what_they_should_bring(tmp_path: Path):
     assert rows(tmp_path, "SELECT name, value, lower, upper, people, basis FROM actions") == [
         ("coupon", 120.5, 80.0, 160.0, 12.0, "assumed")
     ]
+
+
+def test_a_manifest_of_earlier_versions_has_the_identity_that_it_had():
+    """It was the hash of the file, which had no durations; with another, each old report would be recorded again."""
+    manifest = {"shop": "直播间", "week": "2026-W45", "tables": {"orders": {"rows": 3}}, "versions": {"numpy": "2.4"}}
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str) + "\n"  # as reports are written
+    assert _identity(json.loads(text)) == hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert _identity(manifest | {DURATIONS: {"01_a": 1.5}}) == _identity(manifest)
+    assert _identity(manifest | {"week": "2026-W46"}) != _identity(manifest)

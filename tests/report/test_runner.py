@@ -169,8 +169,13 @@ def test_same_inputs_same_bytes(tmp_path: Path):
             p for p in folder.rglob("*") if p.is_file() and p.name != "status.json"
         ]  # which says when and how long
         written.append({p.name: re.sub(rb'clvlib.code"?:? "?[0-9a-f]{16}', b"", p.read_bytes()) for p in files})
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        assert manifest.pop("durations")["01_a"] > 0
+        written[-1]["manifest.json"] = json.dumps(manifest | {"versions": ""}).encode()
     assert len(written[0]) == 9
     assert written[0] == written[1]
+    ledger = current(tmp_path / "reports", print)
+    assert len(ledger.rows("runs", "Mini <shop>")) == 1  # nor does the ledger take it for another report
 
 
 def test_nothing_succeeded_and_the_old_report_stands(tmp_path: Path):
