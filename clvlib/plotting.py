@@ -31,7 +31,6 @@ __all__ = [
     "WARN",
     "compact",
     "count_axis",
-    "heat_map",
     "money_axis",
     "new_axes",
     "percent_axis",
@@ -49,8 +48,6 @@ INK = "#1F2933"
 MUTED = "#616E7C"
 FAINT = "#D9DEE4"
 SEQUENTIAL = "cividis"  # perceptually even, and the same to readers with and without red-green blindness
-
-_HALF_LIGHT = 0.22  # relative luminance L on which INK and white stand out alike, (L + 0.05) / 0.07 = 1.05 / (L + 0.05)
 
 _LATIN, _HAN = "DejaVu Sans", "clvlib Sans SC"
 _BIG = {"en": ((9, "B"), (6, "M"), (3, "K")), "zh": ((8, "亿"), (4, "万"))}
@@ -227,45 +224,6 @@ def wrapped(text: str, width: int = 64) -> str:
             lines.append("")
         lines[-1] += piece
     return "\n".join(line.rstrip() for line in lines)
-
-
-def heat_map(ax: Axes, table: Any, label: str, write: str = "") -> Axes:
-    """Colour the cells of a table of numbers, none below zero, its first row at the top, with a scale beside them.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-        Where to draw; the middle of the first cell lies at 0.5, 0.5.
-    table : array_like
-        In two dimensions; the cell of a number that is not finite stays blank.
-    label : str
-        What the colours stand for.
-    write : str
-        Format of the numbers in the cells and on the scale, such as ``.0%``; empty: no number stands in a cell.
-
-    Examples
-    --------
-    >>> ax = heat_map(new_axes(), [[0.5, 0.25], [float("nan"), 1]], "share of orders", ".0%")
-    >>> [text.get_text() for text in ax.texts]
-    ['50%', '25%', '100%']
-    """
-    import numpy as np
-
-    cells = np.ma.masked_invalid(np.asarray(table, dtype=float))
-    mesh = ax.pcolormesh(cells, cmap=SEQUENTIAL, vmin=0, linewidths=0.4, edgecolor="white")
-    ax.grid(visible=False)
-    ax.spines[:].set_visible(False)
-    ax.set_ylim(len(cells), 0)
-    scale = ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.02, format=f"{{x:{write}}}" if write else None)
-    scale.outline.set_linewidth(0)
-    if write:
-        seen = np.argwhere(~np.ma.getmaskarray(cells))
-        light = (mesh.to_rgba(cells)[..., :3] ** 2.2) @ [0.2126, 0.7152, 0.0722]
-        for row, column in seen:
-            color = INK if light[row, column] > _HALF_LIGHT else "white"
-            text = format(cells[row, column], write)
-            ax.text(column + 0.5, row + 0.5, text, color=color, size=9, ha="center", va="center")
-    return ax
 
 
 def _formatter(ax: Axes, axis: Literal["x", "y"], write: Any) -> Axes:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -61,6 +64,19 @@ def test_an_installed_clvlib_reports_without_the_checkout(installed: Path, tmp_p
     assert (tmp_path / done.stdout.strip()).is_file()
     where = _run(installed, "-c", "import clvlib.report.runner as r; print(r.NOTEBOOKS)", at=tmp_path)
     assert Path(where.stdout.strip()) == installed / "clvlib" / "notebooks"
+
+
+def test_each_package_that_the_workbook_is_built_on_is_required_and_used() -> None:
+    """The workbook promises these to analysts, who find them in its environment."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    required = {re.split(r"[<>=!\[; ]", requirement)[0] for requirement in wanted}
+    ran = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", "tests/run"))
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "clvlib").rglob("*.py"))
+    for package in ("jupyterlab", "pandas", "matplotlib", "seaborn", "statsmodels", "lifetimes", "nbval", "papermill"):
+        assert package in required
+        imported = re.search(rf"^\s*(import|from) {package}\b", code, re.MULTILINE)
+        assert imported or {"jupyterlab": "jupyter lab", "nbval": "--nbval"}.get(package, package + ".") in ran
 
 
 def test_without_the_packages_of_reports_the_command_says_what_to_install(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from clvlib.audience.personas import Personas, spoken
 from clvlib.errors import EmptyDataError
-from clvlib.plotting import heat_map, new_axes, styled, wrapped
+from clvlib.plotting import SEQUENTIAL, new_axes, styled, wrapped
 from clvlib.words import tr
 
 if TYPE_CHECKING:
@@ -53,9 +53,16 @@ def plot_personas(result: Personas, ax: Axes | None = None, title: str = "") -> 
     EmptyDataError
         As for :func:`personas_data`.
     """
+    import seaborn as sns
+
     data = personas_data(result)
     with styled():
-        ax = heat_map(ax or new_axes(height=1.9 + 0.42 * len(data)), data, tr("share of orders"), ".0%")
+        ax = ax or new_axes(height=1.9 + 0.42 * len(data))
+        label = {"label": tr("share of orders"), "pad": 0.02, "format": "{x:.0%}"}
+        sns.heatmap(
+            data, ax=ax, cmap=SEQUENTIAL, vmin=0, annot=True, fmt=".0%", annot_kws={"size": 9}, cbar_kws=label,
+            linewidths=0.4, linecolor="white",
+        )  # fmt: skip
         ax.set_yticks([row + 0.5 for row in range(len(data))], [spoken(str(name)) for name in data.index], rotation=0)
         ax.set_xticks(
             [column + 0.5 for column in range(data.shape[1])],

@@ -18,7 +18,7 @@ from clvlib.data.privacy import names_for
 
 __all__ = ["Facts", "digest", "facts_of", "versions"]
 
-_LIBRARIES = ("duckdb", "numpy", "pandas", "scipy", "statsmodels", "matplotlib", "papermill", "lifetimes")
+_LIBRARIES = ("duckdb", "numpy", "pandas", "scipy", "statsmodels", "matplotlib", "seaborn", "papermill", "lifetimes")
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,9 @@ _PACKAGES = ("clvlib.stats", "clvlib.data", "clvlib.audience", "clvlib.funnel", 
 # what notebooks need beside them; our functions import most of it where they use it, as other callers need not wait
 _MODULES = (
     "clvlib.report.canvas", "clvlib.report.chapter", "clvlib.report.kernelapp", "clvlib.report.panel",
-    "matplotlib.pyplot", "pyarrow.parquet", "scipy.stats", "sklearn.feature_extraction.text", "sklearn.linear_model",
-    "sklearn.model_selection", "statsmodels.genmod.families", "statsmodels.genmod.generalized_linear_model",
-    "statsmodels.tsa.holtwinters", "statsmodels.tsa.seasonal",
+    "matplotlib.pyplot", "pyarrow.parquet", "scipy.stats", "seaborn", "sklearn.feature_extraction.text",
+    "sklearn.linear_model", "sklearn.model_selection", "statsmodels.genmod.families",
+    "statsmodels.genmod.generalized_linear_model", "statsmodels.tsa.holtwinters", "statsmodels.tsa.seasonal",
 )  # fmt: skip
 
 

@@ -24,9 +24,8 @@ from tests.report.books import OPEN, notebook, shop_folder
 
 pytestmark = pytest.mark.slow
 REAL = os.environ.get("CLVLIB_BENCHMARK_NOTEBOOKS") == "real"
-FIGURE = """import matplotlib.pyplot as plt, pandas as pd, sklearn.linear_model, statsmodels.api as sm
-ax = plt.subplots()[1]
-ax.plot([1, 2])
+FIGURE = """import matplotlib.pyplot as plt, pandas as pd, seaborn as sns, statsmodels.api as sm
+ax = sns.lineplot(x=[1, 2], y=[1, 2])
 chapter.figure("line", ax, alt="A line")"""
 
 COMMAND = """import sys

@@ -87,19 +87,6 @@ def test_palette_can_be_told_apart(matrix: np.ndarray):
     assert closest > 9  # a difference of some 2.3 is just noticeable (CIE76)
 
 
-def test_numbers_on_a_heat_map_can_be_read():
-    table = np.append(np.linspace(0, 1, 23), np.nan).reshape(4, 6)
-    ax = plotting.heat_map(plotting.new_axes(), table, "share", ".0%")
-    ax.figure.canvas.draw()
-    (mesh,) = ax.collections
-    assert [text.get_text() for text in ax.texts] == [f"{value:.0%}" for value in np.linspace(0, 1, 23)]
-    for text, color in zip(ax.texts, mesh.get_facecolor(), strict=False):
-        assert _contrast(text.get_color(), mpl.colors.to_hex(color)) >= 3.5
-    first, last = (ax.transData.transform(ax.texts[i].get_position()) for i in (0, -1))
-    assert first[0] < last[0], "columns from left to right"
-    assert first[1] > last[1], "rows from top to bottom"
-
-
 def test_axes_are_written_for_readers():
     ax = plotting.new_axes()
     for axis_format, want in [
