@@ -14,6 +14,7 @@ from clvlib.clv.bridge import Bridge, bridge
 from clvlib.clv.engine import Engine, fit
 from clvlib.clv.holdout import Validation, tracking, validate, week_effect
 from clvlib.clv.independence import Independence, independence
+from clvlib.clv.misses import Misses, misses
 from clvlib.clv.models.base import Estimator, normal_quantile
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.dependent_gamma_gamma import DependentGammaGammaModel
@@ -39,6 +40,7 @@ Model = TypeVar("Model", bound=Estimator)
 _FEWEST_WEEKS = 8  # a calibration shorter than this is no test of anything
 SPEND_MODELS = {model.__name__: model for model in (GammaGammaModel, DependentGammaGammaModel)}
 _TRIED = ("tried", 0, "")
+_DROPOUT = {"BetaGeoModel": ("a", "b"), "ModifiedBetaGeoModel": ("a", "b"), "ParetoNBDModel": ("s",)}
 MODELS = {model.__name__: model for model in (BetaGeoModel, ModifiedBetaGeoModel, ParetoNBDModel, NBDModel)}
 
 
@@ -69,6 +71,9 @@ class Valuation(Result):
         Value by RFM segment: customers, mean, lower, upper, share of value.
     scores : RFM
         Scores per customer.
+    misses : Misses or None
+        What forecasts from past days missed; the intervals of the base's value and of segments hold as much. None where
+        there was no backtest.
     """
 
     customers: int
@@ -85,6 +90,7 @@ class Valuation(Result):
     spend: GammaGammaModel = field(repr=False)
     segments: pd.DataFrame = field(repr=False)
     scores: RFM = field(repr=False)
+    misses: Misses | None = field(repr=False)
 
     def top(self, share: float = 0.1) -> float:
         """Return the share of all value that the most valuable share of customers holds."""
@@ -154,6 +160,10 @@ class CustomerValue:
         that the backtest chooses on what was known by then, BG/NBD where time is too short for a backtest.
     spend : str
         Which spend model: "GammaGammaModel", or "DependentGammaGammaModel" where spend depends on frequency.
+    dropout_prior : float or None
+        Standard deviation of a weak normal prior of the logs of the dropout parameters (a and b; in Pareto/NBD s)
+        around 0: with a = b = 1 all chances to leave are equally likely. It holds what a young shop does not tell, and
+        fades as customers come. None: maximum likelihood, as where another ``engine`` fits.
 
     Raises
     ------
@@ -168,6 +178,7 @@ class CustomerValue:
     engine: Engine = "clvlib"
     model: str = AUTO
     spend: str = "GammaGammaModel"
+    dropout_prior: float | None = 1.5
     _kept: dict[tuple[str, int, str], Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -175,6 +186,8 @@ class CustomerValue:
             raise ParameterError(f"model is {AUTO!r} or one of {', '.join(MODELS)}; found {self.model!r}")
         if self.spend not in SPEND_MODELS:
             raise ParameterError(f"spend is one of {', '.join(SPEND_MODELS)}; found {self.spend!r}")
+        if not (self.dropout_prior is None or 0 < self.dropout_prior < np.inf):
+            raise ParameterError(f"dropout_prior is a standard deviation or None; found {self.dropout_prior!r}")
 
     def of(self, shop: Any, as_of: str | dt.date) -> Valuation:
         """Value every customer of a shop as of a day.
@@ -187,14 +200,15 @@ class CustomerValue:
         key = ("of", id(shop), str(as_of))
         if key not in self._kept:
             base = shop.customer_summary(as_of=as_of, unit="W", collapse="D")
-            self._kept[key] = self._value(base, self._lifetime(base, self._model(shop, as_of)))
+            model, past = self._chosen(shop, as_of)
+            self._kept[key] = self._value(base, self._lifetime(base, model), past)
         result: Valuation = self._kept[key]
         return result
 
     def lifetime(self, shop: Any, as_of: str | dt.date) -> LifetimeValue:
         """Return the chosen models, fitted on what was known on a day."""
         base = shop.customer_summary(as_of=as_of, unit="W", collapse="D")
-        return self._lifetime(base, self._model(shop, as_of))
+        return self._lifetime(base, self._chosen(shop, as_of)[0])
 
     def fitted(self, summary: pd.DataFrame, model: type[PurchaseModel]) -> LifetimeValue:
         """Return a purchase model and the spend model, fitted to histories in weeks.
@@ -229,7 +243,7 @@ class CustomerValue:
         kept, tried = self._kept.get(_TRIED, (None, []))
         if kept != asked:
             near = tried[-1] if tried and kept[0] == id(shop) else None
-            models, spend = list(MODELS.values()), SPEND_MODELS[self.spend]()
+            models, spend = [self._unfitted(each) for each in MODELS.values()], SPEND_MODELS[self.spend]()
             tried = trials(shop, models, 4, held, spend, unit="W", collapse="D", as_of=end, near=near)
             self._kept[_TRIED] = asked, tried
         return held, tried
@@ -297,43 +311,52 @@ class CustomerValue:
         bought = later["frequency_holdout"]
         return table.assign(actual=[bought.sum(), (bought > 0).sum(), (bought * later["monetary_value_holdout"]).sum()])
 
-    def _model(self, shop: Any, as_of: str | dt.date) -> type[PurchaseModel]:
+    def _chosen(self, shop: Any, as_of: str | dt.date) -> tuple[type[PurchaseModel], Misses | None]:
+        """Return the model that values the base on a day, and what its past forecasts missed, where it was chosen."""
         if self.model != AUTO:
-            return MODELS[self.model]
+            return MODELS[self.model], None
         if self.engine != "clvlib":
-            return BetaGeoModel
+            return BetaGeoModel, None
         key = ("model", id(shop), str(as_date(as_of)))
         if key not in self._kept:
             try:
-                best = ranking(self._tried(shop, as_of)[1])
+                held, tried = self._tried(shop, as_of)
             except EmptyDataError:
-                best = [BetaGeoModel.__name__]
-            # where no model can be told apart from a simple rule, the best one stands in: values need a distribution
-            self._kept[key] = next(MODELS[name] for name in best if name in MODELS)
-        model: type[PurchaseModel] = self._kept[key]
-        return model
+                self._kept[key] = BetaGeoModel, None
+            else:
+                # where none can be told apart from a simple rule, the best model stands in: values need a distribution
+                best = next(name for name in ranking(tried) if name in MODELS)
+                self._kept[key] = MODELS[best], misses(tried, best, 7 * held)
+        chosen: tuple[type[PurchaseModel], Misses | None] = self._kept[key]
+        return chosen
 
-    def _fit(self, model: type[Model], summary: pd.DataFrame) -> Model:
+    def _unfitted(self, model: type[PurchaseModel]) -> PurchaseModel:
+        letters = _DROPOUT.get(model.__name__, ()) if self.engine == "clvlib" else ()
+        if self.dropout_prior is None or not letters:
+            return model()
+        return model(prior=dict.fromkeys(letters, (1.0, self.dropout_prior)))
+
+    def _fit(self, model: Model, summary: pd.DataFrame) -> Model:
         """Fit to a day of the shop, beginning where the fit to another day ended."""
-        key = ("near", 0, model.__name__)
-        found: Model = fit(model(), summary, self.engine, self._kept.get(key))
+        key = ("near", 0, type(model).__name__)
+        found: Model = fit(model, summary, self.engine, self._kept.get(key))
         self._kept[key] = found
         return found
 
     def _lifetime(self, summary: pd.DataFrame, model: type[PurchaseModel]) -> LifetimeValue:
         if not (summary["frequency"] > 0).any():
             raise EmptyDataError(tr("no customer has bought twice yet, so there is nothing to learn repurchase from"))
-        purchases, spend = self._fit(model, summary), self._fit(SPEND_MODELS[self.spend], summary)
+        purchases, spend = self._fit(self._unfitted(model), summary), self._fit(SPEND_MODELS[self.spend](), summary)
         return LifetimeValue(purchases, spend, self.margin, self.annual_rate, unit="W")
 
-    def _value(self, summary: pd.DataFrame, lifetime: LifetimeValue) -> Valuation:
+    def _value(self, summary: pd.DataFrame, lifetime: LifetimeValue, past: Misses | None) -> Valuation:
         purchases, spend = lifetime.purchases, lifetime.spend
         scores = rfm(summary)
         parts = lifetime.parts(summary, self.horizon)
-        total = lifetime.sums(parts, self.interval).iloc[0].astype(float).to_dict()
+        total = lifetime.sums(parts, self.interval, past=past).iloc[0].astype(float).to_dict()
         active = purchases.total_alive(summary, self.interval)
         table = self._table(summary, lifetime, parts, scores)
-        segments = lifetime.sums(parts, self.interval, by=scores.table["segment"])
+        segments = lifetime.sums(parts, self.interval, by=scores.table["segment"], past=past)
         segments["share"] = segments["mean"] / segments["mean"].sum()
         return Valuation(
             customers=len(summary),
@@ -350,6 +373,7 @@ class CustomerValue:
             spend=spend,
             segments=segments.sort_values("mean", ascending=False),
             scores=scores,
+            misses=past,
             table=table,
         )
 
@@ -409,7 +433,7 @@ class CustomerValue:
         if not (known["frequency"] > 0).any():
             text = mark("no customer had bought twice by {day}, so there was nothing to learn from")
             raise EmptyDataError(tr(text, day=last))
-        purchases = fit(self._model(shop, end)(), known, self.engine)
+        purchases = fit(self._unfitted(self._chosen(shop, end)[0]), known, self.engine)
         validation = validate(purchases, known, later, self.interval)
         weekly = tracking(purchases, shop.table("orders"), end, last, interval=self.interval)
         figures = {

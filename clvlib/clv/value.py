@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from clvlib.clv.cells import Cells, periods_per_year, unit_of
+from clvlib.clv.misses import Misses
 from clvlib.clv.models.base import normal_quantile
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.purchases import PurchaseModel, Uncertainty, combine, total_interval
@@ -223,9 +224,17 @@ class LifetimeValue:
         return self.sums(self.parts(summary, horizon), interval, by, uncertainty)
 
     def sums(
-        self, parts: Parts, interval: float = 0.9, by: pd.Series | None = None, uncertainty: Uncertainty = "both"
+        self,
+        parts: Parts,
+        interval: float = 0.9,
+        by: pd.Series | None = None,
+        uncertainty: Uncertainty = "both",
+        past: Misses | None = None,
     ) -> pd.DataFrame:
-        """Return what :meth:`total` does, from parts that serve several questions."""
+        """Return what :meth:`total` does, from parts that serve several questions.
+
+        Intervals that hold the uncertainty of the parameters also hold what forecasts of the ``past`` missed.
+        """
         expand, rows = parts.cells.expand, parts.cells.rows
         codes, names = _groups(parts.cells.index, by)
 
@@ -242,6 +251,7 @@ class LifetimeValue:
             often = [sums(worth * parts.spend * expand(expected)) for expected in parts.often]
             much = [sums(worth * expand(parts.purchases) * spend) for spend in parts.much]
             spread = np.hypot(_log_spread(often), _log_spread(much))
+            spread = spread if past is None else past.spread(spread)
         limits = [total_interval(*group, interval) for group in zip(mean, variance, spread, strict=True)]
         table = pd.DataFrame(limits, index=pd.Index(names, name="group"))
         table.insert(0, "customers", sums(rows))

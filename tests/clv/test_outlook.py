@@ -86,7 +86,7 @@ def test_a_lean_is_told_in_the_words_of_hand_arithmetic():
 
 def test_repeat_orders_are_the_models(shop):
     """Of 2,357 customers 1,653.4 repeat purchases in 39 weeks (Fader, Hardie & Lee 2005); nobody new comes."""
-    study = CustomerValue(model="BetaGeoModel", margin=1.0)
+    study = CustomerValue(model="BetaGeoModel", margin=1.0, dropout_prior=None)
     result = outlook(shop, "1997-09-30", study, (13, 39), draws=20_000)
     summary, base = shop.customer_summary("1997-09-30"), study.of(shop, "1997-09-30")
     curve, _ = Curve.of(base.purchases, summary, 91, np.ones(len(summary)))

@@ -21,7 +21,7 @@ def shop(orders):
 
 @pytest.fixture(scope="module")
 def study() -> CustomerValue:
-    return CustomerValue(horizon=52, margin=0.3, annual_rate=0.15, model="BetaGeoModel")
+    return CustomerValue(horizon=52, margin=0.3, annual_rate=0.15, model="BetaGeoModel", dropout_prior=None)
 
 
 def test_the_base_is_the_sum_of_its_customers(shop, study):
