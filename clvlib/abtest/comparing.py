@@ -47,8 +47,8 @@ class Comparing:
     planned: int
 
     def fraction(self, there: Mapping[str, Row], arms: Sequence[str]) -> float:
-        """Share of the planned people that the smallest arm has."""
-        return min(1.0, min(float(there[arm]["people"]) if arm in there else 0.0 for arm in arms) / self.planned)
+        """How many times the planned people the smallest arm has."""
+        return min(float(there[arm]["people"]) if arm in there else 0.0 for arm in arms) / self.planned
 
     def family(
         self, arms: Mapping[str, Row], role: str, metrics: list[Metric], fractions: Sequence[float]
@@ -107,7 +107,8 @@ class Comparing:
         rows, fractions = [], [0.0]
         for look, there in weeks.items():
             seen = self.fraction(there, arms)
-            if len(there) < len(arms) or (seen <= fractions[-1] and (how == "weekly" or seen < 1)):
+            over = how == "weekly" and fractions[-1] >= 1
+            if len(there) < len(arms) or over or (seen <= fractions[-1] and (how == "weekly" or seen < 1)):
                 continue  # nobody new, or the plan is complete
             fractions.append(seen)
             ready = metric.prepare(there)

@@ -92,7 +92,7 @@ class Planned:
     Attributes
     ----------
     fractions : sequence of float
-        Share of the planned people at each look so far.
+        Share of the planned people at each look so far; the last may exceed 1.
     """
 
     fractions: Sequence[float]

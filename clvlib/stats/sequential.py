@@ -168,8 +168,9 @@ def boundaries(fractions: ArrayLike, alpha: float = 0.05, spending: str = "obrie
     Parameters
     ----------
     fractions : array_like
-        Share of the planned people seen at each look so far, rising, the last at most 1. Neither the number of looks
-        nor their times need be fixed beforehand, only the people planned and the spending function.
+        Share of the planned people seen at each look so far, rising. The last may exceed 1: then more came by the look
+        that completes the plan than was planned, all of alpha is spent, and what they add is new. Neither the number of
+        looks nor their times need be fixed beforehand, only the people planned and the spending function.
     alpha : float
         Two-sided error of the first kind of all looks together.
     spending : {"obrien-fleming", "pocock"}
@@ -183,7 +184,8 @@ def boundaries(fractions: ArrayLike, alpha: float = 0.05, spending: str = "obrie
     Raises
     ------
     ValueError
-        Fractions that do not rise within (0, 1], a level outside (0, 1), an unknown spending function.
+        Fractions that do not rise from above 0, one before the last of 1 or more, a level outside (0, 1), an unknown
+        spending function.
 
     Examples
     --------
@@ -195,7 +197,7 @@ def boundaries(fractions: ArrayLike, alpha: float = 0.05, spending: str = "obrie
         raise ValueError(
             f"alpha lies in (0, 1) and spending is one of {', '.join(SPENDING)}; found {alpha}, {spending!r}"
         )
-    spent = np.array([SPENDING[spending](alpha, float(fraction)) for fraction in t])
+    spent = np.array([SPENDING[spending](alpha, min(1.0, float(fraction))) for fraction in t])
     walk, found = _Walk(), []
     for fraction, share in zip(t, np.diff(spent, prepend=0.0), strict=True):
         walk.step(float(fraction))
@@ -312,6 +314,6 @@ class _Walk:
 
 def _fractions(fractions: ArrayLike) -> Array:
     t = np.atleast_1d(np.asarray(fractions, dtype=float))
-    if not (len(t) and np.all(np.diff(t, prepend=0.0) > 0) and t[-1] <= 1):
-        raise ValueError(f"fractions rise from above 0 to at most 1; found {t.tolist()}")
+    if not (len(t) and np.all(np.diff(t, prepend=0.0) > 0) and np.all(t[:-1] < 1) and np.isfinite(t[-1])):
+        raise ValueError(f"fractions rise from above 0, all but the last below 1; found {t.tolist()}")
     return t

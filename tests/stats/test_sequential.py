@@ -102,6 +102,20 @@ def test_the_planned_p_value_is_alpha_on_the_boundary(t: np.ndarray, alpha: floa
         assert planned_p_value(-critical * 1.01, t) < alpha < planned_p_value(critical * 0.99, t)
 
 
+def test_more_people_than_planned_at_the_last_look() -> None:
+    """A plan that is complete after 1.3 times its people: looks at 1 would be surer to agree with that before."""
+    seen, rng = np.array([0.3, 0.6, 0.95, 1.3]), np.random.default_rng(4)
+    critical = boundaries(seen)
+    assert exit_probabilities(critical, seen).sum() == pytest.approx(0.05, rel=1e-6)
+    assert critical[:-1].tolist() == pytest.approx(boundaries(seen[:-1]).tolist())
+    assert critical[-1] > boundaries(np.minimum(seen, 1.0))[-1]
+    steps = rng.standard_normal((100_000, 4)) * np.sqrt(np.diff(seen, prepend=0.0))
+    z = steps.cumsum(axis=1) / np.sqrt(seen)
+    error = (0.05 * 0.95 / len(z)) ** 0.5
+    assert (np.abs(z) > critical).any(axis=1).mean() == pytest.approx(0.05, abs=3 * error)
+    assert (np.abs(z) > boundaries(np.minimum(seen, 1.0))).any(axis=1).mean() > 0.05 + 3 * error  # as if none were more
+
+
 def test_power_against_simulation() -> None:
     t = np.arange(1, 6) / 5
     drift = stats.norm.isf(0.025) + stats.norm.isf(0.2)
@@ -134,7 +148,7 @@ def test_twelve_weekly_looks_under_no_effect() -> None:
 
 
 def test_bad_plans() -> None:
-    for wrong in ([], [0.5, 0.5], [0.0, 1.0], [0.5, 1.2]):
+    for wrong in ([], [0.5, 0.5], [0.0, 1.0], [1.0, 1.2], [0.5, np.inf]):
         with pytest.raises(ValueError, match="fractions rise"):
             boundaries(wrong)
     with pytest.raises(ValueError, match="spending is one of"):
