@@ -15,8 +15,10 @@ from clvlib.abtest.clusters import Columns, covariance
 from clvlib.abtest.mean import Mean
 from clvlib.abtest.metric import Arm, Row
 from clvlib.stats.effect import Effect
+from clvlib.stats.proportions import proportion_difference, proportion_interval, proportion_ratio
+from clvlib.stats.sampling import detectable_difference
 
-__all__ = ["Adjusted", "Ratio"]
+__all__ = ["Adjusted", "Ratio", "ShareOfSum"]
 
 NAN = float("nan")
 
@@ -189,3 +191,80 @@ class Ratio(_Pair):
         """Sums of numerator and denominator."""
         sums = [cells["people"] * cells[f"{self.name}_{part}_mean"] for part in self.parts]
         return sums[0], sums[1]
+
+
+@dataclass(frozen=True)
+class ShareOfSum(Ratio):
+    """Share of one sum in another that it is part of, such as of the money of orders what was refunded.
+
+    The error that the delta method gives such a share rises and falls with the share itself where money has a heavy
+    tail, so that its intervals end too soon on one side. Here each arm counts as so many orders of one size as its
+    denominators are worth, ``(sum x)² / sum x²`` (Kish 1965), and is compared as counts are. Where clusters were
+    assigned, or a share lies outside [0, 1], it is the ratio that it is otherwise.
+
+    Examples
+    --------
+    >>> share = ShareOfSum("refunds", "refunded", denominator="gross")
+    >>> row = {"people": 1000, "refunds_numerator_mean": 1, "refunds_denominator_mean": 10, "refunds_covariance": 9.9}
+    >>> row |= {"refunds_numerator_variance": 99, "refunds_denominator_variance": 900}  # a tenth bought, for 100 each
+    >>> ready = share.prepare({"A": row})["A"]
+    >>> round(ready["refunds_mean"], 3), round(ready["refunds_worth"])
+    (0.1, 100)
+    """
+
+    unit: str = "share"
+
+    def prepare(self, arms: Mapping[str, Row]) -> dict[str, Row]:
+        """Add each arm's ratio, its variance, and how many orders of one size it is worth."""
+        m = self._joint(arms)
+        squares = m["vx"] * (m["n"] - 1) / m["n"] + m["x"] ** 2
+        worth = m["n"] * np.divide(m["x"] ** 2, squares, out=np.zeros(len(squares)), where=squares > 0)
+        ready = super().prepare(arms)
+        return {
+            arm: {**row, f"{self.name}_worth": float(n)} for (arm, row), n in zip(ready.items(), worth, strict=True)
+        }
+
+    def _count(self, row: Row) -> tuple[float, float] | None:
+        """Part and whole as counts; None where they are none."""
+        share, worth = float(row[f"{self.name}_mean"]), float(row[f"{self.name}_worth"])
+        if row.get("clusters", 0) or not 0 <= share <= 1 or not worth > 0:
+            return None
+        return share * worth, worth
+
+    def _counts(self, treatment: Row, control: Row) -> tuple[float, float, float, float] | None:
+        first, second = self._count(treatment), self._count(control)
+        return None if first is None or second is None else (*first, *second)
+
+    def arm(self, row: Row, level: float) -> Arm:
+        """Share with Wilson's interval."""
+        arm, count = super().arm(row, level), self._count(row)
+        if count is None:
+            return arm
+        limits = proportion_interval(*count, level).iloc[0]
+        error = (arm.value * (1 - arm.value) / count[1]) ** 0.5
+        return replace(arm, lower=float(limits["lower"]), upper=float(limits["upper"]), error=error)
+
+    def varies(self, treatment: Row, control: Row) -> bool:
+        """Whether both have a denominator, and anything varies where they are no counts."""
+        return self._counts(treatment, control) is not None or super().varies(treatment, control)
+
+    def difference(self, treatment: Row, control: Row, level: float, null: float = 0.0) -> Effect:
+        """Miettinen and Nurminen's inverted score test."""
+        counts = self._counts(treatment, control)
+        if counts is None:
+            return super().difference(treatment, control, level, null)
+        return proportion_difference(*counts, level, null=null)
+
+    def ratio(self, treatment: Row, control: Row, level: float) -> Effect:
+        """Invert the same score test on the relative scale."""
+        counts = self._counts(treatment, control)
+        if counts is None or counts[0] + counts[2] == 0:
+            return super().ratio(treatment, control, level)
+        return proportion_ratio(*counts, level)
+
+    def detectable(self, treatment: Row, control: Row, power: float, alpha: float) -> float:
+        """Smallest rise over the control's share."""
+        counts = self._counts(treatment, control)
+        if counts is None:
+            return super().detectable(treatment, control, power, alpha)
+        return detectable_difference(counts[2] / counts[3], counts[1], counts[3], power, alpha)

@@ -55,9 +55,11 @@ def test_the_refund_share_is_that_of_money() -> None:
     rows = result.rows("refund share")
     assert rows["value"].tolist() == pytest.approx([400 / 10_000, 2000 / 13_200])
     assert result.rows("revenue")["total"].tolist() == pytest.approx([9600, 11_200])
-    paid, back = np.r_[np.full(264, 50.0), np.zeros(1736)], np.r_[np.full(40, 50.0), np.zeros(1960)]
-    error = (back - back.mean() / paid.mean() * paid).std(ddof=1) / paid.mean() / 2000**0.5  # Cochran 1977, 2.39
-    assert rows["error"].iloc[1] == pytest.approx(error)
+    # all orders are of one size, so that shares of money are shares of orders: 8 of 200 and 40 of 264
+    theirs = proportion_difference(40, 264, 8, 200, null=0.05)
+    row = result.effects("refund share").iloc[0]
+    assert row[["lower", "upper", "p_value"]].tolist() == pytest.approx([theirs.lower, theirs.upper, theirs.p_value])
+    assert rows["error"].iloc[1] == pytest.approx((5 / 33 * 28 / 33 / 264) ** 0.5)
     assert rows["verdict"].iloc[1] in {"broken", "not shown"}
     assert result.verdict == "do not ship"
 
