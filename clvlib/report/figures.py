@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
-from clvlib.report.form import ABSENT, html_table, is_absent, list_label, outcomes, show, show_change, worth
+from clvlib.report.form import ABSENT, html_table, is_absent, list_label, outcomes, show, show_change
 from clvlib.report.grade import FEWEST, Grades, middle
 from clvlib.report.harvest import Harvest
 from clvlib.report.lists import RIGHT
@@ -18,7 +18,7 @@ from clvlib.report.trend import CHANGED, NORMAL, Trend
 from clvlib.stats.proportions import proportion_interval
 from clvlib.words import mark, tr, trn
 
-__all__ = ["action_table", "changes", "figure_groups", "forecast_tables", "list_tables", "span"]
+__all__ = ["action_list", "changes", "figure_groups", "forecast_tables", "list_tables", "span"]
 
 Row: TypeAlias = Mapping[Any, Any]
 _TEXTS = {"figure", "ahead", "it fell", "spread", "list", "verdict", "stated chance"}
@@ -123,21 +123,34 @@ def _target(value: float | None, target: float | None, kpi: Mapping[str, Any]) -
     return tr("target {target}, now at {progress} of it", target=aim, progress=show(value / target, "share"))
 
 
-def action_table(harvests: Mapping[str, Harvest]) -> Markup:
-    """Return what the chapters propose to do, what is expected to bring most first."""
+def action_list(harvests: Mapping[str, Harvest]) -> list[dict[str, Any]]:
+    """Return what the chapters propose to do, what is expected to bring most first.
+
+    Each has ``label``, the expected ``gain`` and its ``interval`` as texts, and ``details``: for how many customers, at
+    what cost, what it rests on, whether it may also lose, and the list to work on.
+    """
     made = [(name, action) for name, said in harvests.items() for action in said.actions]
     made.sort(key=lambda item: -(item[1]["value"] or 0.0))
-    rows = [
-        [
-            tr(action["label"]), show(action["people"], "count"), show(action["cost"], "money", action["currency"]),
-            worth(action, action["currency"]), action["basis"] or ABSENT,
-            f"{name}/{action['list']}" if action["list"] else ABSENT,
-        ]
-        for name, action in made
-    ]  # fmt: skip
-    heads = [mark("what to do"), mark("customers"), mark("cost"), mark("expected gain"), mark("rests on"), mark("list")]
-    numeric = [False, True, True, True, False, False]
-    return Markup(html_table(heads, rows, numeric, tr("Actions, by expected gain")) if rows else "")  # noqa: S704
+    return [_action(name, action) for name, action in made]
+
+
+def _action(chapter: str, action: Mapping[str, Any]) -> dict[str, Any]:
+    currency, people, cost = action["currency"], action["people"], action["cost"]
+    interval = span(action["lower"], action["upper"], "money", currency)
+    level = f"{100 * action['level']:.4g}%"
+    details = [
+        trn("{n:,} customer", "{n:,} customers", people) if people is not None else "",
+        tr("costs {cost}", cost=show(cost, "money", currency)) if cost is not None else "",
+        action["basis"],
+        tr("the interval reaches below zero, so it may also lose") if interval and action["lower"] < 0 else "",
+        tr("list {list}", list=f"{chapter}/{action['list']}") if action["list"] else "",
+    ]
+    return {
+        "label": tr(action["label"]),
+        "gain": show(action["value"], "money", currency, short=True),
+        "interval": tr("{level} interval {span}", level=level, span=interval) if interval else "",
+        "details": tr("; ").join(filter(None, details)),
+    }
 
 
 def forecast_tables(graded: Grades) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from clvlib.data.calendar import Week
 from clvlib.report.alerts import alerts, by_severity, cards
 from clvlib.report.cells import ChapterPage, within
 from clvlib.report.facts import Facts
-from clvlib.report.figures import action_table, changes, figure_groups, forecast_tables, list_tables
+from clvlib.report.figures import action_list, changes, figure_groups, forecast_tables, list_tables
 from clvlib.report.form import frame_cells, html_table, is_absent, show
 from clvlib.report.grade import grades
 from clvlib.report.harvest import Harvest
@@ -205,7 +205,7 @@ def compose(
         "alerts": raised,
         "cards": shown,
         "severities": {severity: n for severity, n in by_severity(shown).items() if n},
-        "actions": action_table(harvests),
+        "actions": action_list(harvests),
         "missing": _left_out(harvests),
         "quality": _quality(facts),
         "provenance": _provenance(manifest),

@@ -22,7 +22,8 @@ from clvlib.report import cells, ledger
 from clvlib.report.cells import chapter_page, within
 from clvlib.report.chapter import ACTION, ALERT, FORECAST, KPI, MISSING
 from clvlib.report.facts import Facts
-from clvlib.report.harvest import harvest
+from clvlib.report.figures import action_list
+from clvlib.report.harvest import Harvest, harvest
 from clvlib.report.locale import days
 from clvlib.report.page import LIMIT, compose, render
 
@@ -136,12 +137,18 @@ def test_actions_stand_by_what_they_should_bring():
     }
     html = page(book("# A", [shown({"text/plain": "-", ACTION: each}) for each in (made, more)]))
     (place,) = re.findall(r'<section id="actions".*?</section>', html, re.DOTALL)
-    rows = re.findall(r"<tr><td.*?</tr>", place)
-    assert [re.sub("<[^>]+>", "|", row).strip("|").split("||")[0] for row in rows] == [
-        "Write", "Call &lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;"
-    ]  # fmt: skip
-    assert "¥10.00 (¥5.00 to ¥15.00)" in rows[1]
-    assert "01_x/calls" in rows[1]
+    items = re.findall(r"<li>.*?</li>", place, re.DOTALL)
+    assert [re.findall("<strong>(.*?)</strong>", item) for item in items] == [
+        ["Write", "¥99.00"],
+        ["Call &lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;", "¥10.00"],
+    ]
+    assert "90% interval ¥5.00 to ¥15.00" in items[1]
+    assert "3 customers; costs ¥2.50; assumed; list 01_x/calls" in items[1]
+    assert "interval" not in items[0]
+    (risky,) = action_list({"01_x": Harvest(actions=[made | {"lower": -1.0}])})
+    assert risky["details"] == (
+        "3 customers; costs ¥2.50; assumed; the interval reaches below zero, so it may also lose; list 01_x/calls"
+    )
     assert '<section id="actions"' not in page(book("# A"))
 
 
