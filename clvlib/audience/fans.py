@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from clvlib.data.calendar import Week
 from clvlib.data.engine import Table, as_table, literal
 from clvlib.errors import EmptyDataError, ParameterError
-from clvlib.plotting import ACCENT, FAINT, SEQUENTIAL, new_axes, percent_axis, styled
+from clvlib.plotting import ACCENT, FAINT, SEQUENTIAL, new_axes, percent_axis, styled, wrapped
 from clvlib.result import Result
 from clvlib.stats.means import Moments, mean_interval
 from clvlib.stats.proportions import proportion_interval
-from clvlib.words import tr
+from clvlib.words import tr, trn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,6 +72,39 @@ class Fans(Result):
             retained=self.retained,
             lower=self.lower,
             upper=self.upper,
+        )
+
+    @property
+    def trend_sentence(self) -> str:
+        """Retention beside that of the weeks before, in words."""
+        before = self.table["retained"].iloc[:-1].dropna()
+        now = tr("{retained:.0%} came again in {week}", retained=self.retained, week=self.week[-3:])
+        if before.empty:
+            return now
+        return trn(
+            "{now}; in the week before it was {low:.0%}",
+            "{now}; in the {n} weeks before it was between {low:.0%} and {high:.0%}",
+            len(before),
+            now=now,
+            low=before.min(),
+            high=before.max(),
+        )
+
+    @property
+    def cohorts_sentence(self) -> str:
+        """How many of the new people were seen again, the week after and later, in words; all cohorts together."""
+        grid = self.cohorts.iloc[:-1, 1:]
+        sizes = grid.notna().mul(self.sizes.iloc[:-1], axis=0)
+        shares = (grid.mul(sizes).sum() / sizes.sum()).dropna()
+        if shares.empty:
+            return tr("Nobody was new in the weeks before")
+        late = min(_MONTH, len(shares)) - 1
+        told = {"first": shares.iloc[0], "later": shares.iloc[late], "weeks": shares.index[late]}
+        if not late:
+            return tr("Of the people who were new, {first:.0%} were seen again in the week after", **told)
+        return tr(
+            "Of the people who were new, {first:.0%} were seen again in the week after, {later:.0%} in week {weeks}",
+            **told,
         )
 
     @property
@@ -246,7 +279,8 @@ def retention_plot(result: Fans, ax: Axes | None = None) -> Axes:
         ax.plot(places, frame["retained"], color=ACCENT, marker="o", markersize=4)
         ax.set_xticks(places, [label[5:] for label in frame.index])
         ax.set_ylim(bottom=0)
-        ax.set_title(tr("Seen again, of those seen in the week before"))
+        ax.set_ylabel(tr("of the people of the week before"))
+        ax.set_title(wrapped(result.trend_sentence))
         percent_axis(ax, "y")
     return ax
 
@@ -262,6 +296,7 @@ def cohorts_plot(result: Fans, ax: Axes | None = None) -> Axes:
         ax.set_yticks(
             np.arange(len(grid)), [f"{str(label)[5:]} ({n:,})" for label, n in result.sizes.iloc[:-1].items()]
         )
-        ax.set(xlabel=tr("weeks since the first visit"), title=tr("How long those of each week come back"))
+        ax.set(xlabel=tr("weeks since the first visit"), ylabel=tr("week of the first visit (people)"))
+        ax.set_title(wrapped(result.cohorts_sentence))
         percent_axis(ax.figure.colorbar(image, ax=ax).ax)
     return ax

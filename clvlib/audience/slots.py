@@ -20,7 +20,7 @@ from clvlib.stats.effect import Effect
 from clvlib.stats.means import mean_interval, ratio_moments
 from clvlib.words import mark, tr
 
-__all__ = ["Slots", "change", "lift", "lifts", "slots"]
+__all__ = ["Slots", "change", "change_sentence", "lift", "lift_sentence", "lifts", "slots"]
 
 Measure = Literal["views", "viewers", "orders"]
 DAYS = (
@@ -82,13 +82,18 @@ class Slots(Result):
         """When most of one measure happens, in words."""
         hours, weekdays = (self.table.groupby(by)[name].sum() for by in ("hour", "weekday"))
         hour, weekday = int(hours.to_numpy().argmax()), int(weekdays.to_numpy().argmax())
-        return tr(
+        told = tr(
             _PEAK[name],
             hour=hour,
             hour_share=hours.max() / hours.sum(),
             day=tr(DAYS[weekday]),
             day_share=weekdays.max() / weekdays.sum(),
         )
+        days = self.weekly[name].to_numpy(float).reshape(self.weeks, 7, 24).sum(axis=2)
+        first = int((days.argmax(axis=1) == weekday)[days.any(axis=1)].sum())
+        if 2 * first > self.weeks or self.weeks < 2:
+            return told
+        return tr("{told}, but was so in {n} of the {weeks} weeks only", told=told, n=first, weeks=self.weeks)
 
 
 def slots(
@@ -223,6 +228,41 @@ def lift(
             tr("{measure}: all are in these slots, so there is no rest to compare them with", measure=tr(measure))
         )
     return _over_weeks(busy, rest, level)
+
+
+def lift_sentence(effect: Effect, hour: int) -> str:
+    """Tell a lift of the views from an hour on, in words.
+
+    >>> lift_sentence(Effect(2.99, 2.15, 3.83, 0.001, "student over weeks", 0.95), 21)
+    'From 21:00 an hour has 4.0 times as many views as the other hours (3.2 to 4.8).'
+    """
+    ratios = {name: 1 + getattr(effect, name) for name in ("estimate", "lower", "upper")}
+    return tr(
+        "From {hour}:00 an hour has {estimate:.1f} times as many views as the other hours ({lower:.1f} to "
+        "{upper:.1f}).",
+        hour=hour,
+        **ratios,
+    )
+
+
+_BEYOND = mark(
+    "This week an hour from {hour}:00 had {estimate:+.0%} views against what the weeks before and the rest of the week "
+    "led to expect ({lower:+.0%} to {upper:+.0%}): more than weeks differ."
+)
+_WITHIN = mark(
+    "This week an hour from {hour}:00 had {estimate:+.0%} views against what the weeks before and the rest of the week "
+    "led to expect ({lower:+.0%} to {upper:+.0%}): no more than weeks differ."
+)
+
+
+def change_sentence(effect: Effect, hour: int) -> str:
+    """Tell a change of the views from an hour on, in words.
+
+    >>> change_sentence(Effect(0.12, -0.25, 0.67, 0.5, "student, a new week", 0.95), 21).split("(")[1]
+    '−25% to +67%): no more than weeks differ.'
+    """
+    told = {name: getattr(effect, name) for name in ("estimate", "lower", "upper")}
+    return tr(_WITHIN if effect.lower <= 0 <= effect.upper else _BEYOND, hour=hour, **told)
 
 
 def _sides(

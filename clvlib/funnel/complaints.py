@@ -175,7 +175,9 @@ class ServiceLevels(Result):
         if np.isfinite(self.never):
             parts.append(
                 tr(
-                    "{share:.1%} are not answered within {hours:g} hours ({lower:.1%} to {upper:.1%})",
+                    "of those opened since {first}, {share:.1%} are not answered within {hours:g} hours ({lower:.1%} "
+                    "to {upper:.1%})",
+                    first=self.first,
                     share=self.never,
                     hours=self.never_hours,
                     lower=self.never_lower,

@@ -42,7 +42,7 @@ class Interaction(Result):
     Attributes
     ----------
     participation : pandas.DataFrame
-        Index ``kind``: ``visits`` that joined in, ``share`` of all visits with ``lower`` and ``upper``.
+        Index ``interaction``: ``visits`` that joined in, ``share`` of all visits with ``lower`` and ``upper``.
     visits, people : int
         On air, in all.
     first, last : str
@@ -244,7 +244,7 @@ def _cells(
 def _participation(cells: pd.DataFrame, kinds: Sequence[str], level: float) -> pd.DataFrame:
     counts = [int(cells[f"k{i}"].sum()) for i in range(len(kinds))]
     counts.append(int(cells.loc[cells["joined"], "visits"].sum()))
-    index = pd.Index([*kinds, _ANY], name="kind")
+    index = pd.Index([*kinds, _ANY], name="interaction")
     limits = proportion_interval(counts, int(cells["visits"].sum()), level)
     figures = {"visits": counts, "share": limits["estimate"], "lower": limits["lower"], "upper": limits["upper"]}
     return pd.DataFrame(figures).set_axis(index)

@@ -41,7 +41,8 @@ class Worth(Result):
     @property
     def credited(self) -> pd.DataFrame:
         """Orders and money, their limits as intervals, for people to read."""
-        return self._read([name for name in ("orders", "time_decay", "margin", "value") if name in self.table])
+        shown = self._read([name for name in ("orders", "time_decay", "margin", "value") if name in self.table])
+        return shown.rename(columns={"value": "expected_value", "value_interval": "expected_value_interval"})
 
     @property
     def costs(self) -> pd.DataFrame:
@@ -51,7 +52,7 @@ class Worth(Result):
 
     def formats(self, frame: pd.DataFrame) -> dict[str, str]:
         """Return how a notebook writes the columns of :attr:`credited` or :attr:`costs`."""
-        forms = dict.fromkeys(("margin", "value", "cost", "cost_per_order"), "money")
+        forms = dict.fromkeys(("margin", "expected_value", "cost", "cost_per_order"), "money")
         forms |= dict.fromkeys(("orders", "time_decay"), ",.0f") | {"value_to_cost": ".1f"}
         forms |= {f"{name}_interval": form for name, form in forms.items()}
         return {name: form for name, form in forms.items() if name in frame}

@@ -93,3 +93,33 @@ def test_what_cannot_be_is_refused():
         fans(frame.head(1), WEEK)
     with pytest.raises(MissingColumnError):
         fans(frame.drop(columns="person_id"), WEEK)
+
+
+def test_titles_say_what_is_to_be_seen():
+    """Of 4 people of W44, 2 came again in W45 and 1 in W46; of the 2 who were new in W45, 2 came again in W46."""
+    seen = [
+        ("a", 0),
+        ("b", 0),
+        ("c", 0),
+        ("d", 0),
+        ("a", 7),
+        ("b", 7),
+        ("e", 7),
+        ("f", 7),
+        ("a", 14),
+        ("e", 14),
+        ("f", 14),
+    ]
+    log = pd.DataFrame(seen, columns=["person_id", "day"])
+    log["occurred_at"] = pd.Timestamp("2026-10-26") + pd.to_timedelta(log["day"], unit="D")
+    found = fans(log, Week("2026-W46"), weeks=3)
+    assert found.trend_sentence == "75% came again in W46; in the week before it was 50%"
+    assert found.cohorts_sentence == (  # (2 + 2) / (4 + 2), and 1 / 4
+        "Of the people who were new, 67% were seen again in the week after, 25% in week 2"
+    )
+    assert cohorts_plot(found).get_title(loc="left").replace("\n", " ") == found.cohorts_sentence
+    one = fans(log[log["day"] > 0], Week("2026-W46"), weeks=2)
+    assert one.trend_sentence == "75% came again in W46"
+    assert one.cohorts_sentence == "Of the people who were new, 75% were seen again in the week after"
+    old = fans(log[log["person_id"].isin(["a", "b"])], Week("2026-W46"), weeks=2)
+    assert old.cohorts_sentence == "Nobody was new in the weeks before"

@@ -176,3 +176,17 @@ def test_a_change_needs_weeks_before():
             change(weeks_of(busy, rest), hours=[21])
     with pytest.raises(ParameterError, match="not all or none"):
         change(weeks_of([3] * 5, [4] * 5))
+
+
+def test_a_day_that_one_week_alone_made_the_busiest_is_told_as_such():
+    """Ten views each Monday of four weeks, and a hundred on one Wednesday."""
+    monday = pd.Timestamp("2026-10-19 21:00")
+    times = [monday + pd.Timedelta(weeks=week) for week in range(4) for _ in range(10)]
+    festival = [monday + pd.Timedelta(days=9)] * 100
+    period = ("2026-10-19", "2026-11-16")
+
+    def told(when):
+        return slots(pd.DataFrame({"person_id": "a", "occurred_at": when}), None, period).sentence
+
+    assert told(times + festival).endswith("Wednesday is the busiest day (71%), but was so in 1 of the 4 weeks only")
+    assert told(times).endswith("Monday is the busiest day (100%)")
