@@ -245,12 +245,13 @@ def value_contest(
     study = CustomerValue() if study is None else study
     known, later = shop.calibration_holdout(day, last, unit="W", collapse="D")
     model = study.lifetime(shop, day)
-    marks = rfm(known).table
+    spent = recent_spend(bought(shop.table("orders")), day, 1)["total"]
+    marks = rfm(known.assign(spend=spent)).table
     scores = pd.DataFrame(
         {
             "RCV": rcv(shop.table("orders"), day, events_of(shop), **rules).table["raw"],
             "RFM": marks[["R", "F", "M"]].sum(axis=1),
-            mark("past spend"): recent_spend(bought(shop.table("orders")), day, 1)["total"],
+            mark("past spend"): spent,
             mark("model"): model.purchases.expected_purchases(known, weeks) * model.spend.expected_spend(known),
         }
     ).reindex(known.index)

@@ -260,11 +260,15 @@ def segments_plot(result: RFM, ax: Axes | None = None) -> Axes:
     frame = result.segments.iloc[::-1]
     ax = ax if ax is not None else new_axes(height=0.42 * len(frame) + 1.4)
     places = np.arange(len(frame))
+    money, text = (
+        (mark("of all spend so far"), mark("{segment}: {customers:.0%} of customers, {money:.0%} of all spend so far"))
+        if result.first_counts
+        else (mark("of repeat spend"), mark("{segment}: {customers:.0%} of customers, {money:.0%} of repeat spend"))
+    )
     with styled():
         ax.barh(places + 0.2, frame["share"], 0.38, color=MUTED, label=tr("of customers"))
-        ax.barh(places - 0.2, frame["share_of_money"], 0.38, color=WARN, label=tr("of repeat spend"))
+        ax.barh(places - 0.2, frame["share_of_money"], 0.38, color=WARN, label=tr(money))
         ax.set_yticks(places, [tr(name) for name in frame.index])
-        text = mark("{segment}: {customers:.0%} of customers, {money:.0%} of repeat spend")
         name, most = max(frame.iterrows(), key=lambda item: item[1]["share_of_money"])
         ax.set_title(wrapped(tr(text, segment=tr(str(name)), customers=most["share"], money=most["share_of_money"])))
         ax.legend(loc="best")

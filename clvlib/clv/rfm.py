@@ -37,18 +37,21 @@ class RFM(Result):
     """RFM of a customer base; ``table`` has a row per customer.
 
     ``table`` columns: ``silence`` (time since the last purchase), ``purchases`` (repeat purchases + 1), ``money``
-    (spent in repeat purchases), scores ``R``, ``F``, ``M`` from 1 (worst) to 5 (best), ``score`` (the three as text,
-    "543") and ``segment``.
+    (spent so far), scores ``R``, ``F``, ``M`` from 1 (worst) to 5 (best), ``score`` (the three as text, "543") and
+    ``segment``.
 
     Attributes
     ----------
     unit : str
         Unit of ``silence``.
+    first_counts : bool
+        Whether ``money`` holds first purchases, as the standard has it, or repeat purchases alone.
     segments : pandas.DataFrame
         A row per segment, best first: customers, share, mean silence, purchases and money, share of all money.
     """
 
     unit: str
+    first_counts: bool
     segments: pd.DataFrame
 
 
@@ -61,8 +64,9 @@ def rfm(summary: pd.DataFrame) -> RFM:
     Parameters
     ----------
     summary : pandas.DataFrame
-        frequency, recency, T, monetary_value by customer_id. A column ``spend``, where there is one, replaces
-        frequency × monetary_value as the money, which leaves out the first purchase.
+        frequency, recency, T, monetary_value by customer_id, and ``spend``, the money of all purchases
+        (``shop.customer_summary(spend=True)``). Without it the money is frequency × monetary_value, which leaves out
+        the first purchase, so that all who bought once share the lowest score.
 
     Returns
     -------
@@ -85,8 +89,9 @@ def rfm(summary: pd.DataFrame) -> RFM:
         raise ParameterError("rfm scores customers; this summary is compressed (it has a column n)")
     cells = Cells.read(summary, ("frequency", "recency", "T", "monetary_value"))
     values = {name: cells.expand(column) for name, column in cells.columns.items()}
+    first_counts = "spend" in summary
     money = values["frequency"] * values["monetary_value"]
-    if "spend" in summary:
+    if first_counts:
         money = summary["spend"].to_numpy(dtype=float)
     table = pd.DataFrame(
         {"silence": values["T"] - values["recency"], "purchases": values["frequency"] + 1, "money": money},
@@ -98,7 +103,7 @@ def rfm(summary: pd.DataFrame) -> RFM:
     table["score"] = table["R"].astype(str) + table["F"].astype(str) + table["M"].astype(str)
     table["segment"] = _names(table["R"].to_numpy(), table["F"].to_numpy())
     unit = str(summary.attrs.get("clvlib", {}).get("unit", ""))
-    return RFM(unit=unit, segments=_segments(table), table=table)
+    return RFM(unit=unit, first_counts=first_counts, segments=_segments(table), table=table)
 
 
 def _score(values: pd.Series) -> pd.Series:

@@ -183,6 +183,7 @@ class Shop:
         *,
         compressed: bool = False,
         litt: bool = False,
+        spend: bool = False,
         covariates: Sequence[str] = (),
     ) -> pd.DataFrame:
         """Return frequency, recency, T and monetary_value per customer, and columns of the table customers.
@@ -195,7 +196,9 @@ class Shop:
                 "covariates are of customers, and a compressed summary has none; ask without compressed"
             )
         until = self.data_until if as_of is None else as_of
-        found = summary.customer_summary(self.table("orders"), until, unit, collapse, compressed=compressed, litt=litt)
+        found = summary.customer_summary(
+            self.table("orders"), until, unit, collapse, compressed=compressed, litt=litt, spend=spend
+        )
         return self._with_covariates(found, covariates)
 
     def _with_covariates(self, found: pd.DataFrame, covariates: Sequence[str]) -> pd.DataFrame:

@@ -60,7 +60,13 @@ def elapsed(start: dt.date, end: dt.date, unit: str = "W", collapse: str = "D") 
 
 
 def _summary_sql(
-    until: dt.date, unit: str, collapse: str, *, litt: bool = False, holdout: dt.date | None = None
+    until: dt.date,
+    unit: str,
+    collapse: str,
+    *,
+    litt: bool = False,
+    spend: bool = False,
+    holdout: dt.date | None = None,
 ) -> str:
     # Joining the first period back costs a quarter less than a window function over all customers.
     scale = _DAYS[unit] if collapse == "D" else 1.0
@@ -77,6 +83,8 @@ def _summary_sql(
         before = f"LAG({period}) OVER (PARTITION BY customer_id ORDER BY {period})"
         gap = f", LN(CAST({period} - {before} AS DOUBLE) / {scale!r}) AS log_gap"
         columns += f", COALESCE(SUM(CASE WHEN period <= {last} THEN log_gap END), 0) AS litt"
+    if spend:
+        columns += ", CAST(SUM(amount) AS DOUBLE) AS spend"
     return (
         f"WITH p AS (SELECT customer_id, {period} AS period, SUM(net_amount) AS amount{gap} FROM {{t}} "
         f"WHERE is_purchase AND day <= {literal(holdout or until)} GROUP BY 1, 2), "
@@ -98,6 +106,7 @@ def customer_summary(
     *,
     compressed: bool = False,
     litt: bool = False,
+    spend: bool = False,
 ) -> pd.DataFrame:
     """Summarise each customer's purchases up to and including the day ``as_of``.
 
@@ -116,6 +125,9 @@ def customer_summary(
     litt : bool
         Add the column ``litt``, the sum of the logs of the times between a customer's purchases, in ``unit``; 0
         without a repeat purchase. It tells models of regular buying how regular a customer is.
+    spend : bool
+        Add the column ``spend``, the net amount of all purchases, the first among them, which ``monetary_value`` leaves
+        out: the money of :func:`clvlib.rfm`.
 
     Returns
     -------
@@ -129,7 +141,7 @@ def customer_summary(
     EmptyDataError
         There is no purchase on or before ``as_of``.
     ParameterError
-        The unit does not go with the collapse, or ``litt`` with ``compressed``.
+        The unit does not go with the collapse, or ``litt`` or ``spend`` with ``compressed``.
 
     Notes
     -----
@@ -137,10 +149,11 @@ def customer_summary(
     ``freq="D"`` with ``freq_multiplier`` 1 or 7, collapse W its ``freq="W"``.
     """
     _check(unit, collapse)
-    if compressed and litt:
-        raise ParameterError("litt differs between customers of one history; ask for it without compressed")
+    for name, asked in (("litt", litt), ("spend", spend)):
+        if compressed and asked:
+            raise ParameterError(f"{name} differs between customers of one history; ask for it without compressed")
     until = as_date(as_of)
-    sql = _summary_sql(until, unit, collapse, litt=litt)
+    sql = _summary_sql(until, unit, collapse, litt=litt, spend=spend)
     if compressed:
         sql = (
             f"SELECT frequency, recency, T, COUNT(*) AS n FROM ({sql}) AS s GROUP BY 1, 2, 3 "

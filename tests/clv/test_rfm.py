@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import clvlib as clv
 from clvlib.clv.rfm import SEGMENTS, rfm
+from clvlib.clv.valuation import CustomerValue
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 
 
@@ -62,7 +63,27 @@ def test_segments_add_up(cdnow):
 def test_own_money_and_no_money_at_all():
     frame = base([0, 1, 2]).assign(spend=[300.0, 20.0, 10.0])
     assert rfm(frame).table["M"].tolist() == [4, 2, 1]
+    assert (rfm(frame).first_counts, rfm(base([0, 1, 2])).first_counts) == (True, False)
     assert (rfm(base([0, 0, 0])).segments["share_of_money"] == 0).all()
+
+
+def test_a_shop_is_scored_as_the_standard_has_it(sample_shop):
+    """Straight from the orders: fifths of customers by the last purchase, days with one, and all that was spent."""
+    result = CustomerValue(model="BetaGeoModel").of(sample_shop, "2026-11-15").scores
+    orders = sample_shop.query("SELECT customer_id, day, net_amount FROM orders WHERE is_purchase")
+    groups = orders.groupby("customer_id")
+    truth = {
+        "R": (groups["day"].max() - pd.Timestamp("2026-11-15")).dt.days,
+        "F": groups["day"].nunique(),
+        "M": groups["net_amount"].sum().round(2),
+    }
+    for score, value in truth.items():
+        stand = np.searchsorted(np.sort(value), value)  # how many stand strictly worse
+        fifth = pd.Series(1 + 5 * stand // len(value), value.index)
+        pd.testing.assert_series_equal(result.table[score], fifth.loc[result.table.index], check_names=False)
+    assert result.first_counts
+    assert result.segments.loc["new customers", "money"] > 0  # they bought once
+    assert (result.segments["money"] * result.segments["customers"]).sum() == pytest.approx(orders["net_amount"].sum())
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.randoms(use_true_random=False))

@@ -166,6 +166,9 @@ def test_the_summary_is_what_pandas_says(orders, kind, after) -> None:
     end = pd.Period(until, collapse)
     scale = {"D": 1, "W": 7, "M": 30.4375, "Y": 365.25}[unit] if collapse == "D" else 1
     ours = shop.customer_summary(until, unit, collapse)
+    spend = shop.customer_summary(until, unit, collapse, spend=True)
+    pd.testing.assert_frame_equal(spend.drop(columns="spend"), ours)
+    np.testing.assert_allclose(spend["spend"], seen.groupby("customer_id")["amount"].sum(), rtol=1e-12)
     assert ours.index.tolist() == sorted(seen["customer_id"].unique())
     for who, mine in visits.groupby("customer_id"):
         first, last = mine["period"].min(), mine["period"].max()
@@ -248,8 +251,9 @@ def test_litt_is_the_sum_of_the_logs_of_the_times_between(cdnow, transactions, u
     ours = cdnow.customer_summary("1998-06-30", unit, collapse, litt=True)
     np.testing.assert_allclose(ours["litt"], truth.loc[ours.index], rtol=1e-12, atol=1e-12)
     pd.testing.assert_frame_equal(ours.drop(columns="litt"), cdnow.customer_summary("1998-06-30", unit, collapse))
-    with pytest.raises(ParameterError, match="litt"):
-        cdnow.customer_summary("1998-06-30", unit, collapse, litt=True, compressed=True)
+    for column in ("litt", "spend"):
+        with pytest.raises(ParameterError, match=column):
+            cdnow.customer_summary("1998-06-30", unit, collapse, **{column: True}, compressed=True)
 
 
 # Other engines, from the same text
@@ -258,7 +262,7 @@ def test_litt_is_the_sum_of_the_logs_of_the_times_between(cdnow, transactions, u
 @pytest.mark.parametrize("dialect", ["spark", "postgres", "snowflake", "bigquery", "clickhouse"])
 @pytest.mark.parametrize("collapse", ["D", "W", "M"])
 def test_the_query_can_be_said_in_other_dialects(dialect: str, collapse: str) -> None:
-    sql = summary._summary_sql(dt.date(2026, 11, 15), collapse, collapse, litt=True).format(t="orders")
+    sql = summary._summary_sql(dt.date(2026, 11, 15), collapse, collapse, litt=True, spend=True).format(t="orders")
     told = sqlglot.transpile(sql, read="duckdb", write=dialect, unsupported_level=sqlglot.ErrorLevel.RAISE)[0]
     assert "ARG_MIN" not in told.upper()
     sqlglot.parse_one(told, read=dialect)
