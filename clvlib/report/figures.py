@@ -55,9 +55,9 @@ def _figure(kpi: Mapping[str, Any], trend: Trend, target: float | None) -> dict[
         "better": tr({"higher": mark("higher is better"), "lower": mark("lower is better")}.get(kpi["better"], "")),
         "target": _target(value, target, kpi),
         "last": show(trend.last, unit, currency, short=True),
-        "change": _change(trend, unit, currency),
-        "change_interval": _moves(trend.lower, trend.upper, unit, currency),
-        "usual": _moves(usual[0], usual[1], unit, currency),
+        "change": _change(trend, kpi),
+        "change_interval": _moves(trend.lower, trend.upper, kpi),
+        "usual": _moves(usual[0], usual[1], kpi),
         "verdict": _verdict(trend, kpi["better"]),
         "changed": trend.verdict == CHANGED,
         "judged": trend.verdict in {CHANGED, NORMAL},
@@ -81,11 +81,11 @@ def changes(groups: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _moves(lower: float | None, upper: float | None, unit: str, currency: str) -> str:
+def _moves(lower: float | None, upper: float | None, kpi: Mapping[str, Any]) -> str:
     """Write an interval of a change, with signs."""
     if is_absent(lower) or is_absent(upper):
         return ""
-    ends = [show_change(end, unit, currency, short=True) for end in (lower, upper)]
+    ends = [show_change(end, kpi["unit"], kpi["currency"], short=True, beside=kpi["value"]) for end in (lower, upper)]
     return tr("{lower} to {upper}", lower=ends[0], upper=ends[1])
 
 
@@ -97,11 +97,11 @@ def span(lower: float | None, upper: float | None, unit: str, currency: str) -> 
     return tr("{lower} to {upper}", **dict(zip(("lower", "upper"), ends, strict=True)))
 
 
-def _change(trend: Trend, unit: str, currency: str) -> str:
+def _change(trend: Trend, kpi: Mapping[str, Any]) -> str:
     if trend.change is None:
         return ABSENT
-    text = show_change(trend.change, unit, currency, short=True)
-    if unit in {"share", "points"} or not trend.last or trend.last < 0:
+    text = show_change(trend.change, kpi["unit"], kpi["currency"], short=True, beside=kpi["value"])
+    if kpi["unit"] in {"share", "points"} or not trend.last or trend.last < 0:
         return text
     return f"{text} ({100 * trend.change / trend.last:+.1f}%)".replace("-", "−")
 

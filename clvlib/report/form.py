@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping
 from decimal import Decimal
 from html import escape
-from math import ceil, floor, isfinite
+from math import ceil, floor, isfinite, log10
 from typing import Any, Final
 
 import pandas as pd
@@ -85,8 +85,10 @@ def is_absent(value: Any) -> bool:
     return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
-def _plain(value: float) -> str:
+def _plain(value: float, decimals: int | None = None) -> str:
     size = abs(value)
+    if decimals is not None:
+        return f"{value:,.{decimals}f}"
     return f"{value:,.0f}" if size >= 99.95 else f"{value:.3g}" if size >= 0.001 or size == 0 else f"{value:.2g}"
 
 
@@ -100,7 +102,9 @@ def _short(value: float, decimals: int, *, short: bool) -> str:
     return f"{value:,.{decimals}f}"
 
 
-def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = False) -> str:
+def show(
+    value: Any, unit: str = "number", currency: str = "", *, short: bool = False, decimals: int | None = None
+) -> str:
     """Write one figure, rounded, as readers expect it in its unit.
 
     Parameters
@@ -113,6 +117,8 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
         ISO 4217 code, for money.
     short : bool
         From a million on, write ``1.23M``; in Chinese from ten thousand on, ``123.5万``.
+    decimals : int, optional
+        Of amounts, quotients, scores and times, in place of what their size asks for.
 
     Raises
     ------
@@ -135,7 +141,8 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
     number = float(value)
     match unit:
         case "money":
-            text = _short(abs(number), 0 if abs(number) >= _ROUND else 2, short=short)
+            cents = (0 if abs(number) >= _ROUND else 2) if decimals is None else decimals
+            text = _short(abs(number), cents, short=short)
             return f"{'−' if number < 0 else ''}{currency_symbol(currency)}{text}"
         case "count":
             few = f"{number:.1g}"  # of what is to be expected: less than one is not none
@@ -147,9 +154,9 @@ def show(value: Any, unit: str = "number", currency: str = "", *, short: bool = 
         case "p_value":
             text = f"{number:.2g}" if number >= 0.0001 else "<0.0001"
         case "ratio" | "score" | "number":
-            text = _plain(number)
+            text = _plain(number, decimals)
         case _ if unit in _TIMES:
-            text = tr(_TIMES[unit], n=_plain(number))
+            text = tr(_TIMES[unit], n=_plain(number, decimals))
         case _:
             try:
                 text = format(number, unit)
@@ -184,16 +191,41 @@ def outcomes(lower: float | None, upper: float | None, unit: str) -> tuple[float
     return (first, last) if first <= last else (lower, upper)
 
 
-def show_change(value: Any, unit: str = "number", currency: str = "", *, short: bool = False) -> str:
+def show_change(
+    value: Any, unit: str = "number", currency: str = "", *, short: bool = False, beside: float | None = None
+) -> str:
     """Write by how much a figure moved, with its sign; shares move by points.
 
+    Parameters
+    ----------
+    value, unit, currency, short
+        As in :func:`show`.
+    beside : float, optional
+        The figure: what it moved by is written with as many decimals, where that leaves a digit of it.
+
+    Examples
+    --------
     >>> show_change(1500, "money", "CNY"), show_change(-2, "count"), show_change(0.031, "share")
     ('+¥1,500', '−2', '+3.1 pp')
+    >>> show_change(21.43, "money", "CNY", beside=221.9), show_change(0.833, "score", beside=4.09)
+    ('+¥21', '+0.83')
     """
-    text = show(value, "points" if unit == "share" else unit, currency, short=short)
+    decimals = None if is_absent(beside) or is_absent(value) else _decimals(max(abs(beside or 0), abs(value)), unit)
+    if decimals is not None and not round(value, decimals):
+        decimals = None
+    text = show(value, "points" if unit == "share" else unit, currency, short=short, decimals=decimals)
     if unit == "count" and not is_absent(value) and 1 <= abs(value) < _FEW and value != round(value):
         text = f"{value:.1f}".replace("-", "−")  # what is usual ends between two numbers of things
     return f"+{text}" if not is_absent(value) and value > 0 and not text.startswith("+") else text
+
+
+def _decimals(size: float, unit: str) -> int | None:
+    """Return with how many decimals a figure of a size is written; None where its unit says that by itself."""
+    if unit == "money":
+        return 0 if size >= _ROUND else 2
+    if unit in {"ratio", "score", "number", *_TIMES}:
+        return 0 if size >= 99.95 else 2 - floor(log10(size)) if size >= 0.001 else None
+    return None
 
 
 def _moment(value: dt.datetime) -> str:

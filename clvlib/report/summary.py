@@ -76,7 +76,7 @@ class Movement:
 
     def _figures(self) -> tuple[str, str]:
         unit, currency, change = self.kpi["unit"], self.kpi["currency"], self.trend.change or 0
-        by = _told_change(abs(change), unit, currency).removeprefix("+")
+        by = _told_change(abs(change), self.kpi).removeprefix("+")
         if unit not in {"share", "points"} and self.trend.last and self.trend.last > 0:
             by = show(abs(change) / self.trend.last, "share")
         return by, show(self.kpi["value"], unit, currency, short=True)
@@ -84,10 +84,9 @@ class Movement:
     @property
     def evidence(self) -> str:
         """Why that is unusual."""
-        unit, currency = self.kpi["unit"], self.kpi["currency"]
 
         def moved(value: float | None) -> str:
-            return _told_change(value, unit, currency)
+            return _told_change(value, self.kpi)
 
         change = moved(self.trend.change)
         if self.trend.chart and self.trend.usual:
@@ -107,10 +106,10 @@ class Movement:
         )
 
 
-def _told_change(value: float | None, unit: str, currency: str) -> str:
+def _told_change(value: float | None, kpi: Mapping[str, Any]) -> str:
     """Write by how much a figure moved, as a sentence has it: shares by percentage points in words."""
-    if value is None or unit not in {"share", "points"}:
-        return show_change(value, unit, currency, short=True)
+    if value is None or kpi["unit"] not in {"share", "points"}:
+        return show_change(value, kpi["unit"], kpi["currency"], short=True, beside=kpi["value"])
     return tr("{points} pp", points=f"{100 * value:+.1f}".replace("-", "−"))
 
 

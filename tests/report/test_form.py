@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -164,6 +165,19 @@ def test_what_came_lies_within_what_is_written_if_it_lies_within(one: float, oth
     if ends != (lower, upper):  # two bounds between which there is no whole number stay as they are
         shown = [int(show(end, "count")) for end in ends]
         assert (shown[0] <= came <= shown[1]) == (lower <= came <= upper)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "beside", "text"),
+    [
+        (21.43, "money", 221.93, "+¥21"), (-0.84, "money", 57.08, "−¥0.84"), (120.0, "money", 57.08, "+¥120"),
+        (0.8333, "score", 4.09, "+0.83"), (-0.00019, "ratio", 0.129, "−0.00019"), (0.8, "ratio", 10.1, "+0.8"),
+        (0.3, "money", 500.0, "+¥0.30"), (1.25, "hours", 30.0, "+1.2 hours"), (5, "count", 100.0, "+5"),
+        (0.02, "share", 0.5, "+2.0 pp"), (None, "money", 5.0, "—"), (3.0, "money", float("nan"), "+¥3.00"),
+    ],
+)  # fmt: skip
+def test_a_change_has_the_decimals_of_its_figure(value: Any, unit: str, beside: float, text: str):
+    assert show_change(value, unit, "CNY", beside=beside) == text
 
 
 def test_changes_of_few_things_keep_a_decimal():
