@@ -34,6 +34,7 @@ __all__ = [
     "money_axis",
     "new_axes",
     "percent_axis",
+    "points_axis",
     "style",
     "styled",
     "wrapped",
@@ -236,6 +237,11 @@ def _formatter(ax: Axes, axis: Literal["x", "y"], write: Any) -> Axes:
 def percent_axis(ax: Axes, axis: Literal["x", "y"] = "y", decimals: int = 0) -> Axes:
     """Write an axis of shares as per cent: 0.25 becomes ``25%``."""
     return _formatter(ax, axis, lambda value, _: f"{100 * value:.{decimals}f}%".replace("-", "−"))
+
+
+def points_axis(ax: Axes, axis: Literal["x", "y"] = "y", decimals: int = 0) -> Axes:
+    """Write an axis of differences of shares as percentage points, which are no per cent: 0.02 becomes ``+2 pp``."""
+    return _formatter(ax, axis, lambda value, _: f"{100 * value:+.{decimals}f} pp".replace("-", "−"))
 
 
 def money_axis(ax: Axes, axis: Literal["x", "y"] = "y", symbol: str = "") -> Axes:

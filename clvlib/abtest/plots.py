@@ -13,7 +13,7 @@ from clvlib.abtest.exposure import ExposureResult
 from clvlib.abtest.outcome import ExperimentResult
 from clvlib.abtest.segments import SegmentResult
 from clvlib.errors import EmptyDataError, ParameterError
-from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, count_axis, new_axes, percent_axis, styled
+from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, count_axis, new_axes, percent_axis, points_axis, styled
 from clvlib.stats.sampling import detectable_difference
 from clvlib.words import mark, tr, trn
 
@@ -202,7 +202,7 @@ def detectable_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
         ax.set_title(tr(text, n=here, reach=reach, power=result.power))
         count_axis(ax, "x")
         if row["unit"] == "share":
-            percent_axis(ax, decimals=1)
+            points_axis(ax, decimals=1)
     return ax
 
 
@@ -245,7 +245,7 @@ def looks_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
         ax.set_ylabel(tr(text, metric=tr(result.metric), control=result.control))
         ax.set_title(_looks_claim(result))
         if share:
-            percent_axis(ax, decimals=1)
+            points_axis(ax, decimals=1)
     return ax
 
 
@@ -276,7 +276,7 @@ def segments_plot(result: SegmentResult, ax: Axes | None = None) -> Axes:
             text = mark("The effect differs by {by}")
         ax.set_title(tr(text, by=tr(result.by)))
         if result.unit == "share":
-            percent_axis(ax, "x", decimals=0)
+            points_axis(ax, "x", decimals=0)
     return ax
 
 
@@ -318,7 +318,7 @@ def exposure_plot(result: ExposureResult, ax: Axes | None = None) -> Axes:
             )
         ax.set_title(title)
         if result.unit == "share":
-            percent_axis(ax, decimals=1)
+            points_axis(ax, decimals=1)
     return ax
 
 

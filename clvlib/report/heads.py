@@ -366,7 +366,7 @@ HEADS: Final = {
     "used": mark("used"),
     "users": mark("users"),
     "value": mark("value"),
-    "value_at_risk": mark("value at risk"),
+    "value_at_risk": mark("value at risk of leaving"),
     "value_interval": mark("value, interval"),
     "value_lower": mark("value lower"),
     "value_per_customer": mark("value per customer"),

@@ -84,6 +84,8 @@ def test_looks_plot_draws_a_point_per_week() -> None:
     weeks = [cells({"A": (600, 60), "B": (600, 80)}, look=START + pd.Timedelta(7 * k, "D")) for k in range(1, 5)]
     result = Experiment("script", looks="weekly", min_per_arm=2400).judge(pd.concat(weeks, ignore_index=True))
     ax = looks_plot(result)
+    ax.figure.canvas.draw()
+    assert all(text.get_text().endswith(" pp") for text in ax.get_yticklabels())  # a difference is no per cent
     assert ax.containers[0].lines[0].get_ydata().tolist() == pytest.approx(result.looks["difference"].tolist())
     assert ax.get_title(loc="left").startswith("An effect could first be told on")
     same = Experiment("script").judge(cells({"A": (600, 60), "B": (600, 60)}))
