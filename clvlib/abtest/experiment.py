@@ -17,7 +17,7 @@ from clvlib.abtest.looks import LOOKS
 from clvlib.abtest.metric import Metric, Row
 from clvlib.abtest.metrics import GUARDRAILS, METRICS
 from clvlib.abtest.outcome import COLUMNS, ExperimentResult
-from clvlib.abtest.query import fetch, fetch_people, merged, span
+from clvlib.abtest.query import fetch, fetch_people, fetch_shared, merged, span
 from clvlib.data.connect import Shop
 from clvlib.data.engine import Table
 from clvlib.errors import DataError, EmptyDataError, ParameterError
@@ -168,7 +168,7 @@ class Experiment:
         complaints: Table | pd.DataFrame | None = None,
         segments: tuple[Table | pd.DataFrame, str] | None = None,
     ) -> ExperimentResult:
-        """Fetch the aggregates of this experiment in one query, check them and decide.
+        """Fetch the aggregates of this experiment, check them and decide.
 
         Parameters
         ----------
@@ -199,7 +199,7 @@ class Experiment:
             assignments, orders, self.metrics, name=self.name, window=window, history=history, as_of=as_of,
             complaints=complaints, segments=segments,
         )  # fmt: skip
-        return self.judge(cells)
+        return self.judge(cells, fetch_shared(assignments, orders, name=self.name, as_of=as_of))
 
     def of(self, shop: Shop, as_of: str | dt.date | None = None, segment: str = "") -> ExperimentResult:
         """Analyse the experiment as a shop recorded it; see :meth:`analyse`.
@@ -254,7 +254,7 @@ class Experiment:
         """
         return self.judge(fetch_people(people, self.metrics, as_of=as_of))
 
-    def judge(self, cells: pd.DataFrame) -> ExperimentResult:
+    def judge(self, cells: pd.DataFrame, shared: pd.DataFrame | None = None) -> ExperimentResult:
         """Decide from aggregates, wherever they came from.
 
         Parameters
@@ -262,6 +262,8 @@ class Experiment:
         cells : pandas.DataFrame
             A row per ``variant``, ``status`` (``mature``, ``open``, ``double``) and ``look``, and per ``cluster_id`` if
             there are clusters, as :func:`clvlib.abtest.query.fetch` returns them.
+        shared : pandas.DataFrame, optional
+            People who are in other experiments too, as :func:`clvlib.abtest.query.fetch_shared` returns them.
 
         Raises
         ------
@@ -271,7 +273,7 @@ class Experiment:
         if "cluster_id" in cells:
             clustered = tuple(metric.clustered() for metric in self.metrics)
             if clustered != tuple(self.metrics):
-                return replace(self, metrics=clustered).judge(cells)
+                return replace(self, metrics=clustered).judge(cells, shared)
         elif self.permutations:
             raise ParameterError("permutations: clusters are permuted, and these assignments name none (cluster_id)")
         shares = self._arms(cells)
@@ -282,7 +284,7 @@ class Experiment:
         weeks = self._weeks(cells[(cells["status"] == "mature") & (cells["people"] > 0)], list(shares))
         fractions, used = self._fractions(weeks, list(shares))
         assigned = cells[cells["status"] != "double"]
-        gate = check(self._counted(cells, used), shares, self.min_per_arm, assigned)
+        gate = check(self._counted(cells, used), shares, self.min_per_arm, assigned, shared)
         arms = weeks[used] if weeks else {}
         if self.control not in arms or len(arms) < 2:
             there = tr(", ").join(arms) or tr("no arm")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy import special
 
@@ -25,7 +26,13 @@ DOUBLE_FAIL = 0.01  # share of people in two arms above which leaving them out c
 Check = dict[str, Any]
 
 
-def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, assigned: pd.DataFrame) -> pd.DataFrame:
+def check(
+    cells: pd.DataFrame,
+    shares: Mapping[str, float],
+    min_per_arm: int,
+    assigned: pd.DataFrame,
+    shared: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Run every check on the aggregates of an experiment.
 
     Parameters
@@ -44,6 +51,9 @@ def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, as
         Rows of ``variant`` and ``people``, without those of two arms, with the ``day`` of assignment and the
         ``segment`` if they are known; and with ``cluster_id`` where clusters were assigned, which are then held against
         the planned shares instead.
+    shared : pandas.DataFrame, optional
+        People who are in ``other`` experiments too, by ``variant`` and ``other_variant``; people of clusters are no lot
+        of their own, so nothing is checked there.
 
     Returns
     -------
@@ -61,6 +71,8 @@ def check(cells: pd.DataFrame, shares: Mapping[str, float], min_per_arm: int, as
         checks.append(_by_day(assigned, shares))
     if "segment" in assigned and assigned["segment"].notna().any():
         checks.append(_by_segment(assigned, shares))
+    if shared is not None and clusters is None:
+        checks.append(_others(shared))
     if "bought_before" in cells:
         checks += [_double(cells, int(arms.sum())), _duplicates(cells)]
         checks.append(_before(mature, people, clustered=clusters is not None))
@@ -145,6 +157,31 @@ def _by_segment(assigned: pd.DataFrame, shares: Mapping[str, float]) -> Check:
     text = mark("{n} segments; the worst, {segment}, has {counts}, p = {p_value:.4g}")
     found = tr(text, n=n, segment=tr(worst), counts=counts, p_value=p_value)
     return _row(mark("sample ratio by segment"), _judge(p_value), found, rule)
+
+
+def _others(shared: pd.DataFrame) -> Check:
+    """Look for the other experiment whose arms go most with ours: then its effect is taken for ours."""
+    text = mark(
+        "p times experiments below {fail:g} fails, below {warn:g} warns: arms of two tests must not go together"
+    )
+    rule = tr(text, fail=BALANCE_FAIL, warn=BALANCE_WARN)
+    name, found = mark("other experiments"), []
+    for other, rows in shared.groupby("other"):
+        counts = rows.pivot_table("people", "variant", "other_variant", aggfunc="sum", fill_value=0).to_numpy(
+            dtype=float
+        )
+        expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
+        if min(counts.shape) > 1 and expected.min() >= FEW_EXPECTED:
+            statistic, df = ((counts - expected) ** 2 / expected).sum(), (counts.shape[0] - 1) * (counts.shape[1] - 1)
+            found.append((float(special.chdtrc(df, statistic)), str(other), int(counts.sum())))
+    if not found:
+        return _row(name, PASS, tr("none shares people enough to tell"), rule)
+    p_value, other, people = min(found)
+    p_value = min(1.0, p_value * len(found))
+    text = mark(
+        "{n} share people; of {other}, which has {people:,} of ours, the arms go with ours most: p = {p_value:.4g}"
+    )
+    return _row(name, _judge(p_value), tr(text, n=len(found), other=other, people=people, p_value=p_value), rule)
 
 
 def _double(cells: pd.DataFrame, single: int) -> Check:

@@ -12,12 +12,12 @@ import pandas as pd
 from clvlib.abtest.clusters import Clusters, Columns, covariance
 from clvlib.abtest.metric import Metric
 from clvlib.abtest.outcomes_sql import end_sql, money_column, outcomes_sql, seconds
-from clvlib.data.engine import Table, as_table, identifier
+from clvlib.data.engine import Table, as_table, identifier, literal
 from clvlib.data.together import together
 from clvlib.errors import DataError, MissingTableError, ParameterError
 from clvlib.words import mark, tr
 
-__all__ = ["COUNTS", "fetch", "fetch_members", "fetch_people", "fetch_values", "merged", "span"]
+__all__ = ["COUNTS", "fetch", "fetch_members", "fetch_people", "fetch_shared", "fetch_values", "merged", "span"]
 
 COUNTS = ("people", "extra_rows", "bought_before", "bad_amounts", "uncovered")
 _COUNTED = """COUNT(*) AS people, SUM(seen - 1) AS extra_rows,
@@ -78,6 +78,39 @@ def fetch(
     asked = ", ".join([_COUNTED, *wanted])
     cells = people.query(f"{sql}\nSELECT {keys}, {asked} FROM dated GROUP BY {keys} ORDER BY {keys}", **tables)
     return cells if cells["cluster_id"].notna().any() else cells.drop(columns="cluster_id")
+
+
+def fetch_shared(
+    assignments: Table | pd.DataFrame, orders: Table | pd.DataFrame, *, name: str, as_of: str | dt.date | None = None
+) -> pd.DataFrame:
+    """Count the people of an experiment who are in another one too, by the arms of both.
+
+    Parameters
+    ----------
+    assignments, orders, name, as_of
+        As :func:`fetch` takes them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per ``other`` experiment, ``variant`` and ``other_variant``, with ``people``; without those of two arms.
+    """
+    tables = _together(assignments, orders, None, None)
+    here = literal(name).replace("{", "{{").replace("}", "}}")
+    people = tables.pop("assignments")
+    return people.query(
+        f"""WITH known AS (SELECT {end_sql(as_of)} AS until),
+    p AS (
+      SELECT CAST(experiment AS VARCHAR) AS experiment, CAST(unit_id AS VARCHAR) AS unit_id,
+             MIN(CAST(variant AS VARCHAR)) AS variant, MAX(CAST(variant AS VARCHAR)) AS other
+      FROM {{t}} AS _a, known WHERE unit_id IS NOT NULL AND variant IS NOT NULL
+        AND CAST(assigned_at AS TIMESTAMP) < known.until GROUP BY 1, 2
+    )
+    SELECT b.experiment AS other, a.variant, b.variant AS other_variant, COUNT(*) AS people
+    FROM p AS a JOIN p AS b ON a.unit_id = b.unit_id AND a.experiment <> b.experiment
+    WHERE a.experiment = {here} AND a.variant = a.other AND b.variant = b.other GROUP BY 1, 2, 3 ORDER BY 1, 2, 3""",
+        **tables,
+    )
 
 
 def fetch_values(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import chi2_contingency
 from statsmodels.stats.meta_analysis import combine_effects
 
 from clvlib.abtest.experiment import Experiment
@@ -141,3 +142,26 @@ def test_a_segment_in_which_the_split_broke() -> None:
     assert result.verdict == "invalid"
     few = experiment.analyse(assigned.iloc[:20], orders, as_of=LATER, segments=(customers, "browser"))
     assert "no segment has enough people to tell" in few.gate["found"].tolist()
+
+
+def test_another_experiment_whose_arms_go_with_ours() -> None:
+    """The same people, dealt anew, or by the same lot as here: then nobody knows whose effect it is."""
+    rng, assigned = np.random.default_rng(6), people(A=2000, B=2000)
+    orders = bought(first("A", 200) + first("B", 264))
+    other = assigned.assign(experiment="cover")
+    anew = other.assign(variant=rng.permutation(other["variant"].to_numpy()))
+    apart = other.assign(unit_id="x" + other["unit_id"])
+    for theirs, state in ((anew, "pass"), (other, "fail"), (apart, "pass")):
+        result = Experiment("script").analyse(pd.concat([assigned, theirs]), orders, as_of=LATER)
+        assert status(result, "other experiments") == state
+        assert result.verdict == ("invalid" if state == "fail" else "ship")
+    alone = Experiment("script").analyse(assigned, orders, as_of=LATER).gate.set_index("check")
+    assert alone.loc["other experiments", "found"] == "none shares people enough to tell"
+    counts = pd.crosstab(assigned["variant"].to_numpy(), anew["variant"].to_numpy())
+    gate = Experiment("script").analyse(pd.concat([assigned, anew]), orders, as_of=LATER).gate.set_index("check")
+    p_value = chi2_contingency(counts, correction=False).pvalue
+    assert gate.loc["other experiments", "found"].endswith(f"p = {p_value:.4g}")
+    later = Experiment("script").analyse(
+        pd.concat([assigned, other.assign(assigned_at=pd.Timestamp("2027-01-01"))]), orders, as_of=LATER
+    )
+    assert status(later, "other experiments") == "pass"  # not yet known
