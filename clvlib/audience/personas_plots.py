@@ -61,7 +61,7 @@ def plot_personas(result: Personas, ax: Axes | None = None, title: str = "") -> 
         label = {"label": tr("share of orders"), "pad": 0.02, "format": "{x:.0%}"}
         sns.heatmap(
             data, ax=ax, cmap=SEQUENTIAL, vmin=0, annot=True, fmt=".0%", annot_kws={"size": 9}, cbar_kws=label,
-            linewidths=0.4, linecolor="white",
+            linewidths=0.4, linecolor="white", xticklabels=False, yticklabels=False,
         )  # fmt: skip
         ax.set_yticks([row + 0.5 for row in range(len(data))], [spoken(str(name)) for name in data.index], rotation=0)
         ax.set_xticks(

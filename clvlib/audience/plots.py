@@ -82,7 +82,10 @@ def plot_slots(result: Slots, measure: Measure = "views", ax: Axes | None = None
     with styled():
         ax = ax or new_axes(height=3.0)
         label = {"label": tr(_PER_HOUR[measure]), "pad": 0.02}
-        sns.heatmap(grid, ax=ax, cmap=SEQUENTIAL, vmin=0, cbar_kws=label, linewidths=0.4, linecolor="white")
+        sns.heatmap(
+            grid, ax=ax, cmap=SEQUENTIAL, vmin=0, cbar_kws=label, linewidths=0.4, linecolor="white",
+            xticklabels=False, yticklabels=False,
+        )  # fmt: skip
         ax.set_xticks([hour + 0.5 for hour in range(0, 24, 3)], [f"{hour}:00" for hour in range(0, 24, 3)], rotation=0)
         ax.set_yticks([day + 0.5 for day in range(7)], [tr(day) for day in grid.index], rotation=0)
         ax.set(xlabel=tr("hour, shop time"), ylabel="")

@@ -67,6 +67,7 @@ class Shop:
         self.folder = folder
         self._whole = whole
         self._engine = DuckDBEngine(connection)
+        self._tables: dict[str, Table] = {}  # those that were asked for: to look up columns takes a query
         self._finish = weakref.finalize(self, _clear, connection, scratch)
         there = {str(row[0]) for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
         self.tables = tuple(name for name in (*CONTRACT, "refunds") if name in there)
@@ -108,7 +109,10 @@ class Shop:
         """
         if name not in self.tables:
             raise MissingTableError(f"this shop has no table {name!r}; it has {', '.join(self.tables)}")
-        return Table(self._engine, name, identifier(name), tuple(self._engine.columns(identifier(name))))
+        if name not in self._tables:
+            relation = identifier(name)
+            self._tables[name] = Table(self._engine, name, relation, tuple(self._engine.columns(relation)))
+        return self._tables[name]
 
     def query(self, sql: str) -> pd.DataFrame:
         """Answer an SQL question over the tables, for exploring.

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from math import ceil, floor
 from typing import Any, Final
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg, get_hinting_flag
+from matplotlib.font_manager import fontManager, get_font
 
 __all__ = ["Canvas"]
 
+_TEXTS: Final = 1024  # that are kept as they were set: figures have many numbers and words in common
 _ROOM: Final = 0.04  # inches beside a long title
 # of an axis; with a matplotlib that lacks one of them, drawing is slower and no different
 _ASKED: Final = ("_update_ticks", "_get_ticklabel_bboxes", "get_tightbbox")
@@ -54,12 +56,8 @@ class _Renderer(RendererAgg):
 
     def _set_text(self, text: str, prop: Any) -> tuple[Any, Any, int, int]:
         """Return a text's size and descent, its image, and how much of this lies above and right of where it starts."""
-        font = self._prepare_font(prop)  # type: ignore[no-untyped-call]
-        font.set_text(text, 0.0, flags=get_hinting_flag())  # type: ignore[no-untyped-call]
-        width, height, descent = (side / 64 for side in (*font.get_width_height(), font.get_descent()))
-        font.draw_glyphs_to_bitmap(antialiased=True)
-        above, right = floor(height - descent) + 1, ceil(font.get_bitmap_offset()[0] / 64)
-        return (width, height, descent), np.array(font.get_image()), above, right
+        fonts = tuple(fontManager._find_fonts_by_props(prop))  # noqa: SLF001 - with those for letters that the first lacks
+        return _set_in(fonts, prop.get_size_in_points(), self.dpi, text, get_hinting_flag())  # type: ignore[no-untyped-call]
 
     def _line_heights(self, prop: Any) -> tuple[float | None, float | None, float | None]:
         """Return ascent, descent and gap of a font's lines, or leave them to matplotlib."""
@@ -105,6 +103,17 @@ class _Renderer(RendererAgg):
         self.outside |= min(left, lower - rows) < 0 or left + columns > self.width or lower > self.height
 
 
+@lru_cache(_TEXTS)
+def _set_in(fonts: tuple[Any, ...], size: float, dpi: float, text: str, flags: Any) -> tuple[Any, Any, int, int]:
+    font: Any = get_font(fonts)
+    font.set_size(size, dpi)
+    font.set_text(text, 0.0, flags=flags)
+    width, height, descent = (side / 64 for side in (*font.get_width_height(), font.get_descent()))
+    font.draw_glyphs_to_bitmap(antialiased=True)
+    above, right = floor(height - descent) + 1, ceil(font.get_bitmap_offset()[0] / 64)
+    return (width, height, descent), np.array(font.get_image()), above, right
+
+
 @contextmanager
 def _laid_out(figure: Any, renderer: Any) -> Iterator[None]:
     """Lay out before the drawing; a title that would reach beyond the right end of the figure starts at its left."""
@@ -139,12 +148,12 @@ def _asked_once(figure: Any) -> Iterator[None]:
 
 
 def _once(axis: Any, find: Callable[..., Any]) -> Callable[..., Any]:
-    at: tuple[float, ...] = ()
+    at: tuple[bytes, ...] = ()
     found: dict[Any, Any] = {}
 
     def known(*given: Any, **options: Any) -> Any:
         nonlocal at
-        now = (*axis.get_view_interval(), *(round(side, 3) for side in axis.axes.bbox.bounds))
+        now = (axis.get_view_interval().tobytes(), axis.axes.bbox.get_points().round(3).tobytes())
         if now != at:
             found.clear()
             at = now
