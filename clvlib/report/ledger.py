@@ -245,7 +245,8 @@ def _write(ledger: Ledger, file: Path) -> None:
             ledger.connection.execute("DETACH file")
         except duckdb.Error as error:
             part.with_name(f"{part.name}.wal").unlink(missing_ok=True)
-            raise ReportError(f"cannot write {file}: {str(error).splitlines()[0]}") from error
+            said = str(error).splitlines()[0].rstrip(". ")
+            raise ReportError(f"cannot write {file}: {said}; is the disk full?") from error
         part.chmod(0o444)  # only a run writes it; DuckDB opens it for reading alone
         with part.open("rb") as written:
             os.fsync(written.fileno())

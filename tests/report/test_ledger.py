@@ -245,6 +245,7 @@ def test_a_full_disk_leaves_the_old_ledger(tmp_path: Path):
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, capture_output=True, text=True)
     assert done.stdout.startswith(f"cannot write {tmp_path / NAME}: "), done.stderr
+    assert done.stdout.endswith("; is the disk full?\n")
     assert (tmp_path / NAME).read_bytes() == before
     assert not list(tmp_path.glob(f".{NAME}*"))
 
