@@ -9,6 +9,19 @@
     currency = "CNY"
     as_of = 2026-11-15              # the last day the data speak of; later rows are set aside. Default: today
 
+    [value]
+    margin = 0.3                    # share of the spend that is profit
+    annual_rate = 0.15              # discount rate a year
+
+    [thresholds]
+    click_to_cart = 0.12            # a lower rate raises an alert
+
+    [targets]                       # of key figures, by their names in the ledger
+    gmv_net = 100000
+
+    [funnel]
+    steps = ["exposure", "click", "cart", "order", "paid"]
+
     [privacy]
     smallest_group = 10             # groups of fewer people are not shown
     recipients = ["age1…"]          # who may read lists of customers; then they are encrypted
@@ -43,6 +56,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -102,8 +116,10 @@ class Config:
         Whether this is made-up data, which a report must say.
     margin, annual_rate : float
         Share of the spend that is profit, and the yearly discount rate.
-    thresholds, targets : Mapping
-        By name, such as ``click_to_cart = 0.12``.
+    thresholds : Mapping
+        By name: ``click_to_cart``, below which an alert is raised.
+    targets : Mapping
+        By the name of a key figure, such as ``gmv_net``.
     funnel_steps : tuple of str
         Event names of the funnel, in order.
     smallest_group : int
@@ -131,6 +147,13 @@ class Config:
     smallest_group: int = 10
     recipients: tuple[str, ...] = ()
     tables: Mapping[str, tuple[TableConfig, ...]] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """What the configuration says of parameters of notebooks, by their names."""
+        named = {"margin": self.margin, "annual_rate": self.annual_rate}
+        threshold = self.thresholds.get("click_to_cart")
+        return named if threshold is None else {**named, "click_to_cart_min": threshold}
 
     def parts(self, table: str) -> tuple[TableConfig, ...]:
         """Return how the parts of ``table`` are read; one with the defaults where nothing is said."""
@@ -210,6 +233,28 @@ def _privacy(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
     return values
 
 
+def _share(key: str, value: float, where: str) -> None:
+    if not 0 <= value <= 1 or (key == "margin" and not value):
+        raise ConfigError(f"{where}: {key} is a share, such as 0.15; found {value:g}")
+
+
+def _sound(config: Config, where: str) -> None:
+    """Refuse what would run and mean something else."""
+    _share("margin", config.margin, f"{where}: [value]")
+    _share("annual_rate", config.annual_rate, f"{where}: [value]")
+    for name, value in config.thresholds.items():
+        _share(name, value, f"{where}: [thresholds]")
+    if config.currency and not re.fullmatch("[A-Z]{3}", config.currency):
+        raise ConfigError(f"{where}: currency = {config.currency!r} is no ISO code of three letters, such as CNY")
+    steps = config.funnel_steps
+    if len(set(steps)) < len(steps) or len(steps) < 2 or not all(isinstance(step, str) for step in steps):
+        raise ConfigError(f"{where}: [funnel]: steps are two or more different events, in order; found {list(steps)}")
+    try:
+        ZoneInfo(config.timezone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ConfigError(f"{where}: no time zone is called {config.timezone!r}; write it like Asia/Shanghai") from None
+
+
 def parse_config(raw: Mapping[str, Any], where: str = "clvlib.toml") -> Config:
     """Turn the content of a ``clvlib.toml`` into a :class:`Config`.
 
@@ -246,11 +291,9 @@ def parse_config(raw: Mapping[str, Any], where: str = "clvlib.toml") -> Config:
         name: tuple(_table(name, p, where) for p in (part if isinstance(part, list) else [part]))
         for name, part in tables.items()
     }
+    _known(values.get("thresholds", {}), ["click_to_cart"], f"{where}: [thresholds]")
     config = Config(**values)
-    try:
-        ZoneInfo(config.timezone)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ConfigError(f"{where}: no time zone is called {config.timezone!r}; write it like Asia/Shanghai") from None
+    _sound(config, where)
     return config
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,8 @@ def written(
         table = _table(made).assign(language=edition.language)
         status = {"week": edition.week.label, "status": ("ok", "partial", "failed")[code], "exit_code": code, **times}
         status |= {"shop": edition.own_facts.name, "language": edition.language, "sentence": said["sentence"]}
-        for notice in said["notices"]:
-            edition.plan.tell(f"  {notice}")
+        for line in [*said["notices"], *_misnamed(edition, made)]:
+            edition.plan.tell(f"  {line}")
         status |= {"notices": said["notices"], "alerts": by_severity(said["cards"])} | (
             {"pdf": printed} if printed else {}
         )
@@ -162,6 +163,7 @@ def _files(
         "sample": facts.sample,
         "language": edition.language,
         "tables": facts.fingerprint,
+        "settings": facts.settings,
         "pseudonyms": facts.pseudonyms,
         "notebooks": {each.run.name: each.record for each in made},
         "versions": versions,
@@ -193,6 +195,14 @@ def _files(
     _dump(edition.folder / ALERTS, {"alerts": alerts})
     _dump(edition.folder / GRADES, {"grades": lists})
     return said
+
+
+def _misnamed(edition: Edition, made: Sequence[Made]) -> list[str]:
+    """Say which targets belong to no key figure, where one has nearly that name."""
+    names = sorted({kpi["name"] for each in made for kpi in each.said.kpis})
+    targets = [] if edition.place else [name for name in edition.own_facts.targets if name not in names]
+    near = [(name, get_close_matches(name, names, n=1, cutoff=0.85)) for name in targets]
+    return [f"[targets] {name}: no key figure has this name; did you mean {like[0]}?" for name, like in near if like]
 
 
 def _printed(edition: Edition) -> dict[str, str]:

@@ -41,6 +41,10 @@ class Facts:
         Rows, range and hash per table.
     targets : mapping
         By the name of a key figure.
+    configured : mapping
+        What its configuration says of parameters of notebooks, by their names.
+    settings : mapping
+        What else in its configuration changes what a chapter says.
     pseudonyms : str
         What tells the key of its pseudonyms from another.
     """
@@ -58,6 +62,8 @@ class Facts:
     notes: tuple[str, ...]
     fingerprint: Mapping[str, Any]
     targets: Mapping[str, float]
+    configured: Mapping[str, float]
+    settings: Mapping[str, Any]
     pseudonyms: str
 
 
@@ -80,6 +86,14 @@ def facts_of(shop: Any) -> Facts:
         notes=tuple(quality.notes),
         fingerprint=shop.fingerprint(),
         targets=config.targets,
+        configured=config.parameters,
+        settings={
+            "timezone": config.timezone,
+            "currency": config.currency,
+            "funnel_steps": list(config.funnel_steps),
+            "smallest_group": config.smallest_group,
+            "recipients": list(config.recipients),
+        },
         pseudonyms=names_for(shop).fingerprint,
     )
 

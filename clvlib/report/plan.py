@@ -123,8 +123,9 @@ class Edition:
         books = self.plan.notebooks
         return {book.name: {"sha256": digest(book.path), "parameters": self.published(book)} for book in books}
 
-    def _ours(self, source: str, output: str) -> dict[str, str]:
-        return {"source": source, "week": self.week.label, "output": output, "lang": self.language}
+    def _ours(self, source: str, output: str) -> dict[str, Any]:
+        own = {"source": source, "week": self.week.label, "output": output, "lang": self.language}
+        return own | dict(self.own_facts.configured)
 
     def _origin(self) -> str:
         """Return where the data came from, as seen from where the report is published where that is a file."""

@@ -23,8 +23,8 @@ def take_over(published: Path, staged: Path, facts: Facts, wanted: Mapping[str, 
     published, staged : pathlib.Path
         The report that stands, and the folder of the one in the making.
     facts : Facts
-        The data; all of them, their hashes, the key of the pseudonyms and the versions of all libraries must be those
-        of the report that stands.
+        The data; all of them, their hashes, the settings, the key of the pseudonyms and the versions of all libraries
+        must be those of the report that stands.
     wanted : mapping
         By notebook, the hash of its source and its parameters, as ``manifest.json`` has them.
 
@@ -36,7 +36,7 @@ def take_over(published: Path, staged: Path, facts: Facts, wanted: Mapping[str, 
     try:
         manifest = json.loads((published / "manifest.json").read_text(encoding="utf-8"))
         same = {"shop": facts.name, "tables": dict(facts.fingerprint), "versions": versions()}
-        same["pseudonyms"] = facts.pseudonyms
+        same |= {"settings": dict(facts.settings), "pseudonyms": facts.pseudonyms}
         if json.loads(json.dumps(same, default=str)) != {field: manifest[field] for field in same}:
             return {}
         books = manifest["notebooks"]

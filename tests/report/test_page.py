@@ -60,7 +60,7 @@ def facts(**changes: Any) -> Facts:
         "name": f"Shop {EVIL}", "currency": "CNY", "timezone": "Asia/Shanghai", "language": "en", "sample": True,
         "first": dt.date(2026, 1, 1), "last": day, "until": day, "quality": quality, "reasons": reasons,
         "notes": ("a note <b>",), "fingerprint": {"orders": {"rows": 98, "hash": "ab12"}}, "targets": {},
-        "pseudonyms": "",
+        "pseudonyms": "", "configured": {}, "settings": {},
     }  # fmt: skip
     return Facts(**(values | changes))
 

@@ -209,6 +209,40 @@ def test_what_lists_need_is_asked_for_before_any_kernel(
     assert not list((tmp_path / "reports").glob("2026*"))
 
 
+def test_what_the_shop_configures_arrives_in_the_notebook(tmp_path: Path):
+    """One margin for all chapters: that of clvlib.toml, unless another is asked for."""
+    toml = "[value]\nmargin = 0.45\n[thresholds]\nclick_to_cart = 0.2\n[targets]\nrevneue = 7\nfar = 1\n"
+    shop_folder(tmp_path / "shop", toml=f'name = "a"\nsample = true\n{toml}')
+    cell = 'source: str = ""\nweek: str = ""\nmargin: float = 0.3\nclick_to_cart_min: float = 0.12\nlevel: float = 0.95'
+    says = "print(margin, click_to_cart_min, level)\nimport clvlib\n"
+    kpi = 'clvlib.Chapter("01_a", clvlib.connect(source), week=week).kpi("revenue", 1.0)'
+    lines: list[str] = []
+
+    def printed(**given: Any) -> str:
+        report = _quick(tmp_path, says + kpi, cell=cell, tell=lines.append, **given)
+        assert report.exit_code == 0, report.table["error"].tolist()
+        made = json.loads((report.folder / "manifest.json").read_text(encoding="utf-8"))["notebooks"]["01_a"]
+        node = nbformat.read(report.folder / "01_a.ipynb", as_version=4)
+        assert f"margin: float = {made['parameters']['margin']}" in node.cells[2].source
+        return next(o.text for c in node.cells for o in c.get("outputs", []) if o.output_type == "stream")
+
+    assert printed() == "0.45 0.2 0.95\n"
+    assert "  [targets] revneue: no key figure has this name; did you mean revenue?" in lines
+    assert not any("far" in line for line in lines)  # perhaps a figure of another chapter
+    assert printed(parameters={"margin": 0.5}, resume=True) == "0.5 0.2 0.95\n"
+
+
+def test_resume_sees_other_settings(tmp_path: Path):
+    """Whoever begins to encrypt lists, or to withhold larger groups, does not keep those of the report before."""
+    lines: list[str] = []
+    notebook(tmp_path / "books", "01_a", ["1"])
+    for toml in ("", "", "[privacy]\nsmallest_group = 20\n", '[funnel]\nsteps = ["view", "paid"]\n'):
+        shop_folder(tmp_path / "shop", toml=f'name = "a"\nsample = true\n{toml}')
+        run(tmp_path / "shop", out=tmp_path / "out", folder=tmp_path / "books", resume=True, tell=lines.append)
+    kept = [line.endswith("kept, nothing has changed") for line in lines if line.startswith("  01_a")]
+    assert kept == [False, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("now", "late"),
     [
