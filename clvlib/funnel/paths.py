@@ -15,11 +15,12 @@ from clvlib.data.engine import Table, as_table, identifier, literal
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
 from clvlib.funnel.context import derived
 from clvlib.funnel.kernel import question
+from clvlib.funnel.paths_draws import drawn_anew, kinds_of
 from clvlib.result import Result
 from clvlib.stats.resample import interval_of_draws
 from clvlib.words import tr
 
-__all__ = ["Credit", "credit", "journeys"]
+__all__ = ["Credit", "alike", "credit", "journeys"]
 
 Floats = NDArray[np.float64]
 ARROW = " > "
@@ -44,6 +45,10 @@ class Credit(Result):
         Share of journeys that convert.
     level : float
         Confidence level.
+    paths : pandas.DataFrame
+        The paths behind it.
+    kinds : pandas.Series or None
+        The people behind it, as :func:`alike` counts them.
     """
 
     journeys: float
@@ -51,6 +56,7 @@ class Credit(Result):
     rate: float
     level: float
     paths: pd.DataFrame = field(repr=False)
+    kinds: pd.Series | None = field(repr=False, default=None)
 
     @property
     def sentence(self) -> str:
@@ -136,6 +142,31 @@ def journeys(
     return frame.astype({"journeys": np.int64, "conversions": np.int64})
 
 
+def alike(
+    events: Table | pd.DataFrame,
+    goal: str,
+    touch: str = "channel",
+    window: str | pd.Timedelta = "7D",
+    *,
+    touches: Sequence[str] = (),
+    as_of: Any,
+    starts: tuple[Any, Any] | None = None,
+) -> pd.Series:
+    """Count the people behind the journeys, those together who made the same ones.
+
+    Parameters
+    ----------
+    events, goal, touch, window, touches, as_of, starts
+        As for :func:`journeys`, and errors too.
+
+    Returns
+    -------
+    pandas.Series
+        How many people there are of each kind, for ``kinds`` of :func:`credit`; the index says what they did.
+    """
+    return kinds_of(asked(events, goal, touch, window, touches, as_of, starts)[1])
+
+
 def asked(
     events: Table | pd.DataFrame,
     goal: str,
@@ -192,7 +223,9 @@ def _written_sql(window: int, until: int | None, cut: int) -> str:
     HAVING (MAX(won) = 1 OR MAX(us) + {window} < {cut}){begun}"""
 
 
-def credit(paths: pd.DataFrame, level: float = 0.95, draws: int = 200, seed: int = 0) -> Credit:
+def credit(
+    paths: pd.DataFrame, level: float = 0.95, draws: int = 200, seed: int = 0, kinds: pd.Series | None = None
+) -> Credit:
     """Share the conversions out among the touchpoints.
 
     ``first``, ``last`` and ``linear`` (equally over a path's touchpoints) are rules of thumb. ``shapley`` is the exact
@@ -209,9 +242,12 @@ def credit(paths: pd.DataFrame, level: float = 0.95, draws: int = 200, seed: int
     level : float
         Confidence level.
     draws : int
-        Bootstrap draws for the interval; journeys are what is drawn.
+        Bootstrap draws for the interval.
     seed : int
         Of the draws.
+    kinds : pandas.Series, optional
+        The people who made the journeys (:func:`alike`): they are what is drawn. Without, each journey counts as a
+        person of its own, and intervals are too narrow where people come back.
 
     Returns
     -------
@@ -244,12 +280,12 @@ def credit(paths: pd.DataFrame, level: float = 0.95, draws: int = 200, seed: int
     table = pd.DataFrame(shares, index=pd.Index(names, name="touch"))
     table.insert(0, "journeys", chain.incidence @ (won + lost))
     table["removal_effect"] = effects
-    table[["lower", "upper"]] = _bootstrap(chain, won, lost, level, draws, seed)
+    table[["lower", "upper"]] = _bootstrap(chain, paths, kinds, level, draws, seed)
     table = table.sort_values("markov", ascending=False, kind="stable")
     total = float((won + lost).sum())
     return Credit(
         journeys=total, conversions=float(won.sum()), rate=float(won.sum() / total), level=level, paths=paths,
-        table=table,
+        kinds=kinds, table=table,
     )  # fmt: skip
 
 
@@ -321,17 +357,10 @@ def shared_out(effects: Floats, conversions: float | Floats) -> Floats:
     return shared
 
 
-def drawn_anew(won: Floats, lost: Floats, draws: int, seed: int) -> tuple[Floats, Floats]:
-    """Draw journeys anew; who won and who lost by draw and path, of the draws in which anybody won."""
-    counts = np.concatenate([won, lost])
-    total = int(counts.sum())
-    drawn = np.random.default_rng(seed).multinomial(total, counts / counts.sum(), size=draws).astype(float)
-    again, others = np.hsplit(drawn, 2)
-    some = again.any(axis=1)
-    return again[some], others[some]
-
-
-def _bootstrap(chain: Chain, won: Floats, lost: Floats, level: float, draws: int, seed: int) -> Floats:
+def _bootstrap(
+    chain: Chain, paths: pd.DataFrame, kinds: pd.Series | None, level: float, draws: int, seed: int
+) -> Floats:
     """Limits of the share of credit times the conversions that there were."""
-    credited = shared_out(chain.removal_effects(*drawn_anew(won, lost, draws, seed)), won.sum())
+    drawn = drawn_anew(paths, kinds, draws, seed)
+    credited = shared_out(chain.removal_effects(drawn.won, drawn.lost), float(paths["conversions"].sum()))
     return interval_of_draws(credited, level)[["lower", "upper"]].to_numpy()

@@ -24,7 +24,7 @@ from clvlib.funnel.drivers import Drivers, drivers
 from clvlib.funnel.dwell import Dwell, dwell
 from clvlib.funnel.interaction import Interaction, interaction
 from clvlib.funnel.kernel import FunnelResult, funnel
-from clvlib.funnel.paths import Credit, credit, journeys
+from clvlib.funnel.paths import Credit, alike, credit, journeys
 from clvlib.funnel.rooms import Scorecard, scorecard
 from clvlib.funnel.rooms_course import Course, course
 from clvlib.funnel.threshold import Threshold, threshold
@@ -196,7 +196,8 @@ class WeekFunnel:
     @cached_property
     def credit(self) -> Credit:
         """The credit of each channel for the orders of the last weeks, and the paths behind it."""
-        return credit(journeys(self.events, self.steps[-1], **self._journeys), level=self.level)
+        asked: dict[str, Any] = {"goal": self.steps[-1], **self._journeys}
+        return credit(journeys(self.events, **asked), level=self.level, kinds=alike(self.events, **asked))
 
     @property
     def _journeys(self) -> dict[str, Any]:

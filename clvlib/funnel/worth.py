@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clvlib.data.engine import Table
 from clvlib.errors import ParameterError, ThinDataWarning
-from clvlib.funnel.paths import Chain, Credit, asked, chain_of, drawn_anew, shared_out
+from clvlib.funnel.paths import Chain, Credit, asked, chain_of, shared_out
+from clvlib.funnel.paths_draws import KINDS_SQL, Drawn, drawn_anew, kinds_of
 from clvlib.result import Result
 from clvlib.stats.resample import interval_of_draws
 from clvlib.words import tr, trn
@@ -121,7 +123,8 @@ def worth_of_touches(
     half_life : str or pandas.Timedelta
         With ``time_decay`` a touch counts half of one that is so much later.
     draws, seed : int
-        Of the bootstrap: journeys are drawn, and what conversions of a path are worth as normal around their mean.
+        Of the bootstrap: people are drawn, and what those who made the same journeys are worth as normal around its
+        mean.
 
     Returns
     -------
@@ -157,11 +160,7 @@ def worth_of_touches(
     decayed = runs.query(_decay(half), written=written).set_index("touch")["credit"]
     result["time_decay"] = decayed.reindex(result.index, fill_value=0.0)
     if worth is not None:
-        people = written.query(
-            "SELECT person_id, path, COUNT(*) AS n FROM {t} AS w WHERE won = 1 AND path IS NOT NULL "
-            "GROUP BY 1, 2 ORDER BY 1, 2"
-        )
-        result = result.join(_credited(found, people, worth, draws, seed))
+        result = result.join(_credited(found, written, worth, draws, seed))
     return Worth(table=result if cost is None else _beside_cost(result, cost), level=found.level)
 
 
@@ -177,10 +176,12 @@ def _decay(half: float) -> str:
     ) AS b GROUP BY touch ORDER BY touch"""
 
 
-def _credited(found: Credit, people: pd.DataFrame, worth: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
+def _credited(found: Credit, written: Table, worth: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
+    """Credit for each kind of money, with limits."""
     chain, names = chain_of(found.paths["path"])
+    people = written.query(f"SELECT person_id, kind FROM ({KINDS_SQL}) AS k WHERE conversions > 0 ORDER BY person_id")
     own = worth.set_axis(worth.index.astype(str)).reindex(people["person_id"].astype(str))
-    nobody = int(own.isna().all(axis=1).groupby(people["person_id"].to_numpy()).any().sum())
+    nobody = int(own.isna().all(axis=1).sum())
     if nobody:
         text = trn(
             "{n:,} person who converted is worth nothing in the data: paid back, or not known",
@@ -188,37 +189,35 @@ def _credited(found: Credit, people: pd.DataFrame, worth: pd.DataFrame, draws: i
             nobody,
         )
         warnings.warn(text, ThinDataWarning, stacklevel=3)
-    each = people.groupby("person_id")["n"].transform("sum").to_numpy(dtype=float)
-    per_order = own.fillna(0.0).to_numpy(dtype=float) / each[:, None]
-    n = people["n"].to_numpy(dtype=float)
-    place = pd.Index(found.paths["path"]).get_indexer(pd.Index(people["path"]))
+    kinds = kinds_of(written)
+    place = kinds.index.get_indexer(pd.Index(people["kind"]))
+    drawn = drawn_anew(found.paths, kinds, draws, seed)
     won = found.paths["conversions"].to_numpy(dtype=float)
     lost = found.paths["journeys"].to_numpy(dtype=float) - won
-    drawn = drawn_anew(won, lost, draws, seed)
     columns: dict[str, Floats] = {}
-    for k, name in enumerate(worth.columns):
-        sums, squares = (
-            np.asarray(np.bincount(place, per_order[:, k] ** power * n, len(won)), dtype=float) for power in (1, 2)
-        )
-        if not sums.sum() > 0:
+    for name in worth.columns:
+        money = own[name].fillna(0.0).to_numpy(dtype=float)
+        total, squares = (np.bincount(place, money**power, len(kinds)).astype(float) for power in (1, 2))
+        if not total.sum() > 0:
             continue
-        columns[name] = shared_out(chain.removal_effects(won, lost, sums), sums.sum())
-        ends = _limits(chain, drawn, sums, squares, won, found.level, seed)
+        columns[name] = shared_out(chain.removal_effects(won, lost, drawn.shares.T @ total), total.sum())
+        ends = _limits(chain, drawn, total, squares, kinds.to_numpy(dtype=float), found.level, seed)
         columns[f"{name}_lower"], columns[f"{name}_upper"] = ends.T
     return pd.DataFrame(columns, index=pd.Index(names, name="touch"))
 
 
 def _limits(
-    chain: Chain, drawn: tuple[Floats, Floats], sums: Floats, squares: Floats, won: Floats, level: float, seed: int
+    chain: Chain, drawn: Drawn, total: Floats, squares: Floats, people: Floats, level: float, seed: int
 ) -> NDArray[np.float64]:
-    """Limits of the credit for a sum; a path that few took borrows its spread from all conversions."""
-    count, lost = drawn
-    mean = np.divide(sums, won, out=np.zeros(len(won)), where=won > 0)
-    within = max(float((squares - won * mean**2).sum()), 0.0) / max(float(won.sum() - (won > 0).sum()), 1.0)
+    """Limits of the credit for a sum, given by kind of people, as are its squares and how many they are."""
+    rich = np.flatnonzero(total)
+    count, mean = drawn.people[:, rich], total[rich] / people[rich]
+    spread = np.maximum(squares[rich] / people[rich] - mean**2, 0.0)
     luck = np.random.default_rng(seed + 1).standard_normal(count.shape)
-    brought = np.maximum(count * mean + np.sqrt(count * within) * luck, 0.0)
+    money = np.maximum(count * mean + np.sqrt(count * spread) * luck, 0.0)
+    brought = (drawn.shares[rich].T @ money.T).T
     some = brought.any(axis=1)
-    effects = chain.removal_effects(count[some], lost[some], brought[some])
+    effects = chain.removal_effects(drawn.won[some], drawn.lost[some], brought[some])
     credited = shared_out(effects, brought[some].sum(axis=1, keepdims=True))
     return interval_of_draws(credited, level)[["lower", "upper"]].to_numpy()
 

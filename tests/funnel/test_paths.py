@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
-from clvlib.funnel.paths import credit, journeys
+from clvlib.funnel.paths import alike, credit, journeys
+from clvlib.funnel.paths_draws import drawn_anew
 from clvlib.funnel.plots import credit_data, plot_credit
+from clvlib.funnel.worth import worth_of_touches
 
 ZERO = pd.Timestamp("2026-11-01")
 
@@ -163,6 +165,62 @@ def test_journeys_equal_a_walk_through_the_log(rows, window):
         return
     found = journeys(events, "order", **kw).set_index("path")
     assert {path: list(row) for path, row in zip(found.index, found.to_numpy().tolist(), strict=True)} == counts
+
+
+def come_back(rng, people=250):
+    """People who come again and again, each with an inclination of his own to buy: of A .2 on average, of B .1."""
+    channel = np.where(rng.random(people) < 0.6, "A", "B")
+    chance = np.where(channel == "A", rng.beta(0.5, 2, people), rng.beta(0.5, 4.5, people))
+    often = 1 + rng.negative_binomial(0.5, 0.1, people)
+    who = np.repeat(np.arange(people), often)
+    came = pd.DataFrame({"person_id": who.astype(str), "channel": channel[who], "event": "view"})
+    came["occurred_at"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(10 * came.groupby("person_id").cumcount(), "D")
+    won = came[rng.random(len(came)) < chance[who]]
+    return pd.concat([came, won.assign(event="order", occurred_at=won["occurred_at"] + pd.Timedelta(hours=1))])
+
+
+def test_intervals_take_people_for_what_repeats():
+    """Paths of one touch are credited with their own conversions: of A .6 * .2 / (.6 * .2 + .4 * .1) = 3/4 of all."""
+    rng = np.random.default_rng(21)
+    held = alone = 0
+    for _ in range(40):
+        log, asked = come_back(rng), {"goal": "order", "as_of": "2040-01-01"}
+        paths = journeys(log, **asked)
+        found = credit(paths, draws=100, kinds=alike(log, **asked))
+        low, high = found.table.loc["A", ["lower", "upper"]] / found.conversions
+        held += low <= 0.75 <= high
+        low, high = credit(paths, draws=100).table.loc["A", ["lower", "upper"]] / found.conversions
+        alone += low <= 0.75 <= high
+    assert held >= 32  # binomial(40, .95): 34 or more with probability .997, and 100 draws are a little short
+    assert alone < 28
+
+
+def test_money_of_people_who_come_back_varies_as_people_do():
+    """Paths of one touch: what A brings is a sum over people, whose error is sqrt(n variance)."""
+    log, asked = come_back(np.random.default_rng(3), 600), {"goal": "order", "as_of": "2040-01-01"}
+    buyers = log.loc[log["event"] == "order", "person_id"].unique()
+    worth = pd.DataFrame({"margin": np.random.default_rng(4).gamma(2, 50, len(buyers))}, index=buyers)
+    found = credit(journeys(log, **asked), kinds=alike(log, **asked))
+    row = worth_of_touches(found, log, worth=worth, **asked).table.loc["A"]
+    by_a = set(log.loc[log["channel"] == "A", "person_id"])
+    each = np.zeros(600)
+    each[: len(buyers)] = worth["margin"] * [person in by_a for person in buyers]
+    assert row["margin"] == pytest.approx(each.sum())
+    error = np.sqrt(600) * each.std(ddof=1)
+    assert row["margin_upper"] - row["margin_lower"] == pytest.approx(2 * 1.96 * error, rel=0.2)
+
+
+def test_people_alike_are_counted_together():
+    log = pd.DataFrame({
+        "person_id": list("aabbccd"), "channel": ["x", "x", "x", "x", "x", "y", "x"],
+        "event": ["view", "order", "view", "order", "view", "order", "view"],
+        "occurred_at": pd.date_range("2026-11-02", periods=7, freq="h"),
+    })  # fmt: skip
+    kinds = alike(log, "order", as_of="2026-11-30")
+    assert kinds.tolist() == [3, 1]  # c buys by y, but came by x alone; d does not buy
+    paths = journeys(log, "order", as_of="2026-11-30")
+    drawn = drawn_anew(paths, kinds, 50, 0)
+    assert (drawn.won.sum(axis=1) + drawn.lost.sum(axis=1) == 4).all()
 
 
 def test_only_touchpoints_of_the_period_count():
