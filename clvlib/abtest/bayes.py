@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from clvlib.abtest.decision import amount
 from clvlib.abtest.outcome import ExperimentResult
-from clvlib.errors import ParameterError
+from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
 from clvlib.stats.posterior import posterior_means, posterior_proportions
 from clvlib.words import mark, tr
@@ -54,8 +54,10 @@ def bayesian(
 
     Raises
     ------
+    EmptyDataError
+        In an arm nothing varies, so that its value has no error.
     ParameterError
-        The experiment has no such metric, an arm's value has no error, or the prior cannot be.
+        The experiment has no such metric, or the prior cannot be.
 
     Notes
     -----
@@ -75,6 +77,9 @@ def bayesian(
     """
     rows = result.rows(metric)
     first = rows.iloc[0]
+    if first["family"] != "beta" and not (rows["error"] > 0).all():
+        text = mark("experiment {name!r}: in an arm {metric} does not vary, so nothing is believed of it")
+        raise EmptyDataError(tr(text, name=result.name, metric=tr(first["metric"])))
     try:
         if first["family"] == "beta":
             a, b = prior or (1.0, 1.0)

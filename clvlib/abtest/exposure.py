@@ -82,7 +82,9 @@ def exposure(
         rows += _after(day, cells, asked, len(set(days)))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if table.empty:
-        text = mark("experiment {name!r}: nobody has been there for {days} days in each arm")
+        text = mark(
+            "experiment {name!r}: in some arm nobody has been there for {days} days, or nobody brought anything"
+        )
         raise EmptyDataError(tr(text, name=experiment.name, days=min(days)))
     return ExposureResult(table=table, metric=metric.name, unit=metric.unit, sentence=_sentence(table, metric.name))
 

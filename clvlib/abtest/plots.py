@@ -12,7 +12,7 @@ from clvlib.abtest.decision import DO_NOT_SHIP, INVALID, KEEP_RUNNING, SHIP, amo
 from clvlib.abtest.exposure import ExposureResult
 from clvlib.abtest.outcome import ExperimentResult
 from clvlib.abtest.segments import SegmentResult
-from clvlib.errors import EmptyDataError, ParameterError
+from clvlib.errors import EmptyDataError
 from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, count_axis, new_axes, percent_axis, points_axis, styled
 from clvlib.stats.sampling import detectable_difference
 from clvlib.words import mark, tr, trn
@@ -180,12 +180,13 @@ def detectable_plot(result: ExperimentResult, ax: Axes | None = None) -> Axes:
 
     Raises
     ------
-    ParameterError
+    EmptyDataError
         So few people can find nothing.
     """
     frame, row = detectable_frame(result), result.best
     if not np.isfinite(row["detectable"]):
-        raise ParameterError(f"experiment {result.name!r}: so few people find no difference, however large")
+        text = mark("experiment {name!r}: so few people, or values that do not vary, tell no difference, however large")
+        raise EmptyDataError(tr(text, name=result.name))
     here = 2 / (1 / row["n"] + 1 / row["control_n"])
     reach = amount(float(row["detectable"]), str(row["unit"]))
     with styled():

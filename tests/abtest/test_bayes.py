@@ -7,7 +7,7 @@ import pytest
 
 from clvlib.abtest.bayes import bayesian, expected_loss
 from clvlib.abtest.experiment import Experiment
-from clvlib.errors import ParameterError, ThinDataWarning
+from clvlib.errors import EmptyDataError, ParameterError, ThinDataWarning
 from clvlib.stats.posterior import posterior_means, posterior_proportions
 from tests.abtest.test_clusters import cells as clustered
 from tests.abtest.test_experiment import cells
@@ -68,7 +68,7 @@ def test_bad_input() -> None:
     with pytest.warns(ThinDataWarning):
         result = Experiment("script").judge(cells({"A": (2000, 0), "B": (2000, 0)}))
     assert bayesian(result).table["probability_best"].tolist() == pytest.approx([0.5, 0.5])
-    with pytest.raises(ParameterError, match="revenue: finite means with positive errors"):
+    with pytest.raises(EmptyDataError, match="in an arm revenue does not vary"):
         bayesian(result, "revenue")
     with pytest.raises(ParameterError, match="beta prior are positive"):
         bayesian(result, prior=(-1, 1))

@@ -58,7 +58,7 @@ def test_days_that_nobody_has_reached() -> None:
     data = orders("A", {"1h": 10})
     soon = START + pd.Timedelta("2D")
     assert exposure(Experiment("script"), people(A=99, B=99), data, as_of=soon).table["days"].tolist() == [1, 2]
-    with pytest.raises(EmptyDataError, match="nobody has been there for 5 days"):
+    with pytest.raises(EmptyDataError, match="nobody has been there for 5 days, or nobody brought"):
         exposure(Experiment("script"), people(A=99, B=99), data, days=(5, 7), as_of=soon)
     for days in ((), (0,), (1.5,)):
         with pytest.raises(ParameterError, match="positive whole numbers"):

@@ -69,7 +69,7 @@ def test_the_curve_of_detectable_differences_passes_through_this_experiment() ->
 
 def test_too_few_to_find_anything() -> None:
     result = Experiment("script", min_per_arm=1).judge(cells({"A": (2, 1), "B": (2, 1)}))
-    with pytest.raises(ParameterError, match="however large"):
+    with pytest.raises(EmptyDataError, match="however large"):
         detectable_plot(result)
 
 
