@@ -156,8 +156,9 @@ class CustomerValue:
     engine : {"clvlib", "lifetimes"}
         Who estimates the parameters.
     model : str
-        Which purchase model: "BetaGeoModel", "ModifiedBetaGeoModel", "ParetoNBDModel", "NBDModel"; or "auto": the one
-        that the backtest chooses on what was known by then, BG/NBD where time is too short for a backtest.
+        Which purchase model: "BetaGeoModel", "ModifiedBetaGeoModel", "ParetoNBDModel", "NBDModel"; or "auto": of those
+        in which customers leave, the one that the backtest chooses on what was known by then, BG/NBD where time is too
+        short for a backtest.
     spend : str
         Which spend model: "GammaGammaModel", or "DependentGammaGammaModel" where spend depends on frequency.
     dropout_prior : float or None
@@ -324,8 +325,8 @@ class CustomerValue:
             except EmptyDataError:
                 self._kept[key] = BetaGeoModel, None
             else:
-                # where none can be told apart from a simple rule, the best model stands in: values need a distribution
-                best = next(name for name in ranking(tried) if name in MODELS)
+                # where a simple rule or NBD does as well, the best of these stands in: within a year customers leave
+                best = next(name for name in ranking(tried) if name in _DROPOUT)
                 self._kept[key] = MODELS[best], misses(tried, best, 7 * held)
         chosen: tuple[type[PurchaseModel], Misses | None] = self._kept[key]
         return chosen

@@ -1,7 +1,8 @@
 """How well young shops are valued: with and without the prior of dropout, with and without what past forecasts missed.
 
-``python -m tests.clv.young_shops`` prints two tables: shops drawn from BG/NBD, whose expected purchases are known, and
-parts of real shops of a few hundred customers each, against what came. It takes about three CPU minutes.
+``python -m tests.clv.young_shops`` prints four tables: shops drawn from BG/NBD, whose expected purchases are known; the
+sample shop drawn anew, its value in 12 weeks and what its customers then spent in a year; and parts of real shops of a
+few hundred customers each, against what came. It takes about four CPU minutes.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import pandas as pd
 
 import clvlib as clv
 from clvlib.clv.models.beta_geo import BetaGeoModel
+from clvlib.clv.outlook import outlook
 from clvlib.clv.valuation import CustomerValue
 from clvlib.clv.value import LifetimeValue
+from clvlib.data import sample_process, sample_world
 from clvlib.data.datasets import cdnow
 from tests.conftest import shared_data
 
@@ -28,7 +31,7 @@ TRUTHS = {
     "many leave": {"r": 0.5, "alpha": 3.0, "a": 2.0, "b": 3.0},
 }
 PRIOR = dict.fromkeys("ab", (1.0, 1.5))
-Z = 1.6448536269514722
+START = dt.date(2025, 2, 10)  # years that are over: a connection sets the future aside
 
 
 def drawn(truth: dict[str, float], customers: int, weeks: float, runs: int, seed: int = 1) -> pd.DataFrame:
@@ -72,11 +75,15 @@ def real(name: str) -> pd.DataFrame:
         frame = frame.rename(
             columns={"household_id": "customer_id", "transaction_timestamp": "at", "sales_value": "amount"}
         )
+    return daily(frame)
+
+
+def daily(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the orders of a shop, one per customer and day."""
     day = pd.to_datetime(frame["at"]).dt.strftime("%Y-%m-%d")
-    frame = pd.DataFrame({"customer_id": frame["customer_id"].astype(str), "ordered_at": day}).assign(
-        amount=frame["amount"].astype(float)
-    )
-    return frame.groupby(["customer_id", "ordered_at"], as_index=False)["amount"].sum()
+    who, amount = frame["customer_id"].astype(str), frame["amount"].astype(float)
+    rows = pd.DataFrame({"customer_id": who, "ordered_at": day, "amount": amount})
+    return rows.groupby(["customer_id", "ordered_at"], as_index=False)["amount"].sum()
 
 
 def parts(frame: pd.DataFrame, size: int, most: int) -> Iterator[pd.DataFrame]:
@@ -87,61 +94,94 @@ def parts(frame: pd.DataFrame, size: int, most: int) -> Iterator[pd.DataFrame]:
         yield frame[frame["customer_id"].map(part) == number]
 
 
-def valued(orders: pd.DataFrame, weeks: int, horizon: int) -> list[dict[str, float | bool]]:
-    """Value a shop of so many weeks, undiscounted and without a margin, beside what its customers then spent."""
-    first, last = (dt.date.fromisoformat(orders["ordered_at"].agg(end)) for end in ("min", "max"))
-    day, rows = first + dt.timedelta(weeks=weeks) - dt.timedelta(days=1), []
-    until = day + dt.timedelta(weeks=horizon)
-    if until > last:
-        return rows
-    shop = clv.connect({"orders": orders})
-    known, later = shop.calibration_holdout(day, until, unit="W", collapse="D")
-    came = float((later["frequency_holdout"] * later["monetary_value_holdout"]).sum())
-    for prior in (None, 1.5):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            base = CustomerValue(horizon, margin=1.0, annual_rate=0.0, dropout_prior=prior).of(shop, day)
-        alone = LifetimeValue(base.purchases, base.spend, annual_rate=0.0, unit="W").total(known, horizon).loc["all"]
-        inside, held = (each["lower"] <= came <= each["upper"] for each in (alone, vars(base)))
-        rows.append({"prior": prior is not None, "error": np.log(base.value / came), "alone": inside, "held": held,
-                     "converged": base.purchases.converged_})  # fmt: skip
+def redrawn(seed: int, customers: int, weeks: int, *, season: bool) -> pd.DataFrame:
+    """Return the orders of a shop like the sample shop, all of them paid and kept, with its season or without."""
+    rng, year = np.random.default_rng(seed), sample_process.make_season(START, weeks)
+    if not season:
+        hourly = np.tile(sample_world.HOUR_WEIGHT / sample_world.HOUR_WEIGHT.mean(), 7 * weeks)
+        clock = np.append(0.0, np.cumsum(hourly) * 3600)
+        year = sample_process.Season(START, weeks, np.ones(7 * weeks), hourly, clock)
+    people = sample_process.make_people(rng, year, customers)
+    who, when, _ = sample_process.purchase_times(rng, year, people)
+    day = pd.Timestamp(START) + pd.to_timedelta(when // sample_world.DAY, "D")
+    spent = rng.gamma(sample_world.GAMMA_GAMMA["p"], 1 / people.spend_rate[who]).round(2)
+    return daily(pd.DataFrame({"customer_id": who, "at": day, "amount": spent}))
+
+
+def in_twelve_weeks(season: bool, runs: int = 14) -> pd.DataFrame:
+    """Return how the value of the base in 12 weeks was forecast, by the week of the forecast."""
+    rows = []
+    for seed in range(runs):
+        shop = clv.connect({"orders": redrawn(seed, 3000, 40, season=season)})
+        end = START + dt.timedelta(weeks=40) - dt.timedelta(days=1)
+        past = outlook(shop, end, draws=200).past
+        past = past[(past["figure"] == "base_value") & (past["weeks"] == 12)]
+        week = 40 - (pd.Timestamp(end) - past["origin"]).dt.days // 7
+        rows.append(pd.DataFrame({"week": week, "error": past["mean"] / past["actual"] - 1, "inside": past["inside"]}))
+        shop.close()
+    return pd.concat(rows)
+
+
+def valued(orders: pd.DataFrame, weeks: tuple[int, ...], horizons: tuple[int, ...]) -> pd.DataFrame:
+    """Value a shop after so many weeks, undiscounted and without a margin, beside what its customers then spent."""
+    first, last = (dt.date.fromisoformat(end(orders["ordered_at"])) for end in (min, max))
+    shop, rows = clv.connect({"orders": orders}), []
+    for week in weeks:
+        day = first + dt.timedelta(weeks=week) - dt.timedelta(days=1)
+        ahead = [each for each in horizons if day + dt.timedelta(weeks=each) <= last]
+        for prior in (None, 1.5) if ahead else ():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                base = CustomerValue(dropout_prior=prior).of(shop, day)
+            life = LifetimeValue(base.purchases, base.spend, annual_rate=0.0, unit="W")
+            for horizon in ahead:
+                known, later = shop.calibration_holdout(day, day + dt.timedelta(weeks=horizon), unit="W", collapse="D")
+                came = float((later["frequency_holdout"] * later["monetary_value_holdout"]).sum())
+                parts_ = life.parts(known, horizon)
+                alone, held = (life.sums(parts_, past=past).loc["all"] for past in (None, base.misses))
+                row = {
+                    "week": week,
+                    "horizon": horizon,
+                    "prior": prior is not None,
+                    "error": np.log(held["mean"] / came),
+                }
+                inside = {name: each["lower"] <= came <= each["upper"] for name, each in
+                          (("estimates alone", alone), ("past errors too", held))}  # fmt: skip
+                rows.append(row | inside)
     shop.close()
-    return rows
+    return pd.DataFrame(rows)
 
 
 def tables() -> Iterator[pd.DataFrame]:
-    """Yield both tables."""
-    found = {}
-    for name, truth in TRUTHS.items():
-        for customers, weeks in ((500, 16), (1500, 16), (1500, 28), (5000, 16)):
-            found[name, customers, weeks] = drawn(truth, customers, weeks, 40)
-    yield summed(found, ["truth", "customers", "weeks"])
-    found = {}
-    for name, size in {
-        "cdnow": 600,
-        "online_retail": 700,
-        "complete_journey": 800,
-        "grocery": 500,
-        "apparel": 600,
-    }.items():
-        shops = list(parts(real(name), size, 6))
-        for horizon in (12, 26, 52):
-            rows = [row for shop in shops for weeks in (20, 28, 40) for row in valued(shop, weeks, horizon)]
-            if rows:
-                found[name, horizon] = pd.DataFrame(rows)
-    yield summed(found, ["shop", "weeks ahead"])
+    """Yield the tables."""
+    designs = ((500, 16), (1500, 16), (1500, 28), (5000, 16))
+    found = {(name, *design): drawn(truth, *design, 40) for name, truth in TRUTHS.items() for design in designs}
+    yield summed(found, ["truth", "customers", "weeks"], ["prior"])
+    found = {(season,): in_twelve_weeks(season) for season in (True, False)}
+    yield summed(found, ["season"], ["week"])
+    shops = {season: [redrawn(seed, 6500, 92, season=season) for seed in range(100, 114)] for season in (True, False)}
+    found = {(season,): pd.concat(valued(each, (24, 40), (52,)) for each in some) for season, some in shops.items()}
+    yield summed(found, ["season"], ["prior", "week"])
+    sizes = {"cdnow": 600, "online_retail": 700, "complete_journey": 800, "grocery": 500, "apparel": 600}
+    found = {
+        (name,): pd.concat(valued(shop, (20, 28, 40), (12, 26, 52)) for shop in parts(real(name), size, 6))
+        for name, size in sizes.items()
+    }
+    yield summed(found, ["shop"], ["horizon", "prior"])
 
 
-def summed(found: dict[tuple[object, ...], pd.DataFrame], names: list[str]) -> pd.DataFrame:
-    """Return bias, root mean squared error and shares, without and with the prior."""
-    frame = pd.concat(found, names=names).assign(square=lambda rows: rows["error"] ** 2)
-    table = frame.groupby([*names, "prior"], sort=False).mean()
-    table.insert(1, "rmse", np.sqrt(table.pop("square")))
-    return table.assign(forecasts=frame.groupby([*names, "prior"], sort=False).size()).round(3)
+def summed(found: dict[tuple[object, ...], pd.DataFrame], names: list[str], by: list[str]) -> pd.DataFrame:
+    """Return mean errors, their root mean squares and shares."""
+    frame = pd.concat(found, names=names).assign(rmse=lambda rows: rows["error"] ** 2)
+    groups = frame.groupby([*names, *by], sort=False)
+    table = groups.mean()
+    return table.assign(rmse=np.sqrt(table["rmse"]), forecasts=groups.size()).drop(
+        columns={"week", "horizon"} & {*table}
+    )
 
 
 if __name__ == "__main__":
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for table in tables():
-            sys.stdout.write(f"{table.to_string()}\n\n")
+            sys.stdout.write(f"{table.round(3).to_string()}\n\n")
