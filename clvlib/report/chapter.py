@@ -599,7 +599,7 @@ class Chapter:
 
     def say(self, text: str) -> None:
         """State one claim, in words made from figures."""
-        text = tr(text)
+        text = _line(tr(text))
         _display(text, f'<p class="clv-say">{escape(text)}</p>')
 
     def alert(

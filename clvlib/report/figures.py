@@ -327,5 +327,8 @@ def _held(inside: Mapping[float, tuple[int, int]], share: float) -> str:
 
 
 def _words(heads: list[str], rows: list[list[str]], caption: str) -> Markup:
+    """Return a table of texts, without the columns that have nothing to say in any row."""
+    said = [place for place in range(len(heads)) if any(row[place] != ABSENT for row in rows)]
+    heads, rows = [heads[place] for place in said], [[row[place] for place in said] for row in rows]
     numeric = [head not in _TEXTS for head in heads]
     return Markup(html_table(heads, rows, numeric, caption) if rows else "")  # noqa: S704 - escaped there

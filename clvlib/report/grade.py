@@ -98,7 +98,7 @@ def _counted(due: pd.DataFrame, when: str) -> str:
         when=when,
         inside=inside,
         levels=tr(" and ").join(f"{100 * level:g}%" for level in levels),
-        share=f" ({show(inside / len(due), 'share')})" if len(due) >= 10 else "",
+        share=tr(" ({share})", share=show(inside / len(due), "share")) if len(due) >= 10 else "",
     )
 
 

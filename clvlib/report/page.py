@@ -63,7 +63,7 @@ def _quality(facts: Facts) -> dict[str, Any]:
         read=read,
         kept=kept,
         aside=aside,
-        share=f" ({show(aside / read, 'share')})" if read and aside else "",
+        share=tr(" ({share})", share=show(aside / read, "share")) if read and aside else "",
     )
     if out:
         summary += tr(" {n:,} more were left out, as the shop's configuration asks.", n=out)

@@ -15,6 +15,8 @@ from clvlib.words import language, mark, speaking, tr, trn
 __all__ = ["fill", "linked", "week_links"]
 
 _BLOCK = re.compile(r'<nav class="weeks".*?</nav>', re.DOTALL)
+# a mark that brings its own space, and one after it that only a template or Markdown needs
+_WIDE = re.compile(r"([。，；：？！、])(</(?:strong|b|em)>)? +")
 _PAGES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=True,
@@ -35,7 +37,8 @@ def _severe(severity: str, n: int) -> str:
 def fill(name: str, content: Mapping[str, Any]) -> str:
     """Return a template of this folder, filled in; text is escaped unless it is ``Markup``."""
     words = {"tr": tr, "trn": trn, "severe": _severe, "language": language()}
-    return _PAGES.get_template(name).render({**content, **words, "safe": Markup})
+    page = _PAGES.get_template(name).render({**content, **words, "safe": Markup})
+    return _WIDE.sub(r"\1\2", page) if language() == "zh" else page
 
 
 def week_links(label: str, pages: Mapping[str, str], place: str = "") -> Markup:

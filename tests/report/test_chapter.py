@@ -337,5 +337,5 @@ def test_our_warnings_reach_the_reader(chapter, shown):
 def test_outside_a_notebook_it_prints(shop, capsys: pytest.CaptureFixture[str]):
     made = Chapter("03_clv", shop)
     made.kpi("buyers", 12345, unit="count")
-    made.say("Most <came> back.")
+    made.say("most <came> back.")
     assert capsys.readouterr().out.splitlines()[-2:] == ["Buyers: 12,345", "Most <came> back."]

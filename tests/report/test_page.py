@@ -22,10 +22,11 @@ from clvlib.report import cells, ledger
 from clvlib.report.cells import chapter_page, within
 from clvlib.report.chapter import ACTION, ALERT, FORECAST, KPI, MISSING
 from clvlib.report.facts import Facts
-from clvlib.report.figures import action_list
+from clvlib.report.figures import _words, action_list
 from clvlib.report.harvest import Harvest, harvest
 from clvlib.report.locale import days
 from clvlib.report.page import LIMIT, compose, render
+from clvlib.words import speaking
 
 from . import books
 
@@ -421,3 +422,23 @@ def test_what_matters_stands_first():
     assert groups == ["What matters first", "Who buys"]
     order = [written.index(f'role="rowheader">{name} ') for name in ("gmv_net", "buyers", "cac", "k_factor")]
     assert order == sorted(order)
+
+
+def test_no_space_follows_a_chinese_mark():
+    """Templates and Markdown put one there; in English it stays."""
+    markdown = "# A\n**谁在买？** 新客。"
+    with speaking("zh"):
+        html = page(book(markdown))
+    assert "<strong>谁在买？</strong>新客。" in html
+    assert "<strong>示例数据。</strong>本店为虚构" in html
+    assert "set aside" not in html
+    assert "（2.0%）" in html
+    assert not re.search(r"[。，；：？！、](</\w+>)? ", re.sub("<pre.*?</pre>", "", html, flags=re.DOTALL))
+    assert "<strong>Sample data.</strong> This shop" in page(book("# A"))
+
+
+def test_columns_that_say_nothing_are_left_out():
+    table = str(_words(["list", "expected", "customers"], [["a", "—", "3"], ["b", "—", "—"]], "Lists"))
+    assert "expected" not in table
+    assert table.count("<th ") == 2
+    assert table.count("<td ") == 4
