@@ -71,6 +71,7 @@ from clvlib.words import mark
 
 __all__ = ["Config", "TableConfig", "mapping_names", "parse_config", "read_config"]
 
+_CLICK_TO_CART = 0.12
 MAPPINGS = Path(__file__).parent / "mappings"
 
 
@@ -139,7 +140,7 @@ class Config:
     sample: bool = False
     margin: float = 0.3
     annual_rate: float = 0.15
-    thresholds: Mapping[str, float] = field(default_factory=lambda: {"click_to_cart": 0.12})
+    thresholds: Mapping[str, float] = field(default_factory=lambda: {"click_to_cart": _CLICK_TO_CART})
     targets: Mapping[str, float] = field(default_factory=dict)
     funnel_steps: tuple[str, ...] = (
         mark("exposure"), mark("click"), mark("cart"), mark("order"), mark("paid"),
@@ -151,9 +152,16 @@ class Config:
     @property
     def parameters(self) -> dict[str, float]:
         """What the configuration says of parameters of notebooks, by their names."""
-        named = {"margin": self.margin, "annual_rate": self.annual_rate}
-        threshold = self.thresholds.get("click_to_cart")
-        return named if threshold is None else {**named, "click_to_cart_min": threshold}
+        threshold = self.thresholds.get("click_to_cart", _CLICK_TO_CART)
+        return {"margin": self.margin, "annual_rate": self.annual_rate, "click_to_cart_min": threshold}
+
+    def given(self, **values: float | None) -> tuple[float, ...]:
+        """Return the values of parameters, those that are None as the configuration has them.
+
+        >>> Config(margin=0.4).given(margin=None, annual_rate=0.1)
+        (0.4, 0.1)
+        """
+        return tuple(self.parameters[name] if value is None else value for name, value in values.items())
 
     def parts(self, table: str) -> tuple[TableConfig, ...]:
         """Return how the parts of ``table`` are read; one with the defaults where nothing is said."""

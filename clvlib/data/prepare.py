@@ -449,7 +449,7 @@ def _empty(job: _Job) -> None:
         told = "; ".join(f"{r} in {n:,}" + (f" (such as {e!r})" if e else "") for r, n, e in rows)
         raise EmptyDataError(
             f"orders: none of the {read:,} rows passes the contract: {told}. If the values are well but of another "
-            "form, say which under [tables.orders.formats] of clvlib.toml"
+            'form, say which under [tables.orders.formats] of clvlib.toml, such as ordered_at = "%d.%m.%Y %H:%M"'
         )
     if read:
         message = mark("has no row that passes, of {rows}; it is left out")

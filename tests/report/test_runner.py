@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 
 from clvlib.data.calendar import Week
+from clvlib.data.config import Config
 from clvlib.errors import ClvError, ConfigError, ParameterError, ReportError
 from clvlib.report import edition, forkserver, weekly
 from clvlib.report.execute import execute
@@ -230,6 +231,9 @@ def test_what_the_shop_configures_arrives_in_the_notebook(tmp_path: Path):
     assert "  [targets] revneue: no key figure has this name; did you mean revenue?" in lines
     assert not any("far" in line for line in lines)  # perhaps a figure of another chapter
     assert printed(parameters={"margin": 0.5}, resume=True) == "0.5 0.2 0.95\n"
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):  # and where no report runs it, the notebook asks itself
+        declared = read_notebook(path).parameters
+        assert all(declared[name].default is None for name in Config().parameters if name in declared), path.name
 
 
 def test_resume_sees_other_settings(tmp_path: Path):
