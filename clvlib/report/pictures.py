@@ -25,7 +25,7 @@ _WHITE = np.uint32(0xFFFFFF)
 _AREA = 8  # squares of four pixels of one colour from which on it is that of an area, and not of an edge between two
 _STEPS = 7  # of each channel at edges, which are read as smooth
 # areas below a size, which are scales of colours for the most part, take few steps before all of them do
-_FITS = (*((steps, 1000) for steps in (255, 63, 31, 15)), *((steps, np.inf) for steps in (31, 15, _STEPS)))
+_FITS = (*((steps, 1000) for steps in (255, 63, 31, 15)), *((steps, np.inf) for steps in (31, 15, _STEPS, 5)))
 
 
 def figure_of(drawn: Any, name: str) -> Any:
@@ -105,24 +105,24 @@ def _few_colours(pixels: Pixels) -> Image:
     """Return a picture in at most 256 colours: those of areas as they are, those of edges in few steps."""
     from PIL import Image
 
+    flat, alike = pixels.ravel(), np.zeros(pixels.shape, dtype=bool)
     corner = pixels[:-1, :-1]
-    block = (corner == pixels[1:, :-1]) & (corner == pixels[:-1, 1:]) & (corner == pixels[1:, 1:])
-    found, sizes = np.unique(corner[block & (corner != _WHITE)], return_counts=True)
-    areas, counts = found[sizes >= _AREA].astype(np.int64), sizes[sizes >= _AREA]
-    ink = np.flatnonzero(pixels != _WHITE)
-    inked = pixels.ravel()[ink]
-    edges = np.setdiff1d(inked, areas).astype(np.int64)
+    alike[:-1, :-1] = (corner == pixels[1:, :-1]) & (corner == pixels[:-1, 1:]) & (corner == pixels[1:, 1:])
+    starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))  # of runs of one colour
+    runs = flat[starts]
+    colours = np.unique(runs)
+    which = np.searchsorted(colours, runs)
+    sizes = np.bincount(which, np.add.reduceat(alike.ravel(), starts, dtype=np.intp))
+    exact, inked = colours.astype(np.int64), colours != _WHITE
     for steps, size in _FITS:
-        near = np.where(counts < size, _rounded(areas, steps), areas)
-        wanted = np.concatenate([[_WHITE], near, _rounded(edges, _STEPS)])
-        palette, place = np.unique(wanted, return_inverse=True)
+        fine = ~inked | ((sizes >= _AREA) & (sizes >= size))
+        near = np.where(sizes < _AREA, _rounded(exact, min(steps, _STEPS)), _rounded(exact, steps))
+        near[fine] = exact[fine]
+        palette, place = np.unique(near, return_inverse=True)
         if len(palette) <= 256:
             break
-    index = np.zeros(1 << 24, dtype=np.uint8)
-    index[np.concatenate([areas, edges])] = place[1:]
-    painted = np.full(pixels.shape, place[0], dtype=np.uint8)
-    painted.ravel()[ink] = index[inked]
-    few = Image.fromarray(painted)
+    painted = np.repeat(place.astype(np.uint8)[which], np.diff(starts, append=flat.size))
+    few = Image.fromarray(painted.reshape(pixels.shape))
     few.putpalette(_channels(palette).astype(np.uint8).tobytes())
     return few
 

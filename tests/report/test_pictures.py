@@ -71,9 +71,12 @@ def test_few_colours_and_few_bytes():
     rng = np.random.default_rng(0)
     ax = new_axes()
     ax.imshow(rng.random((24, 24)), cmap="cividis", aspect="auto")  # more areas than there are colours in a picture
-    picture = opened(ax.figure)
-    assert picture.mode == "P"
-    assert len(picture.getcolors()) <= 256
+    painting = new_axes()
+    painting.imshow(rng.random((24, 24, 3)), aspect="auto")  # and more than a few steps of each channel leave
+    for figure in (ax.figure, painting.figure):
+        picture = opened(figure)
+        assert picture.mode == "P"
+        assert len(picture.getcolors()) <= 256
     data, *_ = pictured(bars())
     media, content = repacked(base64.b64decode(data))
     assert media == "image/webp"
