@@ -21,7 +21,7 @@ from clvlib.data.calendar import as_date
 from clvlib.data.engine import Table
 from clvlib.errors import ParameterError, ThinDataWarning
 from clvlib.result import Result
-from clvlib.words import paragraph, tr, trn
+from clvlib.words import mark, paragraph, tr, trn
 
 __all__ = ["LEVELS", "ChurnRisk", "churn_risk"]
 
@@ -113,7 +113,11 @@ class ChurnRisk(Result):
         if not self.value > 0:
             return said
         share = self.value_at_risk / self.value
-        return paragraph(said, tr("At risk is {share:.0%} of what the active customers are worth.", share=share))
+        text = mark(
+            "With them may go {share:.0%} of what the active customers are worth, at most: whoever buys nothing for so "
+            "long may still come back."
+        )
+        return paragraph(said, tr(text, share=share))
 
     @property
     def causes_sentence(self) -> str:
@@ -123,7 +127,7 @@ class ChurnRisk(Result):
             return tr("The data show no cause of leaving.")
         named = tr("; ").join(
             tr(
-                "{cause}, {share:.0%} of the expected losses ({lower:.0%} to {upper:.0%})",
+                "{cause}, {share:.0%} of the expected churn ({lower:.0%} to {upper:.0%})",
                 cause=row["words"],
                 share=row["share"],
                 lower=row["lower"],
@@ -156,7 +160,7 @@ class ChurnRisk(Result):
         for name, row in self.causes.iterrows():
             if name != UNKNOWN and row["lower"] >= _SERIOUS:
                 text = tr(
-                    "{share:.0%} of the expected losses go with it ({lower:.0%} to {upper:.0%}); it concerns "
+                    "{share:.0%} of the expected churn goes with it ({lower:.0%} to {upper:.0%}); it concerns "
                     "{customers:,} active customers.",
                     share=row["share"],
                     lower=row["lower"],

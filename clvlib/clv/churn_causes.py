@@ -1,4 +1,4 @@
-"""Why customers are at risk: what each part of the hazard adds, and the share of expected losses behind each cause."""
+"""Why customers are at risk: what each part of the hazard adds, and the share of expected churn behind each cause."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def causes_of(
     rng: np.random.Generator,
     draws: int,
 ) -> pd.DataFrame:
-    """Group the expected losses by cause.
+    """Group the expected churn by cause.
 
     A cause that multiplies a customer's odds by R is behind 1 − 1/R of the cases in which it was present (Miettinen
     1974), and causes of one customer share theirs in proportion to what they add to the logit.

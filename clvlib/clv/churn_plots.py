@@ -70,7 +70,7 @@ def precision_plot(result: ChurnRisk, ax: Axes | None = None) -> Axes:
 
 
 def causes_plot(result: ChurnRisk, ax: Axes | None = None) -> Axes:
-    """Draw the share of the expected losses behind each cause, with intervals (``result.causes``).
+    """Draw the share of the expected churn behind each cause, with intervals (``result.causes``).
 
     Raises
     ------
@@ -86,8 +86,8 @@ def causes_plot(result: ChurnRisk, ax: Axes | None = None) -> Axes:
         ax.barh(places, table["share"], 0.6, color=WARN)
         ax.errorbar(table["share"], places, xerr=_reach(table, "share"), fmt="none", ecolor=MUTED)
         ax.set_yticks(places, list(table["words"]))
-        ax.set_xlabel(tr("of the expected losses"))
-        text = mark("{share:.0%} of the expected losses go with: {cause}")
+        ax.set_xlabel(tr("of the expected churn"))
+        text = mark("{share:.0%} of the expected churn goes with: {cause}")
         ax.set_title(wrapped(tr(text, cause=table["words"].iloc[-1], share=table["share"].iloc[-1])))
         percent_axis(ax, "x")
     return ax

@@ -190,7 +190,7 @@ def test_figures_draw_what_the_result_holds(result):
     first = result.causes.iloc[0]  # what goes with leaving is no reason why
     assert (
         causes.get_title(loc="left").replace("\n", " ")
-        == f"{first['share']:.0%} of the expected losses go with: {first['words']}"
+        == f"{first['share']:.0%} of the expected churn goes with: {first['words']}"
     )
     listed, base = result.scores.loc[result.method, "precision"], result.calibration
     all_of_them = (base["observed"] * base["customers"]).sum() / base["customers"].sum()
@@ -200,13 +200,13 @@ def test_figures_draw_what_the_result_holds(result):
 
 def test_alerts_have_reasons(result):
     assert f"{result.high} of {result.customers} active customers are at high risk" in result.sentence
-    assert "At risk is" in result.sentence
+    assert f"With them may go {result.value_at_risk / result.value:.0%} of what" in result.sentence
     calm = replace(result.earlier, predicted=0.6, observed=0.6, lower=0.5, upper=0.7)
     causes = result.causes.assign(lower=[0.2, 0.05, 0.05, np.nan])
     quiet = replace(result, earlier=calm, causes=causes, expected_lapses=0.6 * result.customers)
     only = quiet.alerts()
     assert [(alert["rule"], alert["segment"]) for alert in only] == [("a cause of leaving", causes["words"].iloc[0])]
-    assert set(only[0]) == {"rule", "text", "segment", "severity"}
+    assert set(only[0]) == {"rule", "text", "segment", "severity", "metric"}
     more = replace(quiet, expected_lapses=0.8 * result.customers).alerts()[0]
     assert more["severity"] == "high"
     assert "80% of the active customers are expected to buy nothing" in more["text"]
