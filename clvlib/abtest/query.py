@@ -98,6 +98,8 @@ def fetch_shared(
     tables = _together(assignments, orders, None, None)
     here = literal(name).replace("{", "{{").replace("}", "}}")
     people = tables.pop("assignments")
+    if people.query("SELECT COUNT(DISTINCT CAST(experiment AS VARCHAR)) AS n FROM {t}")["n"].iloc[0] < 2:
+        return pd.DataFrame({"other": [], "variant": [], "other_variant": [], "people": []})
     return people.query(
         f"""WITH known AS (SELECT {end_sql(as_of)} AS until),
     p AS (
