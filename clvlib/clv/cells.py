@@ -285,6 +285,8 @@ def _check_frame(summary: pd.DataFrame, names: Sequence[str]) -> None:
             f"the summary lacks {', '.join(absent)}; it has {', '.join(map(str, summary.columns))}. "
             "shop.customer_summary() makes one that fits"
         )
+    if repeated := [name for name in names if isinstance(summary[name], pd.DataFrame)]:
+        raise DataError(f"the summary has more than one column of the name {', '.join(repeated)}")
     if not len(summary):
         raise EmptyDataError(tr("the summary has no customer; is as_of before the first order?"))
 

@@ -111,7 +111,7 @@ class LifetimeValue:
     margin : float
         Share of spend that is kept, above 0 up to 1.
     annual_rate : float
-        Effective annual discount rate, e.g. 0.15; it is compounded continuously whatever the time unit.
+        Effective annual discount rate from 0 to 1, e.g. 0.15; it is compounded continuously whatever the time unit.
     unit : str, optional
         Time unit of the summary, when neither the summary nor the purchase model says it.
 
@@ -134,10 +134,13 @@ class LifetimeValue:
         annual_rate: float = 0.1,
         unit: str | None = None,
     ) -> None:
+        for name, model, kind in (("purchases", purchases, PurchaseModel), ("spend", spend, GammaGammaModel)):
+            if not isinstance(model, kind):
+                raise ParameterError(f"{name} is a {kind.__name__}; found {type(model).__name__}")
         if not 0 < margin <= 1:
             raise ParameterError(f"margin is a share of spend, above 0 up to 1; found {margin}")
-        if not np.isfinite(annual_rate) or annual_rate < 0:
-            raise ParameterError(f"annual_rate is a rate such as 0.15, not negative; found {annual_rate}")
+        if not 0 <= annual_rate <= 1:
+            raise ParameterError(f"annual_rate is a share per year, such as 0.15 for 15%; found {annual_rate}")
         self.purchases, self.spend = purchases, spend
         self.margin, self.annual_rate, self.unit = margin, annual_rate, unit
 

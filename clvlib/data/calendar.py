@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from clvlib.errors import ParameterError
 
 __all__ = ["Week", "as_date", "as_period", "week_span"]
@@ -142,7 +144,7 @@ def _up_to(year: str | None, number: str, latest: Week) -> Week:
     raise ParameterError(f"no year has a week {number}")
 
 
-def as_date(value: str | dt.date, name: str = "as_of") -> dt.date:
+def as_date(value: str | dt.date | np.datetime64, name: str = "as_of") -> dt.date:
     """Read a day from text, a date or a timestamp.
 
     >>> as_date("2026-11-15")
@@ -158,6 +160,8 @@ def as_date(value: str | dt.date, name: str = "as_of") -> dt.date:
     if isinstance(value, dt.date):
         return value
     try:
+        if isinstance(value, np.datetime64):
+            return dt.date.fromisoformat(str(value.astype("datetime64[D]")))
         return dt.date.fromisoformat(value)
     except (TypeError, ValueError):
         raise ParameterError(f"{name}: {value!r} is not a day; write it like 2026-11-15") from None

@@ -119,9 +119,18 @@ class Shop:
 
         Raises
         ------
+        ParameterError
+            It is no question but a command, such as UPDATE or DROP: what was checked stays as it is.
         EngineError
             What the engine said.
+
+        Examples
+        --------
+        >>> orders = pd.DataFrame({"customer_id": ["a", "a"], "ordered_at": "2026-01-05", "amount": [9, 5]})
+        >>> connect(orders).query("SELECT customer_id, sum(amount) AS spent FROM orders GROUP BY 1").values.tolist()
+        [['a', 14.0]]
         """
+        _check_asks(sql)
         return self._engine.query(sql)
 
     @property
@@ -318,6 +327,18 @@ class Shop:
         self._finish()
 
 
+def _check_asks(sql: str) -> None:
+    try:
+        kinds = {statement.type.name for statement in duckdb.extract_statements(sql)}
+    except duckdb.Error:
+        return  # the engine says what is wrong with it
+    if commands := kinds - {"SELECT", "EXPLAIN", "MULTI"}:  # DESCRIBE, SUMMARIZE and SHOW are SELECT, PIVOT is MULTI
+        raise ParameterError(
+            f"query answers questions (SELECT, DESCRIBE, SUMMARIZE …) and changes nothing; found "
+            f"{', '.join(sorted(commands))}"
+        )
+
+
 def _clear(connection: duckdb.DuckDBPyConnection, scratch: Path | None) -> None:
     connection.close()
     if scratch is not None:
@@ -334,7 +355,7 @@ def _scratch(connection: duckdb.DuckDBPyConnection, memory_limit: str | None) ->
 
 
 def connect(
-    source: str | Path | Mapping[str, pd.DataFrame] | Any,
+    source: str | Path | pd.DataFrame | Mapping[str, pd.DataFrame] | Any,
     *,
     mapping: str | Path | None = None,
     as_of: str | dt.date | None = None,
@@ -345,10 +366,10 @@ def connect(
 
     Parameters
     ----------
-    source : str, Path, mapping of frames, or Ibis backend
+    source : str, Path, frame, mapping of frames, or Ibis backend
         A folder of CSV or Parquet files, a DuckDB file, a ``clvlib.toml``, one CSV or Parquet file of orders, the
-        name of a data set that ships with a dependency (``"cdnow"``), frames by table name, a store that ``connect``
-        made before, the URL of a database as SQLAlchemy writes it (``"postgresql+psycopg://ann:$SHOP_KEY@db/shop"``,
+        name of a data set that ships with a dependency (``"cdnow"``), a frame of orders, frames by table name, a store
+        that ``connect`` made before, the URL of a database as SQLAlchemy writes it (``"postgresql+psycopg://ann:$SHOP_KEY@db/shop"``,
         in which ``$SHOP_KEY`` is a variable of the environment), or a connected backend of Ibis (Spark, a warehouse).
         Of a database, tables or views of the contract's names are read, once and in batches.
     mapping : str or Path, optional
@@ -386,6 +407,8 @@ def connect(
     if is_url(source) or is_backend(source):
         config = _with_as_of(read_config(mapping) if mapping else Config(), as_of)
         return _remote(source, config, store, memory_limit)
+    if isinstance(source, pd.DataFrame):
+        source = {"orders": source}
     if not isinstance(source, Mapping):
         text = str(source)
         known = datasets.frames(text) if not Path(text).exists() else None
@@ -399,6 +422,8 @@ def connect(
     for name in source:
         if name not in CONTRACT:
             raise DataError(f"the contract has no table {name!r}; it has {', '.join(CONTRACT)}")
+        if not hasattr(source[name], "columns"):
+            raise ParameterError(f"{name}: a pandas.DataFrame is needed, found {type(source[name]).__name__}")
     return _prepared(FrameSource(source), config, text, store, memory_limit)
 
 

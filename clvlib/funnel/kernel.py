@@ -355,6 +355,8 @@ def _steps(steps: Sequence[str]) -> tuple[str, ...]:
 
 
 def _span(window: str | pd.Timedelta, name: str) -> pd.Timedelta:
+    if str(window).strip().isdigit():  # pandas would take nanoseconds
+        raise ParameterError(f"{name}: {window!r} has no unit; write it like '7D' or '30min'")
     try:
         span = pd.Timedelta(window)
     except (TypeError, ValueError) as error:

@@ -27,7 +27,7 @@ _SHARES: Final = {
 _SPANS: Final = ("weeks", "_days", "_minutes", "ship_hours", "receive_hours", "escalate_hours")
 _DAYS: Final = {"calibration_end", "holdout_end"}
 _RANGES: Final[Mapping[str, tuple[float, float]]] = {
-    "annual_rate": (0, inf),
+    "annual_rate": (0, 1),
     "comment_sample": (1, inf),
     "contact_budget": (0, inf),
     "evening_from": (1, 23),

@@ -221,6 +221,8 @@ def test_bad_input_is_refused(case):
         new(cls).fit(frame.to_numpy())
     with pytest.raises(DataError, match="not numeric"):
         new(cls).fit(frame.assign(**{column: "many"}))
+    with pytest.raises(DataError, match=f"more than one column of the name {column}"):
+        new(cls).fit(pd.concat([frame, frame[[column]]], axis=1))
     with pytest.raises(ParameterError):
         cls.with_parameters({"nonsense": 1.0})
     with pytest.raises(ParameterError):
@@ -362,15 +364,32 @@ def test_intervals_of_parts_lie_inside_the_whole(purchase):
         fitted.expected_purchases(frame, 26, 0.9, "nonsense")
 
 
-@pytest.mark.parametrize("horizon", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize("horizon", [-1.0, np.nan, np.inf, "26"])
 def test_bad_spans_are_refused(purchase, horizon):
     model, frame = purchase
     with pytest.raises(ParameterError, match="horizon"):
         model.expected_purchases(frame, horizon)
+    with pytest.raises(ParameterError, match="horizon"):
+        model.simulate_future(frame, horizon, 1)
     with pytest.raises(ParameterError):
-        model.expected_purchases_new(horizon)
+        model.expected_purchases_new(-1.0 if horizon == "26" else horizon)
     with pytest.raises(ParameterError):
         model.discounted_expected_purchases(frame, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("n", "T", "says"),
+    [
+        (-1, 9.0, "n is a number of customers"),
+        (2.5, 9.0, "n is a number of customers"),
+        (3, [9.0, 9.0], "one for each of 3 customers; found 2"),
+        (3, -9.0, "finite and not negative"),
+        (3, [9.0, np.nan, 9.0], "finite and not negative"),
+    ],
+)
+def test_nobody_can_be_drawn_so(purchase, n, T, says):
+    with pytest.raises(ParameterError, match=says):
+        purchase[0].simulate(n, T, 1)
 
 
 HISTORY = st.tuples(

@@ -71,10 +71,17 @@ def test_the_annual_rate_means_the_same_in_every_unit(value, cdnow):
     assert LifetimeValue(model, value.spend, unit="W").predict(bare, 52, None).sum() > 0
 
 
-@pytest.mark.parametrize("bad", [{"margin": 0}, {"margin": 2}, {"annual_rate": -0.1}, {"annual_rate": np.nan}])
+@pytest.mark.parametrize("bad", [{"margin": 0}, {"margin": 2}, *({"annual_rate": r} for r in (-0.1, 15, np.nan))])
 def test_bad_arguments(value, bad):
-    with pytest.raises(ParameterError):
+    with pytest.raises(ParameterError, match=next(iter(bad))):
         LifetimeValue(value.purchases, value.spend, **bad)
+
+
+def test_models_that_change_places_are_told_apart(value):
+    with pytest.raises(ParameterError, match="purchases is a PurchaseModel; found GammaGammaModel"):
+        LifetimeValue(value.spend, value.purchases)
+    with pytest.raises(ParameterError, match="spend is a GammaGammaModel; found NoneType"):
+        LifetimeValue(value.purchases, None)
 
 
 @pytest.mark.parametrize("d", [1.0, 1.3])

@@ -6,12 +6,21 @@ import gzip
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 
 import clvlib as clv
 from clvlib.data.engine import as_table
-from clvlib.errors import ConfigError, DataError, EmptyDataError, MissingColumnError, MissingTableError, ParameterError
+from clvlib.errors import (
+    ConfigError,
+    DataError,
+    EmptyDataError,
+    EngineError,
+    MissingColumnError,
+    MissingTableError,
+    ParameterError,
+)
 
 HEAD = "customer_id,ordered_at,amount\n"
 
@@ -288,6 +297,8 @@ def test_sources_that_are_not_there() -> None:
         clv.connect("no/such/place")
     with pytest.raises(DataError, match="no table 'order'"):
         clv.connect({"order": pd.DataFrame()})
+    with pytest.raises(ParameterError, match=r"orders: a pandas.DataFrame is needed, found list"):
+        clv.connect({"orders": [{"customer_id": "a"}]})
     with pytest.raises(ConfigError, match="mappings that ship are"):
         clv.connect({"orders": pd.DataFrame()}, mapping="shopify")
 
@@ -367,3 +378,51 @@ def test_a_frame_turned_round_is_read_like_any_other():
     shop = clv.connect({"orders": frame.iloc[::-1]})
     assert shop.customer_summary("2026-01-31").index.tolist() == ["a", "b", "c"]
     assert as_table(frame.iloc[::-1], "orders").query("SELECT SUM(amount) AS s FROM {t} AS t")["s"].iloc[0] == 7.5
+
+
+@pytest.fixture
+def two_orders() -> clv.Shop:
+    return clv.connect(
+        pd.DataFrame({"customer_id": ["a", "b"], "ordered_at": ["2026-01-05", "2026-01-06"], "amount": 9})
+    )
+
+
+def test_a_frame_alone_is_the_orders(two_orders) -> None:
+    assert two_orders.tables[0] == "orders"
+    summaries = [two_orders.customer_summary(day) for day in ("2026-01-19", np.datetime64("2026-01-19T23:00", "ns"))]
+    assert summaries[0]["T"].tolist() == [2.0, 13 / 7]
+    pd.testing.assert_frame_equal(*summaries)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "DROP TABLE orders",
+        "UPDATE orders SET amount = 1",
+        "SELECT 1; DELETE FROM orders",
+        "ATTACH 'x.db'",
+        "SET threads = 1",
+    ],
+)
+def test_a_question_changes_nothing(two_orders, command: str) -> None:
+    before = two_orders.fingerprint()
+    with pytest.raises(ParameterError, match="changes nothing; found"):
+        two_orders.query(command)
+    assert two_orders.fingerprint() == before
+
+
+@pytest.mark.parametrize(
+    ("question", "rows"),
+    [
+        ("FROM orders", 2),
+        ("SHOW TABLES", None),
+        ("DESCRIBE orders", None),
+        ("SUMMARIZE orders", None),
+        ("WITH a AS (SELECT * FROM orders) SELECT * FROM a", 2),
+        ("PIVOT orders ON customer_id USING sum(amount) GROUP BY is_purchase", 1),
+    ],
+)
+def test_every_kind_of_question_is_answered(two_orders, question: str, rows: int | None) -> None:
+    assert len(two_orders.query(question)) == rows or rows is None
+    with pytest.raises(EngineError, match="Parser Error"):
+        two_orders.query("SELEKT 1")

@@ -581,6 +581,8 @@ GOOD = log([("p", 0, "view"), ("p", 1, "order")], place=["x", None])
         ({"window": "0D"}, "not positive"),
         ({"window": "-1D"}, "not positive"),
         ({"window": "soon"}, "no length of time"),
+        ({"window": "7"}, "'7' has no unit"),
+        ({"window": 7}, "7 has no unit"),
         ({"window": pd.NaT}, "not positive"),
         ({"unit": "household"}, "'person', 'session'"),
         ({"attribution": "middle"}, "'first', 'last', 'each'"),

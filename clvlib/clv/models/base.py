@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from clvlib.clv.cells import Cells, unit_of
@@ -25,7 +25,7 @@ from clvlib.clv.optimise import Derivatives, Objective, Optimum, flat_direction,
 from clvlib.errors import ConvergenceWarning, NotFittedError, ParameterError, UnitMismatchError
 from clvlib.words import mark, tr
 
-__all__ = ["Border", "Estimator", "Penalty", "Prior", "load", "normal_quantile"]
+__all__ = ["Border", "Estimator", "Penalty", "Prior", "load", "normal_quantile", "spans_of"]
 
 Array = NDArray[np.float64]
 Prior = Mapping[str, Sequence[float]]
@@ -494,6 +494,18 @@ def _inverse(information: Array) -> Array:
     values, vectors = np.linalg.eigh(information)
     floor = max(1e-14 * float(np.abs(values).max()), 1e-12)
     return np.asarray((vectors / np.maximum(values, floor)) @ vectors.T)
+
+
+def spans_of(n: int, T: ArrayLike) -> Array:
+    """Return a span of observation for each of n customers."""
+    if not isinstance(n, int | np.integer) or n < 0:
+        raise ParameterError(f"n is a number of customers, whole and not negative; found {n!r}")
+    span = np.asarray(T, dtype=float)
+    if span.shape not in {(), (1,), (n,)}:
+        raise ParameterError(f"T is one span of time, or one for each of {n:,} customers; found {span.size:,} of them")
+    if not (np.isfinite(span) & (span >= 0)).all():
+        raise ParameterError("T is a span of time: finite and not negative")
+    return np.broadcast_to(span, (n,)).copy()
 
 
 def normal_quantile(level: float) -> float:

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from clvlib.clv.cells import Cells, unit_of
-from clvlib.clv.models.base import Border, Prior
+from clvlib.clv.models.base import Border, Prior, spans_of
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.encoding import Encoding, encode, learn_encoding, list_of
 from clvlib.clv.models.modified_beta_geo import ModifiedBetaGeoModel
@@ -479,7 +479,7 @@ class CovariateModel(WithCovariates):
         frame = pd.DataFrame({"frequency": 0.0, "recency": 0.0, "T": 0.0}, index=index)
         own = covariates.set_axis(index)[list(self._covariate_columns)]
         frame = pd.concat([frame, own], axis=1)
-        frame["T"] = np.broadcast_to(np.asarray(T, dtype=float), (n,))
+        frame["T"] = spans_of(n, T)
         new = self._read(frame.assign(T=0.0))
         cells = Cells.of(**{name: new.expand(new[name]) for name in self._columns})
         span = frame["T"].to_numpy()

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from clvlib.clv.cells import Cells, periods_per_year, unit_of
-from clvlib.clv.models.base import Prior
+from clvlib.clv.models.base import Prior, spans_of
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.clock import Clock, Instants, Tracks, day_name, day_numbers
 from clvlib.clv.models.covariates import Base, WithCovariates
@@ -488,7 +488,7 @@ class DynamicCovariateModel(WithCovariates):
         if as_of is None:
             as_of = getattr(self, "as_of_", None) or day_name(path.last.min())
         index = pd.Index([str(i) for i in range(n)], name="customer_id") if path.ids is None else path.ids
-        span = np.broadcast_to(np.asarray(T, dtype=float), (n,)).copy()
+        span = spans_of(n, T)
         frame = pd.DataFrame({"frequency": 0.0, "recency": 0.0, "T": span}, index=index)
         frame.attrs["clvlib"] = {"unit": self.unit_, "collapse": "D", "as_of": str(as_date(as_of))}
         track, clock = path.tracks(index), self._clock(p)

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from clvlib.clv.cells import Cells, unit_of
-from clvlib.clv.models.base import Border
+from clvlib.clv.models.base import Border, spans_of
 from clvlib.clv.models.interpurchase import read_litt
 from clvlib.clv.models.pareto_nbd import ParetoNBDModel
-from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel
+from clvlib.clv.models.purchases import RATE_BORDERS, PurchaseModel, check_horizon
 from clvlib.clv.models.regularity import gap_rule, log_gamma_rule
 from clvlib.clv.optimise import Derivatives
 from clvlib.clv.special import gauss_legendre
@@ -379,8 +379,7 @@ class ParetoGGGModel(PurchaseModel):
     def simulate(self, n: int, T: ArrayLike, seed: int | np.random.Generator) -> pd.DataFrame:
         """Draw n new customers observed for T: frequency, recency, T and litt by customer_id."""
         r, alpha, s, beta, t, gamma = self._p()
-        rng = np.random.default_rng(seed)
-        span = np.broadcast_to(np.asarray(T, dtype=float), (n,)).copy()
+        span, rng = spans_of(n, T), np.random.default_rng(seed)
         k, rate = np.maximum(rng.gamma(t, 1 / gamma, n), 1e-12), rng.gamma(r, 1 / alpha, n)
         leaving = np.maximum(rng.gamma(s, 1 / beta, n), 1e-300)
         window = np.minimum(rng.exponential(size=n) / leaving, span)
@@ -393,6 +392,7 @@ class ParetoGGGModel(PurchaseModel):
 
     def simulate_future(self, summary: pd.DataFrame, horizon: float, seed: int | np.random.Generator) -> pd.Series:
         """Draw the purchases that each customer makes within the horizon, given the history."""
+        check_horizon(horizon)
         cells = self._read(summary)
         rows = replace(cells.take(cells.inverse), index=cells.index)
         count, _ = self._draw(self._p(), rows, np.full(len(rows), float(horizon)), np.random.default_rng(seed))

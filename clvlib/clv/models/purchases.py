@@ -17,12 +17,12 @@ from scipy import special
 from scipy.optimize import elementwise
 
 from clvlib.clv.cells import Cells
-from clvlib.clv.models.base import Border, Estimator, normal_quantile
+from clvlib.clv.models.base import Border, Estimator, normal_quantile, spans_of
 from clvlib.clv.special import gauss_legendre
 from clvlib.errors import ParameterError
 from clvlib.words import mark
 
-__all__ = ["RATE_BORDERS", "PurchaseModel", "Uncertainty", "combine"]
+__all__ = ["RATE_BORDERS", "PurchaseModel", "Uncertainty", "check_horizon", "combine"]
 
 Array = NDArray[np.float64]
 Uncertainty = Literal["both", "parameters", "customer"]
@@ -146,7 +146,7 @@ class PurchaseModel(Estimator):
         pandas.Series or pandas.DataFrame
             Expected purchases; with ``interval`` columns mean, lower, upper.
         """
-        _check_horizon(horizon)
+        check_horizon(horizon)
         cells = self._read(summary)
         mean = self._expected_cells(self._p(), cells, horizon)
         if interval is None:
@@ -176,7 +176,7 @@ class PurchaseModel(Estimator):
         Parameters are as in :meth:`expected_purchases`. Chance evens out between customers, the uncertainty of the
         parameters does not.
         """
-        _check_horizon(horizon)
+        check_horizon(horizon)
         cells = self._read(summary)
 
         def chance(_: Array) -> Array:
@@ -190,7 +190,7 @@ class PurchaseModel(Estimator):
         self, summary: pd.DataFrame, horizon: float, interval: float = 0.9, uncertainty: Uncertainty = "both"
     ) -> pd.Series:
         """Return how many customers are expected to buy at all: mean, lower, upper; see :meth:`total_purchases`."""
-        _check_horizon(horizon)
+        check_horizon(horizon)
         cells = self._read(summary)
         first = np.ones(len(cells))
         return self._total_interval(
@@ -237,7 +237,7 @@ class PurchaseModel(Estimator):
 
     def count_probability(self, summary: pd.DataFrame, horizon: float, n: int) -> pd.Series:
         """Return P(X(T, T + horizon) = n | history) per customer."""
-        _check_horizon(horizon)
+        check_horizon(horizon)
         if n < 0 or n != int(n):
             raise ParameterError(f"n is a number of purchases; found {n}")
         cells = self._read(summary)
@@ -260,7 +260,7 @@ class PurchaseModel(Estimator):
         horizon : float
             Span after T, in the model's time unit.
         """
-        _check_horizon(horizon)
+        check_horizon(horizon)
         cells = self._read(summary)
         chance = self._tail_cells(self._p(), cells, horizon, np.ones(len(cells)))
         return self._series(cells, chance, "next_purchase_probability")
@@ -328,7 +328,7 @@ class PurchaseModel(Estimator):
     def _discounted_end(rate: float, horizon: float | None) -> float:
         """Check rate and horizon, and return where money stops counting: the horizon, or when e^(−δt) is nothing."""
         if horizon is not None:
-            _check_horizon(horizon)
+            check_horizon(horizon)
         if not np.isfinite(rate) or rate < 0 or (rate == 0 and horizon is None):
             raise ParameterError(f"the discount rate is positive (0 only with a horizon); found {rate}")
         return min(np.inf if horizon is None else horizon, 45.0 / rate if rate > 0 else np.inf)
@@ -350,9 +350,14 @@ class PurchaseModel(Estimator):
         -------
         pandas.DataFrame
             frequency, recency, T by customer_id ("0", "1", ...), in the model's unit.
+
+        Raises
+        ------
+        ParameterError
+            The number is not whole, or T is neither a span of time nor one per customer.
         """
         p = self._p()
-        span = np.broadcast_to(np.asarray(T, dtype=float), (n,)).copy()
+        span = spans_of(n, T)
         count, last = self._draw(p, _newcomers(n), span, np.random.default_rng(seed))
         index = pd.Index([str(i) for i in range(n)], name="customer_id")
         frame = pd.DataFrame({"frequency": count, "recency": last, "T": span}, index=index)
@@ -361,6 +366,7 @@ class PurchaseModel(Estimator):
 
     def simulate_future(self, summary: pd.DataFrame, horizon: float, seed: int | np.random.Generator) -> pd.Series:
         """Draw the purchases that each customer makes within the horizon, given the history."""
+        check_horizon(horizon)
         cells = Cells.of(**{name: self._read(summary).expand(self._read(summary)[name]) for name in self._columns})
         count, _ = self._draw(self._p(), cells, np.full(len(cells), float(horizon)), np.random.default_rng(seed))
         return pd.Series(count, index=summary.index, name="purchases")
@@ -522,9 +528,10 @@ def _newcomers(n: int) -> Cells:
     return Cells.of(frequency=np.zeros(n), recency=0.0, T=0.0)
 
 
-def _check_horizon(horizon: float) -> None:
-    if not np.isfinite(horizon) or horizon < 0:
-        raise ParameterError(f"the horizon is a finite span of time, not negative; found {horizon}")
+def check_horizon(horizon: float) -> None:
+    """Refuse what is no span of time ahead."""
+    if not isinstance(horizon, int | float | np.number) or not np.isfinite(horizon) or horizon < 0:
+        raise ParameterError(f"the horizon is a finite span of time, not negative; found {horizon!r}")
 
 
 def _check_uncertainty(uncertainty: str) -> None:

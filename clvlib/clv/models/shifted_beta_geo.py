@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from clvlib.clv.cells import Cells
-from clvlib.clv.models.base import Border, Estimator, normal_quantile
+from clvlib.clv.models.base import Border, Estimator, normal_quantile, spans_of
 from clvlib.clv.models.beta_pieces import beta_term
 from clvlib.clv.optimise import Derivatives
 from clvlib.clv.special import log_rising
@@ -143,11 +143,10 @@ class ShiftedBetaGeoModel(Estimator):
 
     def simulate(self, n: int, T: ArrayLike, seed: int | np.random.Generator) -> pd.DataFrame:
         """Draw n new members who could have paid T periods: recency and T by customer_id."""
-        p = self._p()
+        p, span = self._p(), spans_of(n, T)
         rng = np.random.default_rng(seed)
         chance = np.clip(rng.beta(p[0], p[1], n), 1e-300, 1 - 1e-16)
         tenure = np.maximum(np.ceil(self._tenure(p, np.log1p(-rng.random(n)) / np.log1p(-chance))), 1.0)
-        span = np.broadcast_to(np.asarray(T, dtype=float), (n,))
         index = pd.Index([str(i) for i in range(n)], name="customer_id")
         frame = pd.DataFrame({"recency": np.minimum(tenure, span), "T": span}, index=index)
         frame.attrs["clvlib"] = {"unit": self.unit_}
