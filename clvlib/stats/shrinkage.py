@@ -141,7 +141,9 @@ def like_for_like_ratios(group: ArrayLike, stratum: ArrayLike, y: ArrayLike, n: 
 
     The model is y = n × (of the group) × (of the stratum) with Poisson-like errors, fitted by maximum likelihood: a
     stratum's level is what it would be if all groups were alike, so a group that has most of a stratum to itself is
-    not compared with itself.
+    not compared with itself. Where little was observed, groups may fall apart: nothing of one in any stratum that
+    others share, but something in a stratum of its own, so that its ratio runs to zero and that stratum's level to
+    infinity. Then each group is given half an observation at the ratio one (a gamma prior, by its maximum).
 
     Parameters
     ----------
@@ -153,7 +155,8 @@ def like_for_like_ratios(group: ArrayLike, stratum: ArrayLike, y: ArrayLike, n: 
     Returns
     -------
     pandas.DataFrame
-        Index: groups, in their order. ``n``, ``observed``, ``expected`` (the sums of both agree) and ``information``:
+        Index: groups, in their order. ``n``, ``observed``, ``expected`` (the sums of both agree; where groups
+        fall apart, of what can be compared) and ``information``:
         the share of the group's expectation that can be compared with others, 0 where no stratum has anybody else.
 
     Raises
@@ -173,21 +176,36 @@ def like_for_like_ratios(group: ArrayLike, stratum: ArrayLike, y: ArrayLike, n: 
     if not (np.isfinite(yy) & (yy >= 0) & np.isfinite(nn) & (nn >= 0)).all() or not yy.sum() > 0:
         raise ValueError("what was observed is finite, not negative, and somewhere more than nothing")
     groups, (brought, size) = _table(group, stratum, yy, nn)
-    of_group, of_stratum = brought.sum(axis=1), brought.sum(axis=0)
-    ratio = np.ones(len(groups))
-    for _ in range(1000):
-        rate = np.divide(of_stratum, ratio @ size, out=np.zeros_like(of_stratum), where=ratio @ size > 0)
-        expected = size @ rate
-        new = np.divide(of_group, expected, out=np.ones(len(groups)), where=expected > 0)
-        if np.abs(new - ratio).max() < 1e-9:
-            break
-        ratio = new
+    of_group = brought.sum(axis=1)
+    ratio, rate, expected = _fitted(brought, size)
+    seen = ratio[of_group > 0]
+    apart = bool(seen.min() < _APART * seen.max())
+    if apart:
+        ratio, rate, expected = _fitted(brought, size, float(yy[yy > 0].mean()) / 2)
     fitted = size * rate * ratio[:, None]
     others = 1 - np.divide(fitted, fitted.sum(axis=0), out=np.ones_like(fitted), where=fitted.sum(axis=0) > 0)
     comparable = np.divide((size * rate * others).sum(axis=1), expected, out=np.zeros(len(groups)), where=expected > 0)
-    expected = expected * (of_group.sum() / expected.sum())
+    weight = comparable if apart and comparable.any() else np.ones(len(groups))  # what stands alone is no measure then
+    expected = expected * ((of_group @ weight) / (expected @ weight))
     columns = {"n": size.sum(axis=1), "observed": of_group, "expected": expected, "information": comparable}
     return pd.DataFrame(columns, index=pd.Index(groups, name="group"))
+
+
+_APART = 0.02  # of the largest ratio: less than that of groups of which something was seen is no ratio but a border
+
+
+def _fitted(brought: Array, size: Array, extra: float = 0.0) -> tuple[Array, Array, Array]:
+    """Return ratios of the groups, levels of the strata, and what is expected of each group at the ratio one."""
+    of_group, of_stratum = brought.sum(axis=1), brought.sum(axis=0)
+    ratio = np.ones(len(of_group))
+    for _ in range(1000):
+        rate = np.divide(of_stratum, ratio @ size, out=np.zeros_like(of_stratum), where=ratio @ size > 0)
+        expected = size @ rate
+        new = np.divide(of_group + extra, expected + extra, out=np.ones(len(ratio)), where=expected + extra > 0)
+        if np.abs(new - ratio).max() < 1e-9:
+            break
+        ratio = new
+    return ratio, rate, expected
 
 
 def stand_out(group: ArrayLike, stratum: ArrayLike, x: ArrayLike, n: ArrayLike) -> pd.DataFrame:

@@ -74,6 +74,26 @@ def test_like_for_like_is_poisson_regression():
     assert found["information"].to_numpy() == pytest.approx(share, abs=0.02)
 
 
+def test_groups_that_fall_apart_keep_ratios():
+    """By hand: c has 1 of 10 where it is alone, and nothing of 100 where a and b have 5 of 100 each.
+
+    With half an observation more, c's ratio r is 1.5 / (expected + .5), and 5 + 5 are shared by 100 (2 a + r).
+    """
+    found = like_for_like_ratios(["a", "b", "c", "c"], [1, 1, 1, 2], [5, 5, 0, 1], [100, 100, 100, 10])
+    ratio = found["observed"] / found["expected"]
+    assert 0.02 < ratio["c"] / ratio["a"] < 0.5
+    assert 0.5 < ratio["a"] < 3
+    rng = np.random.default_rng(6)
+    for _ in range(60):
+        n = rng.poisson(rng.gamma(0.3, 1, (8, 100)) * 2)
+        y = rng.binomial(n, 0.08)
+        if not y.sum(axis=1).all():
+            continue
+        g, s = np.indices(n.shape)
+        found = like_for_like_ratios(g.ravel(), s.ravel(), y.ravel(), n.ravel())
+        assert (found["observed"] / found["expected"]).between(0.02, 20).all()
+
+
 def test_a_group_alone_is_not_compared():
     found = like_for_like_ratios(["a", "b", "c"], [1, 1, 2], [5, 10, 90], [100, 100, 100])
     assert found["information"].round(9).tolist() == pytest.approx([2 / 3, 1 / 3, 0], abs=0.35)
