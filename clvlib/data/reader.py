@@ -21,6 +21,7 @@ from clvlib.words import mark
 __all__ = ["RawPart", "find_files", "raw_part"]
 
 _SUFFIXES = (".csv", ".csv.gz", ".tsv", ".txt", ".parquet")
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how files of Excel begin, new and old
 _HEAD = 1 << 20
 
 
@@ -57,6 +58,11 @@ def find_files(folder: Path, table: str, config: TableConfig) -> list[Path]:
 
     Without ``files`` in the configuration these are ``<table>.csv``, ``<table>-*.csv`` and whatever lies in a folder
     ``<table>/``; likewise ``.csv.gz``, ``.tsv``, ``.txt`` and ``.parquet``.
+
+    Raises
+    ------
+    DataError
+        There is none, but a workbook of the table's name: what somebody put there is not passed over.
     """
     if config.files:
         named = Path(config.files)
@@ -67,6 +73,8 @@ def find_files(folder: Path, table: str, config: TableConfig) -> list[Path]:
     for suffix in _SUFFIXES:
         found |= set(folder.glob(f"{table}{suffix}")) | set(folder.glob(f"{table}-*{suffix}"))
         found |= set(folder.glob(f"{table}/*{suffix}"))
+    for workbook in () if found else sorted(folder.glob(f"{table}*.xls*")):
+        raise _workbook(workbook)
     return sorted(path for path in found if path.is_file())
 
 
@@ -117,7 +125,13 @@ def _is(encoding: str, head: bytes) -> bool:
     return True
 
 
+def _workbook(path: Path) -> DataError:
+    return DataError(f"{path.name}: a workbook of Excel is not read; save its sheet as “CSV UTF-8”")
+
+
 def _check_utf8(path: Path, head: bytes) -> None:
+    if head.startswith(_WORKBOOKS):
+        raise _workbook(path)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         hint = "utf-16"
     elif _is("utf-8", head):

@@ -96,6 +96,17 @@ amount = "金额"
 """
 
 
+@pytest.mark.parametrize("table", ["orders", "customers"])
+def test_a_workbook_is_named_and_not_passed_over(tmp_path: Path, table: str):
+    folder(tmp_path, **({} if table == "orders" else {"orders__csv": HEAD + "a,2026-01-05,1\n"}))
+    (tmp_path / f"{table}-2026.xlsx").write_bytes(b"PK\x03\x04")
+    says = rf"{table}-2026.xlsx: a workbook of Excel is not read; save its sheet as “CSV UTF-8”"
+    with pytest.raises(DataError, match=says):
+        clv.connect(tmp_path)
+    with pytest.raises(DataError, match=says):
+        clv.connect(tmp_path / f"{table}-2026.xlsx")
+
+
 def test_gb18030_is_read_when_stated_and_refused_with_the_hint_when_not(tmp_path: Path) -> None:
     folder(tmp_path, orders__csv=CHINESE.encode("gb18030"), clvlib__toml=CHINESE_TOML)
     with pytest.raises(DataError, match=r'it could be gb18030.*encoding = "gb18030"'):
