@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from clvlib.data.engine import Table, literal
+from clvlib.data.engine import Table, identifier, literal
 
-__all__ = ["AFTER", "USABLE", "durations", "outcome", "parcels"]
+__all__ = ["AFTER", "USABLE", "durations", "one_by_one", "outcome", "parcels", "text"]
 
 AFTER = ("shipped_at", "received_at", "returned_at")
 USABLE = "state NOT IN ('unpaid', 'impossible', 'cancelled')"
@@ -75,6 +75,7 @@ def durations(
     condition: str = "TRUE",
     causes: str = "'seen'",
     by: Sequence[str] = (),
+    each: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Count how long rows waited: a row per distinct time, in hours to the minute, with what happened.
 
@@ -92,23 +93,64 @@ def durations(
         SQL of what happened.
     by : sequence of str
         SQL of what else to count by, ``AS`` included.
+    each : sequence of str, optional
+        Columns by which to count as well, each on its own; see :func:`one_by_one`.
 
     Returns
     -------
     pandas.DataFrame
-        The columns of ``by``, ``hours`` (events rounded up, open rows down, so that nobody counts as watched for longer
-        than they were), ``cause`` (empty where open) and ``n``.
+        With ``each``, ``dimension`` and ``segment``; the columns of ``by``, ``hours`` (events rounded up, open rows
+        down, so that nobody counts as watched for longer than they were), ``cause`` (empty where open) and ``n``.
     """
     seconds = f"DATE_DIFF('second', CAST({since} AS TIMESTAMP), CAST({{}} AS TIMESTAMP))"
     seen, age = seconds.format(until), seconds.format(literal(end))
-    columns = ", ".join([*by, ""])
-    keys = ", ".join(str(k + 1) for k in range(len(by) + 2))
+    keys = [*(sql.rpartition(" AS ")[2] for sql in by), "hours", "cause"]
+    counted, sets = ("", ", ".join(keys)) if each is None else one_by_one(each, keys)
+    columns = ", ".join([*by, *(f"{text(name)} AS {identifier(name)}" for name in each or ()), ""])
+    order = ", ".join(str(k + 1) for k in range(len(keys) + 2 * (each is not None)))
     return found.query(
-        f"""SELECT {columns} CASE WHEN {until} IS NULL THEN FLOOR({age} / 60.0)
-            ELSE CEIL({seen} / 60.0) END / 60.0 AS hours,
-            CASE WHEN {until} IS NULL THEN '' ELSE {causes} END AS cause, COUNT(*) AS n
-        FROM {{t}} AS t WHERE {condition} GROUP BY {keys} ORDER BY {keys}"""
+        f"""SELECT {counted} {", ".join(keys)}, COUNT(*) AS n FROM (SELECT {columns}
+            CASE WHEN {until} IS NULL THEN FLOOR({age} / 60.0) ELSE CEIL({seen} / 60.0) END / 60.0 AS hours,
+            CASE WHEN {until} IS NULL THEN '' ELSE {causes} END AS cause
+          FROM {{t}} AS t WHERE {condition}) AS p GROUP BY {sets} ORDER BY {order}"""
     )
+
+
+def one_by_one(columns: Sequence[str], keys: Sequence[str]) -> tuple[str, str]:
+    """Write the SQL that counts all rows, and again by each of some columns, in one question.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        What to count by on its own.
+    keys : sequence of str
+        What to count by at all events.
+
+    Returns
+    -------
+    tuple of str
+        The first columns to select, ``dimension`` (the name of a column, or empty for all rows) and ``segment`` (its
+        value), and what to group by.
+
+    Examples
+    --------
+    >>> one_by_one(["host"], ["stratum"])[1]
+    'GROUPING SETS ((stratum), ("host", stratum))'
+    """
+    names = [identifier(column) for column in columns]
+    which = "".join(
+        f"WHEN GROUPING({name}) = 0 THEN {literal(column)} " for name, column in zip(names, columns, strict=True)
+    )
+    sets = ", ".join(f"({', '.join([*first, *keys])})" for first in ([], *([name] for name in names)))
+    dimension, segment = (
+        (f"CASE {which}ELSE '' END", f"COALESCE({', '.join(names)}, NULL)") if names else ("''", "NULL")
+    )
+    return f"{dimension} AS dimension, {segment} AS segment,", f"GROUPING SETS ({sets})"
+
+
+def text(column: str) -> str:
+    """Write a column as text in SQL."""
+    return f"CAST({identifier(column)} AS VARCHAR)"
 
 
 def outcome(found: Table, return_days: float, end: dt.date) -> tuple[str, str, str]:

@@ -20,7 +20,7 @@ from clvlib.data.engine import Table, identifier, literal
 from clvlib.data.together import together
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.funnel.context import with_context
-from clvlib.funnel.parcels import USABLE, durations, outcome, parcels
+from clvlib.funnel.parcels import USABLE, durations, one_by_one, outcome, parcels, text
 from clvlib.result import Result
 from clvlib.stats.expected import compare_observed
 from clvlib.stats.proportions import proportion_interval
@@ -208,20 +208,21 @@ def returns(
     found = _with_dimensions(orders, sessions, (first, end), "returned_at")
     decided, cause, _ = outcome(found, return_days, end)
     columns = _present(found, by)
-    stratum = _text("category") if "category" in found.columns else "''"
-    whole = durations(found, "started", decided, end, USABLE, cause, [f"{stratum} AS stratum"])
+    stratum = text("category") if "category" in found.columns else "''"
+    counted = durations(found, "started", decided, end, USABLE, cause, [f"{stratum} AS stratum"], columns)
+    whole = counted[counted["dimension"] == ""]
     if whole.empty:
         raise EmptyDataError(tr("no paid order from {first} to {last}", first=first, last=end - dt.timedelta(days=1)))
     back = whole["cause"] == "returned"
     total, horizon = _overall(whole, level)
+    counted["observed"] = counted["n"].where(counted["cause"] == "returned", 0)
+    counted["expected"] = _hazards(whole, counted) * counted["n"]
     parts = []
     for name in columns:
-        strata = "''" if name == "category" else stratum
-        keys = [f"{_text(name)} AS segment", f"{strata} AS stratum"]
-        rows = durations(found, "started", decided, end, f"{USABLE} AND {identifier(name)} IS NOT NULL", cause, keys)
-        base = whole.assign(stratum="") if name == "category" else whole
-        rows["expected"] = _hazards(base, rows) * rows["n"]
-        rows["observed"] = rows["n"].where(rows["cause"] == "returned", 0)
+        rows = counted[(counted["dimension"] == name) & counted["segment"].notna()]
+        if name == "category":  # each is held against all
+            every, these = (each.assign(stratum="") for each in (whole, rows))
+            rows = rows.assign(expected=_hazards(every, these) * rows["n"])
         sums = rows.groupby("segment")[["n", "observed", "expected"]].sum().rename(columns={"n": "orders"})
         parts.append(compare_observed(sums, total["estimate"], level).assign(dimension=name))
     return ReturnRates(
@@ -292,11 +293,15 @@ def refunds(
     settled = f"started + INTERVAL '{round(settle_days * 86_400)}' SECOND <= CAST({literal(end)} AS TIMESTAMP)"
     usable = "state NOT IN ('unpaid', 'impossible')"
     hit = "SUM(CASE WHEN back > 0 THEN 1 ELSE 0 END) AS observed, COUNT(*) AS orders"
-    stratum = _text("category") if "category" in found.columns else "''"
+    stratum = text("category") if "category" in found.columns else "''"
     sums = "SUM(back * amount) AS paid_back, SUM(amount) AS paid"
-    whole = found.query(
-        f"SELECT {stratum} AS stratum, {hit}, {sums} FROM {{t}} AS t WHERE {usable} AND {settled} GROUP BY 1 ORDER BY 1"
+    dimensions, sets = one_by_one(columns, ["stratum"])
+    named = "".join(f", {text(name)} AS {identifier(name)}" for name in columns)
+    counted = found.query(
+        f"SELECT {dimensions} stratum, {hit}, {sums} FROM (SELECT back, amount, {stratum} AS stratum{named} "
+        f"FROM {{t}} AS t WHERE {usable} AND {settled}) AS p GROUP BY {sets} ORDER BY 1, 2, 3"
     )
+    whole = counted[counted["dimension"] == ""]
     if whole.empty:
         message = mark("no order from {first} to {last} was paid {days:g} days before the end")
         raise EmptyDataError(tr(message, first=first, last=end - dt.timedelta(days=1), days=settle_days))
@@ -308,10 +313,7 @@ def refunds(
     by_stratum = whole.set_index("stratum")["observed"] / whole.set_index("stratum")["orders"]
     parts = []
     for name in columns:
-        rows = found.query(
-            f"SELECT {_text(name)} AS segment, {stratum} AS stratum, {hit} FROM {{t}} AS t "
-            f"WHERE {usable} AND {settled} AND {identifier(name)} IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
-        )
+        rows = counted[(counted["dimension"] == name) & counted["segment"].notna()]
         alike = total["estimate"] if name == "category" else rows["stratum"].map(by_stratum)
         parts.append(_held_against(rows.assign(expected=rows["orders"] * alike), total["estimate"], level, name))
     paid = float(whole["paid"].sum())
@@ -374,10 +376,6 @@ def _with_dimensions(
     tables = together(orders=orders, sessions=sessions)
     table = tables["orders"].require("customer_id", "ordered_at", needed)
     return parcels(with_context(table, None, tables.get("sessions")), period)
-
-
-def _text(column: str) -> str:
-    return f"CAST({identifier(column)} AS VARCHAR)"
 
 
 def _present(found: Table, by: Sequence[str]) -> list[str]:
