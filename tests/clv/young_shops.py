@@ -2,7 +2,7 @@
 
 ``python -m tests.clv.young_shops`` prints four tables: shops drawn from BG/NBD, whose expected purchases are known; the
 sample shop drawn anew, its value in 12 weeks and what its customers then spent in a year; and parts of real shops of a
-few hundred customers each, against what came. It takes about four CPU minutes.
+few hundred customers each, against what came. It takes about five CPU minutes.
 """
 
 from __future__ import annotations
