@@ -35,6 +35,7 @@ __all__ = [
     "new_axes",
     "percent_axis",
     "points_axis",
+    "shortened",
     "style",
     "styled",
     "wrapped",
@@ -56,9 +57,9 @@ _spoken = "en"
 # a Chinese letter, or a run of others, with the signs that may not begin a line behind it
 _PIECE = re.compile(r"[（“《]?(?:[⺀-\uffff]|[^\s⺀-\uffff]+)[，。；：、！？）”》]*\s*")
 _SETTINGS: dict[str, Any] = {
-    "font.family": "sans-serif",
     "font.size": 10.5,
     "text.color": INK,
+    "text.parse_math": False,  # a name with two $ is a name
     "figure.figsize": (7.2, 4.0),
     "figure.dpi": 100,
     "figure.facecolor": "white",
@@ -110,7 +111,7 @@ def _settings() -> Any:
     _add_font()
     # names in the data may be Chinese in any language: what the first font lacks comes from the second
     fonts = [_HAN, _LATIN] if _spoken == "zh" else [_LATIN, _HAN]
-    return {**_SETTINGS, "font.sans-serif": fonts, "axes.prop_cycle": cycler(color=list(PALETTE))}
+    return {**_SETTINGS, "font.family": fonts, "font.sans-serif": fonts, "axes.prop_cycle": cycler(color=list(PALETTE))}
 
 
 def style(language: str = "") -> None:
@@ -221,10 +222,29 @@ def wrapped(text: str, width: int = 64) -> str:
         return fill(text, width)
     lines = [""]
     for piece in _PIECE.findall(text):
-        if lines[-1] and sum(1 + (letter >= "⺀") for letter in (lines[-1] + piece).rstrip()) > width:
+        if lines[-1] and _room((lines[-1] + piece).rstrip()) > width:
             lines.append("")
         lines[-1] += piece
     return "\n".join(line.rstrip() for line in lines)
+
+
+def shortened(text: str, width: int = 30) -> str:
+    """Cut a name that would leave no room for what is drawn; a Chinese letter takes the room of two.
+
+    >>> shortened("Autumn sale of everything that is left over", 24)
+    'Autumn sale of everythi…'
+    >>> shortened("快手直播间", 8)
+    '快手直…'
+    """
+    if _room(text) <= width:
+        return text
+    while _room(text) >= width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _room(text: str) -> int:
+    return sum(1 + (letter >= "⺀") for letter in text)
 
 
 def _formatter(ax: Axes, axis: Literal["x", "y"], write: Any) -> Axes:

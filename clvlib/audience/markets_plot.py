@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from clvlib.audience.markets import Markets
-from clvlib.plotting import ACCENT, INK, MUTED, new_axes, styled, wrapped
+from clvlib.plotting import ACCENT, INK, MUTED, new_axes, shortened, styled, wrapped
 from clvlib.words import in_words, tr
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def markets_plot(result: Markets, segments: int = 3, ax: Axes | None = None, tit
     data = markets_data(result, segments)
     feature = data.index.get_level_values("feature")
     y = np.arange(len(data)) + 0.6 * pd.factorize(feature)[0]
-    names = [f"{in_words(str(f))} · {tr(str(name))}" for f, name in data.index]
+    names = [f"{in_words(str(f))} · {shortened(tr(str(name)))}" for f, name in data.index]
     colors = np.where(data["ahead"], ACCENT, MUTED)
     with styled():
         ax = ax or new_axes(height=1.6 + 0.26 * len(data))

@@ -8,7 +8,7 @@ import pandas as pd
 
 from clvlib.audience.personas import Personas, spoken
 from clvlib.errors import EmptyDataError
-from clvlib.plotting import SEQUENTIAL, new_axes, styled, wrapped
+from clvlib.plotting import SEQUENTIAL, new_axes, shortened, styled, wrapped
 from clvlib.words import tr
 
 if TYPE_CHECKING:
@@ -63,10 +63,14 @@ def plot_personas(result: Personas, ax: Axes | None = None, title: str = "") -> 
             data, ax=ax, cmap=SEQUENTIAL, vmin=0, annot=True, fmt=".0%", annot_kws={"size": 9}, cbar_kws=label,
             linewidths=0.4, linecolor="white", xticklabels=False, yticklabels=False,
         )  # fmt: skip
-        ax.set_yticks([row + 0.5 for row in range(len(data))], [spoken(str(name)) for name in data.index], rotation=0)
+        ax.set_yticks(
+            [row + 0.5 for row in range(len(data))],
+            [shortened(spoken(str(name)), 36) for name in data.index],
+            rotation=0,
+        )
         ax.set_xticks(
             [column + 0.5 for column in range(data.shape[1])],
-            [wrapped(tr(str(name)), 16) for name in data.columns],
+            [wrapped(shortened(tr(str(name))), 16) for name in data.columns],
             rotation=30 if data.shape[1] > 5 else 0,
             ha="right" if data.shape[1] > 5 else "center",
         )

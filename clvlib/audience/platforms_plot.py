@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from clvlib.audience.platforms import MEASURES, Platforms
-from clvlib.plotting import ACCENT, FAINT, INK, new_axes, percent_axis, styled, wrapped
+from clvlib.plotting import ACCENT, FAINT, INK, new_axes, percent_axis, shortened, styled, wrapped
 from clvlib.words import tr
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def platforms_plot(result: Platforms, measure: str = "", ax: Axes | None = None,
         ax = ax or new_axes(height=1.4 + 0.34 * len(data))
         ax.plot(data["raw"], y - 0.16, "o", color=FAINT, markeredgecolor=INK, label=tr("as it is"))
         ax.errorbar(data["standardised"], y, xerr=errors, fmt="o", color=ACCENT, capsize=2, label=tr("like for like"))
-        ax.set_yticks(y, [str(name) for name in data.index])
+        ax.set_yticks(y, [shortened(str(name)) for name in data.index])
         ax.invert_yaxis()
         ax.set_xlabel(tr(MEASURES[measure]))
         ax.grid(axis="y", visible=False)

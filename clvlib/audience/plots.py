@@ -23,6 +23,7 @@ from clvlib.plotting import (
     count_axis,
     new_axes,
     percent_axis,
+    shortened,
     styled,
     wrapped,
 )
@@ -141,7 +142,7 @@ def plot_index(
                 )  # fmt: skip
         ax.axvline(100, color=INK, lw=1)
         names = zip(data["feature"], data["group"], strict=True)
-        ax.set_yticks(y, [in_words(feature) + tr(": ") + tr(group) for feature, group in names])
+        ax.set_yticks(y, [in_words(feature) + tr(": ") + shortened(tr(group)) for feature, group in names])
         ax.invert_yaxis()
         ax.set_xlabel(tr("share among buyers / share among viewers × 100"))
         ax.grid(axis="y", visible=False)

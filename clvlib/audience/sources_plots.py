@@ -9,7 +9,7 @@ import pandas as pd
 
 from clvlib.audience.sources import Sources
 from clvlib.errors import EmptyDataError
-from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, new_axes, styled, wrapped
+from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, new_axes, shortened, styled, wrapped
 from clvlib.words import tr
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def value_plot(result: Sources, ax: Axes | None = None, title: str = "") -> Axes
         ax = ax or new_axes(height=1.3 + 0.32 * len(data))
         ax.errorbar(data["clv_to_cac"], y, xerr=np.clip(errors, 0, None), fmt="o", color=ACCENT, capsize=2)
         ax.axvline(1, color=INK, lw=1)
-        ax.set_yticks(y, [tr(str(name)) for name in data.index])
+        ax.set_yticks(y, [shortened(tr(str(name))) for name in data.index])
         ax.invert_yaxis()
         ax.set_xlim(left=0)
         ax.set_xlabel(tr("customer value by cost of acquisition; at 1 a channel pays for itself"))
@@ -106,7 +106,7 @@ def payback_plot(result: Sources, ax: Axes | None = None, title: str = "", chann
         ax = ax or new_axes(height=3.6)
         for place, (name, ratio) in enumerate(data.items()):
             drawn = ratio.dropna()
-            ax.plot(drawn.index, drawn, color=colors[place % len(colors)], label=tr(str(name)), marker=".")
+            ax.plot(drawn.index, drawn, color=colors[place % len(colors)], label=shortened(tr(str(name))), marker=".")
         ax.axhline(1, color=INK, lw=1)
         ax.set_ylim(bottom=0)
         ax.set(xlabel=tr("weeks since the first purchase"), ylabel=tr("margin so far by cost"))

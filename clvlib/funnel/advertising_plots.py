@@ -9,7 +9,7 @@ import pandas as pd
 
 from clvlib.errors import EmptyDataError
 from clvlib.funnel.advertising import Advertising
-from clvlib.plotting import ACCENT, FAINT, INK, WARN, new_axes, percent_axis, styled, wrapped
+from clvlib.plotting import ACCENT, FAINT, INK, WARN, new_axes, percent_axis, shortened, styled, wrapped
 from clvlib.words import tr
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def plot_advertising(
                 part = data[mask]
                 errors = [part["ctr"] - part["lower"], part["upper"] - part["ctr"]]
                 ax.errorbar(part["ctr"], y[mask], xerr=errors, fmt="o", color=colour, capsize=2, label=label)
-        ax.set_yticks(y, [tr(str(name)) for name in data["segment"]])
+        ax.set_yticks(y, [shortened(tr(str(name))) for name in data["segment"]])
         ax.invert_yaxis()
         ax.set_xlim(left=0)
         ax.set_xlabel(tr("click-through rate"))

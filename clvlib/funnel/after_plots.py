@@ -12,7 +12,19 @@ from clvlib.errors import EmptyDataError
 from clvlib.funnel.complaints import LEVELS, ServiceLevels
 from clvlib.funnel.fulfilment import STAGES, Fulfilment
 from clvlib.funnel.returns import DIMENSION_NAMES, ReturnRates
-from clvlib.plotting import ACCENT, FAINT, INK, MUTED, PALETTE, WARN, new_axes, percent_axis, styled, wrapped
+from clvlib.plotting import (
+    ACCENT,
+    FAINT,
+    INK,
+    MUTED,
+    PALETTE,
+    WARN,
+    new_axes,
+    percent_axis,
+    shortened,
+    styled,
+    wrapped,
+)
 from clvlib.words import tr
 
 if TYPE_CHECKING:
@@ -127,7 +139,11 @@ def plot_returns(result: ReturnRates, most: int = 10, ax: Axes | None = None, ti
                 errors = [part["rate"] - part["lower"], part["upper"] - part["rate"]]
                 ax.errorbar(part["rate"], y[mask], xerr=errors, fmt="o", color=colour, capsize=2, label=label)
         ax.set_yticks(
-            y, [f"{tr(DIMENSION_NAMES[d])} {tr(s)}" for d, s in zip(data["dimension"], data["segment"], strict=True)]
+            y,
+            [
+                f"{tr(DIMENSION_NAMES[d])} {shortened(tr(s))}"
+                for d, s in zip(data["dimension"], data["segment"], strict=True)
+            ],
         )
         ax.invert_yaxis()
         ax.set_xlim(left=0)
@@ -200,7 +216,7 @@ def plot_service(result: ServiceLevels, fewest: int = 1, ax: Axes | None = None,
                 )
         ax.axvline(result.target, color=INK, lw=1, ls="--", label=tr("agreed: {target:.0%}", target=result.target))
         names = [
-            tr(p) if d == "all" else tr(s)
+            tr(p) if d == "all" else shortened(tr(s))
             for p, d, s in zip(data["promise"], data["dimension"], data["segment"], strict=True)
         ]
         ax.set_yticks(y, names)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from clvlib.funnel.competitors import Competitors
-from clvlib.plotting import INK, PALETTE, new_axes, styled, wrapped
+from clvlib.plotting import INK, PALETTE, new_axes, shortened, styled, wrapped
 from clvlib.words import tr
 
 if TYPE_CHECKING:
@@ -70,7 +70,13 @@ def plot_calendar(result: Competitors, ax: Axes | None = None, title: str = "") 
             colour = PALETTE[brands.index(name) % len(PALETTE)] if name else INK
             height = 0.16 if not name else step * 0.85
             ax.barh(
-                at, width, left=left, height=height, align="edge", color=colour, label=name or tr("our live sessions")
+                at,
+                width,
+                left=left,
+                height=height,
+                align="edge",
+                color=colour,
+                label=shortened(name) or tr("our live sessions"),
             )
         days = max(7, int(np.ceil((data["end"].max() - first) / _DAY)))  # no further than something is known
         names = [(first + k * _DAY).strftime("%m-%d") for k in range(days)]
@@ -80,7 +86,7 @@ def plot_calendar(result: Competitors, ax: Axes | None = None, title: str = "") 
         ax.grid(visible=False)
         ax.grid(visible=True, axis="x", which="minor")
         ax.set_xlim(0, days)
-        ax.set_yticks(range(len(platforms)), [tr(str(name)) for name in platforms])
+        ax.set_yticks(range(len(platforms)), [shortened(tr(str(name))) for name in platforms])
         ax.set_ylim(len(platforms) - 0.5, -0.5)
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         ax.set_title(wrapped(title or result.claim, 56))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from clvlib.funnel.paths import ARROW, Credit
-from clvlib.plotting import INK, PALETTE, new_axes, styled, wrapped
+from clvlib.plotting import INK, PALETTE, new_axes, shortened, styled, wrapped
 from clvlib.words import mark, tr
 
 if TYPE_CHECKING:
@@ -89,6 +89,14 @@ def _bars(ax: Axes, shares: pd.Series, names: list[str], x: float, colours: dict
         if share:
             ax.bar(x, share, width=0.07, bottom=y, color=colours[name])
             side, away = ("right", -0.06) if x == 0 else ("left", 0.06)
-            ax.text(x + away, y + share / 2, f"{tr(name)} {share:.0%}", ha=side, va="center", fontsize=9, color=INK)
+            ax.text(
+                x + away,
+                y + share / 2,
+                f"{shortened(tr(name), 24)} {share:.0%}",
+                ha=side,
+                va="center",
+                fontsize=9,
+                color=INK,
+            )
             y += share + _GAP
     return begins

@@ -16,7 +16,7 @@ from clvlib.funnel.kernel import FunnelResult
 from clvlib.funnel.paths import Credit
 from clvlib.funnel.threshold import Threshold
 from clvlib.funnel.weekly import trend_sentence
-from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, new_axes, percent_axis, styled, wrapped
+from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, new_axes, percent_axis, shortened, styled, wrapped
 from clvlib.words import mark, tr
 
 if TYPE_CHECKING:
@@ -53,6 +53,12 @@ def _titled(ax: Axes, title: str, otherwise: str, width: int = 64) -> None:
 def _words(segment: str) -> str:
     """Write a segment, whose parts may be words of ours."""
     return " × ".join(map(tr, segment.split(" × ")))
+
+
+def _label(segment: str) -> str:
+    """Write a segment beside an axis, each part in a part of the room."""
+    parts = segment.split(" × ")
+    return " × ".join(shortened(tr(part), 32 // len(parts)) for part in parts)
 
 
 def funnel_data(result: FunnelResult) -> pd.DataFrame:
@@ -176,7 +182,7 @@ def _worst(verdict: Threshold) -> str:
 def _named(row: dict[Hashable, Any]) -> str:
     """Name a segment so that a platform and a channel of one name can be told apart."""
     what = "" if "×" in row["dimension"] else tr(row["dimension"]).removesuffix("_id") + tr(": ")
-    return f"{what}{_words(row['segment'])} ({row['before']:,})"
+    return f"{what}{_label(row['segment'])} ({row['before']:,})"
 
 
 def plot_segments(verdict: Threshold, ax: Axes | None = None, title: str = "", rows: int = 10) -> Axes:
@@ -251,7 +257,7 @@ def plot_change(result: Change, ax: Axes | None = None, title: str = "", dimensi
         ax.barh(y - 0.19, 100 * data["rate_effect"], height=0.36, color=ACCENT, label=tr("rate within the segment"))
         ax.barh(y + 0.19, 100 * data["mix_effect"], height=0.36, color=PALETTE[1], label=tr("mix of traffic"))
         ax.axvline(0, color=MUTED, lw=1)
-        ax.set_yticks(y, [_words(segment) for segment in data["segment"]])
+        ax.set_yticks(y, [_label(segment) for segment in data["segment"]])
         for label, segment in zip(ax.get_yticklabels(), data["segment"], strict=True):
             label.set_color(WARN if segment == result.segment else INK)
         ax.invert_yaxis()
@@ -342,7 +348,7 @@ def plot_credit(result: Credit, ax: Axes | None = None, title: str = "") -> Axes
         errors = [data["markov"] - data["lower"], data["upper"] - data["markov"]]
         ax.errorbar(data["markov"], y, xerr=np.clip(errors, 0, None), fmt="none", ecolor=INK, capsize=2, lw=1)
         ax.plot(data["last"], y, marker="D", linestyle="none", color=PALETTE[1], label=tr("last touch"))
-        ax.set_yticks(y, [tr(touch) for touch in data.index])
+        ax.set_yticks(y, [shortened(tr(touch)) for touch in data.index])
         ax.invert_yaxis()
         ax.set_xlim(left=0)
         ax.set_xlabel(tr("orders credited"))
@@ -384,7 +390,7 @@ def plot_drivers(result: Drivers, ax: Axes | None = None, title: str = "", rows:
             ax.plot([row["odds_ratio"]], [k], color=color, marker="o")
         ax.axvline(1, color=MUTED, lw=1)
         names = [
-            f"{tr(row['feature']).removesuffix('_id')}{tr(': ')}{tr(row['level'])} ({row['people']:,})"
+            f"{tr(row['feature']).removesuffix('_id')}{tr(': ')}{shortened(tr(row['level']))} ({row['people']:,})"
             for row in data.to_dict("records")
         ]
         ax.set_yticks(np.arange(len(data)), names)

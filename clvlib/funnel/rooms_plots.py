@@ -9,7 +9,19 @@ import pandas as pd
 
 from clvlib.funnel.rooms import Scorecard
 from clvlib.funnel.rooms_course import Course
-from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, money_axis, new_axes, percent_axis, styled, wrapped
+from clvlib.plotting import (
+    ACCENT,
+    INK,
+    MUTED,
+    PALETTE,
+    WARN,
+    money_axis,
+    new_axes,
+    percent_axis,
+    shortened,
+    styled,
+    wrapped,
+)
 from clvlib.words import tr
 
 if TYPE_CHECKING:
@@ -17,13 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["course_data", "hosts_data", "plot_course", "plot_hosts"]
 
+_MOST = 24  # hosts that fit a figure
 _LOOK = {"conversion": (ACCENT, "o"), "gmv_per_viewer": (PALETTE[2], "s"), "refund_rate": (WARN, "D")}
 
 
 def hosts_data(result: Scorecard) -> pd.DataFrame:
     """Return what :func:`plot_hosts` draws: by measure and host the raw and the shrunken ratio with limits.
 
-    Hosts stand in the order of their conversion, the best first.
+    Hosts stand in the order of their conversion, the best first; of more than 24 the first and the last twelve.
 
     Raises
     ------
@@ -31,6 +44,8 @@ def hosts_data(result: Scorecard) -> pd.DataFrame:
         The hosts cannot be compared.
     """
     order = result.of("conversion").index
+    if len(order) > _MOST:
+        order = order[: _MOST // 2].append(order[-(_MOST // 2) :])
     drawn = result.measures[["raw", "ratio", "lower", "upper"]]
     kept = [name for name in _LOOK if name in drawn.index.get_level_values("measure")]
     return pd.concat({name: drawn.loc[name].reindex(order) for name in kept}, names=["measure"])
@@ -70,7 +85,7 @@ def plot_hosts(result: Scorecard, ax: Axes | None = None, title: str = "") -> Ax
         ticks = [t for t in (0.25, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3) if low / 1.1 <= t <= high * 1.1]
         ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
         ax.minorticks_off()
-        ax.set_yticks(range(len(hosts)), list(hosts))
+        ax.set_yticks(range(len(hosts)), [shortened(str(host)) for host in hosts])
         ax.set_ylim(len(hosts) - 0.4, -0.6)
         ax.grid(axis="y", visible=False)
         ax.set_xlabel(tr("times what others have on the same platform in the same category; hollow: as counted"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 
@@ -220,6 +221,16 @@ def test_figures(view):
     assert ax.get_title(loc="left")
     assert len(course_data(view.course)) == len(view.course.table)
     assert plot_course(view.course).get_title(loc="left")
+
+
+def test_of_many_hosts_the_best_and_the_last_are_drawn(view):
+    rows = pd.concat([view.rooms.measures.loc[["conversion"]]] * 10, ignore_index=True)
+    rows.index = pd.MultiIndex.from_product(
+        [["conversion"], [f"H{k:02}" for k in range(80)]], names=["measure", "host_id"]
+    )
+    many = dataclasses.replace(view.rooms, measures=rows)
+    order = many.of("conversion").index
+    assert list(hosts_data(many).loc["conversion"].index) == [*order[:12], *order[-12:]]
 
 
 def test_shops_that_lack_something(small):

@@ -43,7 +43,7 @@ def test_styled_is_independent_of_who_came_last():
     theirs = dict(mpl.rcParams)
     with plotting.styled():
         assert mpl.rcParams["axes.spines.top"] is False
-        assert mpl.rcParams["font.family"] == ["sans-serif"]
+        assert mpl.rcParams["font.family"] == ["DejaVu Sans", "clvlib Sans SC"]
     assert dict(mpl.rcParams) == theirs
 
 
@@ -56,6 +56,21 @@ def _contrast(one: str, other: str) -> float:
     """WCAG 2.2: (L1 + 0.05) / (L2 + 0.05) of the relative luminances."""
     bright = sorted(float(_linear(c) @ [0.2126, 0.7152, 0.0722]) for c in (one, other))
     return (bright[1] + 0.05) / (bright[0] + 0.05)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_names_of_the_data_are_drawn_as_they_are(language: str):
+    """A missing letter is a warning of matplotlib's, and warnings are errors here."""
+    try:
+        plotting.style(language)
+        with plotting.styled():
+            ax = plotting.new_axes()
+            ax.set_title("快手 and $x_1$ & Ünal")
+            ax.set_yticks([0], ["主播"])
+            ax.figure.canvas.draw()
+        assert not ax.title.get_parse_math()
+    finally:
+        plotting.style("en")
 
 
 def test_text_has_contrast():
