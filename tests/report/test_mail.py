@@ -54,6 +54,13 @@ def test_html_is_fit_for_mail(said: dict[str, object]):
     assert all("style=" in tag for tag in re.findall(r"<(?:td|th|table|body|h1|h2|p)\b[^>]*>", html))
 
 
+def test_no_line_ends_inside_a_number(said: dict[str, object]):
+    """A figure of last week stands in a narrow column: only the names of figures give way."""
+    html = mail_html(said)
+    assert re.findall(r"<(\w+)[^>]*overflow-wrap:anywhere", html) == ["th", "th"]
+    assert len(re.findall(r"<td[^>]*white-space:nowrap;\">\d", html)) == 2
+
+
 def test_it_says_what_the_page_says(said: dict[str, object]):
     html, text, page = mail_html(said), mail_text(said), render(said)
     for told in (said["sentence"], *said["bullets"]):  # type: ignore[misc]
