@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from clvlib.data.calendar import Week
 from clvlib.data.engine import Table, literal
 from clvlib.data.together import together
 from clvlib.errors import EmptyDataError
 from clvlib.result import Result
-from clvlib.stats.means import Moments, mean_interval
+from clvlib.stats.effect import Effect
+from clvlib.stats.means import Moments, mean_difference, mean_interval
 from clvlib.words import mark, tr
 
-__all__ = ["Satisfaction", "satisfaction"]
+__all__ = ["Satisfaction", "SideBySide", "satisfaction", "side_by_side"]
 
 _LEAST, _MOST = 1.0, 5.0
 _ALL, _CUSTOMERS, _TOPIC = mark("all"), mark("customers"), mark("topic")
@@ -110,21 +113,16 @@ def satisfaction(
     '3 people rated 3.33 of 5 on average (95% interval 1.00 to 5.00).'
     """
     tables = together(feedback=feedback, orders=orders)
-    said = tables["feedback"].require("customer_id", "created_at", "rating")
-    topic = f"COALESCE(topic, '{_NO_TOPIC}')" if "topic" in said.columns else f"'{_NO_TOPIC}'"
-    rows = said.query(
-        f"SELECT customer_id, {topic} AS topic, CAST(rating AS DOUBLE) AS rating FROM {{t}} AS t WHERE rating IS NOT "
-        f"NULL AND CAST(created_at AS DATE) >= {literal(week.start)} AND CAST(created_at AS DATE) < {literal(week.end)}"
-    )
+    rows, with_topics = _ratings(tables, week.start, week.end)
     wrong = ~rows["rating"].between(_LEAST, _MOST)
     rows = rows[~wrong]
     if rows.empty:
         raise EmptyDataError(tr("nobody rated in week {week}", week=week.label))
     groups = {(_ALL, _ALL): rows}
     if "orders" in tables:
-        kind = _kinds(tables["orders"], week).reindex(rows["customer_id"]).fillna(_NO_CUSTOMER).to_numpy()
+        kind = _kinds(tables["orders"], rows)
         groups |= {(_CUSTOMERS, str(name)): rows[kind == name] for name in np.unique(kind)}
-    if "topic" in said.columns:
+    if with_topics:
         groups |= {(_TOPIC, str(name)): part for name, part in rows.groupby("topic")}
     index = pd.MultiIndex.from_tuples(groups, names=["by", "group"])
     table = pd.DataFrame([_rated(part, level) for part in groups.values()], index=index)
@@ -143,21 +141,133 @@ def satisfaction(
     )
 
 
-def _kinds(orders: Table, week: Week) -> pd.Series:
-    """Return who had bought by the end of the week: new in it, or returning."""
-    orders.require("customer_id", "ordered_at")
-    bought = " AND is_purchase" if "is_purchase" in orders.columns else ""
-    found = orders.query(
-        f"SELECT customer_id, CASE WHEN MIN(CAST(ordered_at AS DATE)) >= {literal(week.start)} THEN '{_NEW}' ELSE "
-        f"'{_RETURNING}' END AS kind FROM {{t}} AS t WHERE CAST(ordered_at AS DATE) < {literal(week.end)}{bought} "
-        "GROUP BY customer_id"
+@dataclass(frozen=True)
+class SideBySide(Result):
+    """How content new and returning customers were; ``table`` has a row for each of both, in all and per topic.
+
+    ``table`` is indexed by ``topic`` and ``group`` (new, returning): ``people``, ``rating`` with ``lower`` and
+    ``upper``, and ``low_share``, as in :class:`Satisfaction`.
+
+    Attributes
+    ----------
+    first, last : str
+        First and last day of the ratings.
+    difference : Effect or None
+        Rating of new less that of returning customers over all topics (Welch, people as what repeats); None where
+        either are fewer than two, or all rated alike.
+    """
+
+    first: str
+    last: str
+    difference: Effect | None
+
+    @property
+    def sentence(self) -> str:
+        """How far apart both are, in words."""
+        if self.difference is None:
+            return ""
+        told = {"level": self.difference.level, "lower": self.difference.lower, "upper": self.difference.upper}
+        ratings = dict(zip(("new", "returning"), self.table["rating"].loc[_ALL].loc[[_NEW, _RETURNING]], strict=True))
+        if self.difference.p_value < 1 - self.difference.level:
+            return tr(
+                "Since {first}, new customers rated {new:.2f} on average and returning ones {returning:.2f} "
+                "(difference {lower:+.2f} to {upper:+.2f}, {level:.0%} interval).",
+                first=self.first,
+                **ratings,
+                **told,
+            )
+        return tr(
+            "Since {first}, new customers rated {new:.2f} on average and returning ones {returning:.2f}, which is not "
+            "told apart (difference {lower:+.2f} to {upper:+.2f}, {level:.0%} interval).",
+            first=self.first,
+            **ratings,
+            **told,
+        )
+
+
+def side_by_side(
+    feedback: Table | pd.DataFrame, week: Week, orders: Table | pd.DataFrame, weeks: int = 13, level: float = 0.95
+) -> SideBySide:
+    """Hold ratings of new customers against those of returning ones, by topic, over the last weeks.
+
+    A rating is that of a new customer in the week of the first order, and of a returning one later. Who rated as both
+    counts in both. One week has too few new customers who rate.
+
+    Parameters
+    ----------
+    feedback, orders : Table or pandas.DataFrame
+        As for :func:`satisfaction`.
+    week : Week
+        The last one.
+    weeks : int
+        How many.
+    level : float
+        Of the intervals.
+
+    Returns
+    -------
+    SideBySide
+
+    Raises
+    ------
+    EmptyDataError
+        No customer rated in these weeks.
+
+    Examples
+    --------
+    >>> day = pd.Timestamp("2026-11-10")
+    >>> sold = pd.DataFrame({"customer_id": list("abcd"), "ordered_at": [day, day, *[day - pd.Timedelta("21D")] * 2]})
+    >>> said = pd.DataFrame({"customer_id": list("abcd"), "rating": [3, 4, 5, 4], "created_at": day, "topic": "price"})
+    >>> side_by_side(said, Week("2026-W46"), sold).table["rating"].to_dict()
+    {('all', 'new'): 3.5, ('all', 'returning'): 4.5, ('price', 'new'): 3.5, ('price', 'returning'): 4.5}
+    """
+    tables = together(feedback=feedback, orders=orders)
+    rows, with_topics = _ratings(tables, week.shift(1 - weeks).start, week.end)
+    rows = rows[rows["rating"].between(_LEAST, _MOST)]
+    kind = _kinds(tables["orders"], rows)
+    rows = rows.assign(kind=kind)[kind != _NO_CUSTOMER]
+    if rows.empty:
+        raise EmptyDataError(tr("no customer rated in the {weeks} weeks to {week}", weeks=weeks, week=week.label))
+    parts = {_ALL: rows, **({str(name): part for name, part in rows.groupby("topic")} if with_topics else {})}
+    groups = {(topic, str(name)): own for topic, part in parts.items() for name, own in part.groupby("kind")}
+    index = pd.MultiIndex.from_tuples(groups, names=["topic", "group"])
+    both = [Moments.of(_means(groups[_ALL, name])) for name in (_NEW, _RETURNING) if (_ALL, name) in groups]
+    apart = len(both) == 2 and min(m.n for m in both) > 1 and max(m.variance for m in both) > 0
+    return SideBySide(
+        first=week.shift(1 - weeks).start.isoformat(),
+        last=week.as_of.isoformat(),
+        difference=mean_difference(both[0], both[1], level) if apart else None,
+        table=pd.DataFrame([_rated(own, level) for own in groups.values()], index=index),
     )
-    kinds: pd.Series = found.set_index("customer_id")["kind"]
-    return kinds
+
+
+def _ratings(tables: dict[str, Table], start: dt.date, end: dt.date) -> tuple[pd.DataFrame, bool]:
+    """Return the ratings of a span with their day and topic, and whether topics are known at all."""
+    said = tables["feedback"].require("customer_id", "created_at", "rating")
+    known = "topic" in said.columns
+    topic = f"COALESCE(topic, '{_NO_TOPIC}')" if known else f"'{_NO_TOPIC}'"
+    rows = said.query(
+        f"SELECT customer_id, {topic} AS topic, CAST(rating AS DOUBLE) AS rating, CAST(created_at AS DATE) AS day FROM "
+        f"{{t}} AS t WHERE rating IS NOT NULL AND CAST(created_at AS DATE) >= {literal(start)} AND "
+        f"CAST(created_at AS DATE) < {literal(end)}"
+    )
+    return rows, known
+
+
+def _kinds(orders: Table, rows: pd.DataFrame) -> NDArray[np.object_]:
+    """Return what the customer of each rating was in its week: new, returning, or no customer yet."""
+    orders.require("customer_id", "ordered_at")
+    bought = " WHERE is_purchase" if "is_purchase" in orders.columns else ""
+    sql = f"SELECT customer_id, MIN(CAST(ordered_at AS DATE)) AS first FROM {{t}} AS t{bought} GROUP BY customer_id"
+    firsts = orders.query(sql).set_index("customer_id")["first"]
+    first, day = pd.to_datetime(rows["customer_id"].map(firsts)), pd.to_datetime(rows["day"])
+    monday = day - pd.to_timedelta(day.dt.day_of_week, unit="D")
+    kinds = np.select([first < monday, first < monday + pd.Timedelta(days=7)], [_RETURNING, _NEW], _NO_CUSTOMER)
+    return np.asarray(kinds, dtype=object)
 
 
 def _rated(rows: pd.DataFrame, level: float) -> dict[str, float]:
-    means = rows.groupby("customer_id", dropna=False)["rating"].mean().to_numpy()
+    means = _means(rows)
     moments = Moments.of(means)
     lower = upper = float("nan")
     if moments.n > 1 and moments.variance > 0:
@@ -170,3 +280,7 @@ def _rated(rows: pd.DataFrame, level: float) -> dict[str, float]:
         "upper": upper,
         "low_share": float((means <= 2).mean()),
     }
+
+
+def _means(rows: pd.DataFrame) -> NDArray[np.float64]:
+    return rows.groupby("customer_id", dropna=False)["rating"].mean().to_numpy(dtype=float)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from clvlib.audience.satisfaction import satisfaction
+from clvlib.audience.satisfaction import satisfaction, side_by_side
 from clvlib.data.calendar import Week
 from clvlib.errors import EmptyDataError, MissingColumnError
 
@@ -57,3 +57,45 @@ def test_off_the_scale_and_alike():
         satisfaction(frame, WEEK.previous)
     with pytest.raises(MissingColumnError):
         satisfaction(frame.drop(columns="rating"), WEEK)
+
+
+def test_new_and_returning_customers_stand_side_by_side(sample_shop):
+    """Straight from the tables: who rated in the week of his first order is new, later he returns."""
+    week = sample_shop.week("2026-W46")
+    result = side_by_side(sample_shop.table("feedback"), week, sample_shop.table("orders"), 13)
+    ratings = sample_shop.query("SELECT customer_id, created_at, rating, topic FROM feedback WHERE rating IS NOT NULL")
+    firsts = sample_shop.query("SELECT customer_id, ordered_at FROM orders WHERE is_purchase")
+    first = firsts.groupby("customer_id")["ordered_at"].min()
+    ratings["since"] = (
+        ratings["created_at"].dt.to_period("W").dt.start_time
+        - ratings["customer_id"].map(first).dt.to_period("W").dt.start_time
+    ).dt.days
+    seen = ratings["created_at"] >= pd.Timestamp(week.start) - pd.Timedelta(weeks=12)
+    own = ratings[seen & (ratings["since"] >= 0)]
+    kinds = {"new": own[own["since"] == 0], "returning": own[own["since"] > 0]}
+    for name, part in kinds.items():
+        for topic, rows in {"all": part, **dict(list(part.groupby("topic")))}.items():
+            means = rows.groupby("customer_id")["rating"].mean()
+            told = result.table.loc[(topic, name)]
+            assert (told["people"], told["rating"]) == (len(means), pytest.approx(means.mean()))
+    new, returning = (part.groupby("customer_id")["rating"].mean() for part in kinds.values())
+    welch = stats.ttest_ind(new, returning, equal_var=False)
+    assert result.difference.p_value == pytest.approx(welch.pvalue)
+    assert (result.difference.lower, result.difference.upper) == pytest.approx(welch.confidence_interval(0.95))
+    assert "which is not told apart" in result.sentence
+    assert (result.first, result.last) == ("2026-08-17", "2026-11-15")
+
+
+def test_sides_that_differ_are_told_apart_and_one_side_alone_is_shown():
+    start, ago = pd.Timestamp(WEEK.start), pd.Timestamp("2026-03-01")
+    orders = pd.DataFrame({"customer_id": [f"c{i}" for i in range(40)], "ordered_at": [start] * 20 + [ago] * 20})
+    frame = pd.DataFrame(
+        {"customer_id": orders["customer_id"], "rating": [1, 2] * 10 + [4, 5] * 10, "created_at": start}
+    )
+    result = side_by_side(frame, WEEK, orders)
+    assert "new customers rated 1.50 on average and returning ones 4.50 (difference −3." in result.sentence
+    assert result.table.index.tolist() == [("all", "new"), ("all", "returning")]
+    alone = side_by_side(frame.tail(20), WEEK, orders)
+    assert (alone.difference, alone.sentence, len(alone.table)) == (None, "", 1)
+    with pytest.raises(EmptyDataError, match="no customer rated in the 13 weeks to 2026-W46"):
+        side_by_side(frame.assign(customer_id="x"), WEEK, orders)
