@@ -442,3 +442,17 @@ def test_columns_that_say_nothing_are_left_out():
     assert "expected" not in table
     assert table.count("<th ") == 2
     assert table.count("<td ") == 4
+
+
+@pytest.mark.parametrize("expected", [None, 2.5])
+def test_what_a_page_does_not_show_it_does_not_explain(expected: float | None):
+    grade = {
+        "chapter": "03", "name": "coupon", "label": "Coupon", "event": "purchase", "weeks": 1, "made": "2026-W45",
+        "due": "2026-W46",
+        "customers": 10, "gone": 0, "observed": 3, "expected": expected, "lower": 1, "upper": 5, "brier": 0.2,
+        "brier_same": 0.25, "listed": 10, "hits": 3, "bands": None, "verdict": "as expected", "why": "",
+    }  # fmt: skip
+    manifest = {"tables": {}, "notebooks": {}, "versions": {}, "shop": "Shop", "week": "2026-W46"}
+    html = render(compose(facts(), Week("2026-W46"), [], {}, manifest, ledger._read(), [grade]))
+    assert "held against this report&#39;s data." in html
+    assert ("19 of 20 cases" in html) == (expected is not None)
