@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from clvlib.clv.recent import bought, recent_spend
 from clvlib.data.calendar import as_date
-from clvlib.data.engine import Table, as_table, literal
+from clvlib.data.engine import Table, literal
+from clvlib.data.together import together
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
 from clvlib.words import tr
@@ -105,7 +106,7 @@ def rcv(
     EmptyDataError
         Nobody had bought by then.
     ParameterError
-        A window of less than a day, a scale or rule that is not known.
+        A window of less than a day, a scale or rule that is not known, tables that do not go together.
 
     Notes
     -----
@@ -128,11 +129,13 @@ def rcv(
     """
     _check(window, activity_window, scale, inactive)
     last = as_date(as_of)
-    purchases = bought(orders)
+    tables = together(orders=orders, events=events)
+    purchases = bought(tables["orders"])
     table = recent_spend(purchases, last, window).drop(columns="total").rename(columns={"spend": "amount"})
     if table.empty:
         raise EmptyDataError(tr("nobody had bought by {day}", day=last))
-    table["active_days"] = _active_days(purchases, events, last, activity_window).reindex(table.index, fill_value=0)
+    active_days = _active_days(purchases, tables.get("events"), last, activity_window)
+    table["active_days"] = active_days.reindex(table.index, fill_value=0)
     worth, active = (table["amount"] * table["purchases"]).to_numpy(), table["active_days"].to_numpy()
     raw = np.where(active > 0, worth / np.maximum(active, 1), 0.0 if inactive == "zero" else worth)
     if inactive == "most":
@@ -166,22 +169,22 @@ def _check(window: int, activity_window: int, scale: Scale | float, inactive: st
         raise ParameterError(f"inactive is 'one', 'zero' or 'most'; found {inactive!r}")
 
 
-def _active_days(
-    purchases: Table, events: Table | pd.DataFrame | None, last: dt.date, activity_window: int
-) -> pd.Series:
+def _active_days(purchases: Table, events: Table | None, last: dt.date, activity_window: int) -> pd.Series:
     """Return on how many of the last days each person bought or was seen."""
     begin = literal(last - dt.timedelta(days=activity_window))
-    days = [purchases.query(_days_sql("customer_id", "day", begin, last))]
+    days = _days_sql("t", "customer_id", "day", begin, last)
+    others = {}
     if events is not None:
-        seen = as_table(events, "events", "person_id", "occurred_at")
-        days.append(seen.query(_days_sql("person_id", "occurred_at", begin, last)))
-    return pd.concat(days).drop_duplicates().groupby("customer_id").size()
+        others = {"seen": events.require("person_id", "occurred_at")}
+        days += " UNION " + _days_sql("seen", "person_id", "occurred_at", begin, last)
+    sql = f"SELECT customer_id, COUNT(*) AS n FROM ({days}) AS d GROUP BY 1 ORDER BY 1"
+    return purchases.query(sql, **others).set_index("customer_id")["n"]
 
 
-def _days_sql(who: str, when: str, begin: str, last: dt.date) -> str:
+def _days_sql(table: str, who: str, when: str, begin: str, last: dt.date) -> str:
     day = f"CAST({when} AS DATE)"
     return (
-        f"SELECT DISTINCT {who} AS customer_id, {day} AS day FROM {{t}} AS t "
+        f"SELECT DISTINCT {who} AS customer_id, {day} AS day FROM {{{table}}} AS t "
         f"WHERE {day} > {begin} AND {day} <= {literal(last)} AND {who} IS NOT NULL"
     )
 
