@@ -75,13 +75,13 @@ def tracking_plot(frame: pd.DataFrame, cumulative: bool = False, ax: Axes | None
 
 
 def _tracked(frame: pd.DataFrame, *, cumulative: bool) -> str:
-    """Say how the weeks that the model did not see went; of a frame without any, or without bands, what it shows."""
+    """Say how the weeks not seen went, or where all end; of a frame without any, or without bands, what it is."""
     held = frame[frame["holdout"]]
     if held.empty or "lower" not in frame:
         return tr("Repeat purchases so far") if cumulative else tr("Repeat purchases per week")
     if cumulative:
-        text = mark("Of {weeks} weeks not seen, {expected:,.0f} repeat purchases were expected and {actual:,.0f} came")
-        return tr(text, weeks=len(held), expected=held["expected"].sum(), actual=held["actual"].sum())
+        ends = {name: frame[f"{name}_cumulative"].iloc[-1] for name in ("expected", "actual")}
+        return tr("Over all weeks the model counts {expected:,.0f} repeat purchases; {actual:,.0f} came", **ends)
     inside = int(held["actual"].between(held["lower"], held["upper"]).sum())
     return tr("{inside} of {weeks} weeks not seen lie within the range", inside=inside, weeks=len(held))
 

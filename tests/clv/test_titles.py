@@ -22,7 +22,7 @@ def test_tracking_counts_the_weeks_that_were_not_seen():
     sums = frame[["actual", "expected", "lower", "upper"]].cumsum().add_suffix("_cumulative")
     frame = frame.join(sums)
     assert title(plots.tracking_plot(frame)) == "2 of 3 weeks not seen lie within the range"
-    text = "Of 3 weeks not seen, 30 repeat purchases were expected and 51 came"
+    text = "Over all weeks the model counts 36 repeat purchases; 56 came"
     assert title(plots.tracking_plot(frame, cumulative=True)) == text
     assert title(plots.tracking_plot(frame.assign(holdout=False))) == "Repeat purchases per week"
 
