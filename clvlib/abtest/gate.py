@@ -179,7 +179,8 @@ def _others(shared: pd.DataFrame) -> Check:
     p_value, other, people = min(found)
     p_value = min(1.0, p_value * len(found))
     text = mark(
-        "{n} share people; of {other}, which has {people:,} of ours, the arms go with ours most: p = {p_value:.4g}"
+        "of {n} that share people, {other} has {people:,} of ours and the arms that go with ours most, p = "
+        "{p_value:.4g}"
     )
     return _row(name, _judge(p_value), tr(text, n=len(found), other=other, people=people, p_value=p_value), rule)
 

@@ -358,7 +358,8 @@ def _planned(table: pd.DataFrame, prior: Mapping[str, float], margin: float) -> 
     ]
     cut, cut_error = shrunk(table["price_cut"].to_numpy(), table["price_cut_error"].to_numpy(), np.zeros(len(table)))
     bought = table["rate_sent"].where(table["price_cut_error"].notna(), 0.0).to_numpy() / margin
-    lost, lost_error = (np.where(bought > 0, bought * part, 0.0) for part in (cut, cut_error))
+    # no contact makes prices rise, so what looks like it is chance and earns nothing
+    lost, lost_error = (np.where(bought > 0, bought * part, 0.0) for part in (np.maximum(cut, 0.0), cut_error))
     kept = {"kept": mean - lost, "kept_error": np.hypot(error, lost_error)}
     return table.assign(expected=mean, expected_error=error, basis=basis, **kept)
 

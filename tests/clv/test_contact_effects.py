@@ -139,6 +139,10 @@ def test_lower_prices_come_out_of_the_margin_in_full():
     row = contact_effects(alike, contacts, LAST, margin=0.5).table.loc["call"]
     assert row["price_cut"] == pytest.approx(0, abs=1e-12)
     assert row["kept"] == pytest.approx(row["expected"])
+    fewer = pd.concat([held.assign(discount=30.0), sent.assign(discount=10.0)])  # by chance: a contact raises no price
+    row = contact_effects(fewer, contacts, LAST, margin=0.5).table.loc["call"]
+    assert row["price_cut"] < 0
+    assert row["kept"] == pytest.approx(row["expected"])
     row = contact_effects(sold.drop(columns="discount"), contacts, LAST, margin=0.5).table.loc["call"]
     assert np.isnan(row["price_cut"])
     assert (row["kept"], row["kept_error"]) == (row["expected"], row["expected_error"])
