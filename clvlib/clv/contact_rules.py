@@ -15,6 +15,8 @@ from clvlib.words import tr, trn
 
 __all__ = ["RULES", "AfterOrder", "Known", "Rule", "Scored", "Silent"]
 
+_LETTERS = {"rcv"}  # scores whose names are letters that stand for words
+
 
 class Known(NamedTuple):
     """What is known at the end of the report week.
@@ -199,7 +201,9 @@ class Scored(Rule):
         """Name the score, or say what the frame says."""
         if isinstance(fact, str):
             return tr(fact)
-        return tr("{score}: {value:,.2f}", score=tr(self.column.replace("_", " ").capitalize()), value=float(fact))
+        name = self.column.replace("_", " ")
+        score = tr(name.upper() if name in _LETTERS else name.capitalize())
+        return tr("{score}: {value:,.2f}", score=score, value=float(fact))
 
 
 RULES: tuple[Rule, ...] = (

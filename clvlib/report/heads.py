@@ -424,7 +424,7 @@ VALUES: Final = (
     *(mark("thank_you_24h"), mark("coupon_48h"), mark("sleeping_message"), mark("vip_service"), mark("win_back")),
     # the same as labels of lists, kept by a report that was made in English
     *(mark("Thank you 24h"), mark("Coupon 48h"), mark("Sleeping message"), mark("Vip service"), mark("Win back")),
-    *(mark("app push"), mark("SMS"), mark("phone"), mark("Risk"), mark("Value"), mark("Rcv")),
+    *(mark("app push"), mark("SMS"), mark("phone"), mark("Risk"), mark("Value"), mark("RCV")),
     *(mark("complaint"), mark("delivery"), mark("refund"), mark("satisfaction"), mark("price"), mark("interest")),
     *(mark("silence"), mark("slowing"), mark("absent"), mark("late"), mark("unanswered"), mark("slow_answer")),
     *(mark("refunded"), mark("unhappy"), mark("full_price"), mark("discounts"), mark("history"), mark("tenure")),

@@ -168,6 +168,10 @@ def test_a_rule_without_its_frame_has_no_candidates_and_one_without_its_column_i
         orders, LAST, worth_of(orders), risk=risk.assign(reason="complaint open"), rules=RULES[4:], holdout=0
     )
     assert told.actions["reason"].to_dict() == {"b": "complaint open"}
+    scores = {
+        column: Scored(action="vip", column=column, least=1).reason(8.456) for column in ("rcv", "expected_spend")
+    }
+    assert scores == {"rcv": "RCV: 8.46", "expected_spend": "Expected spend: 8.46"}
     assert plan.unknown == 1  # z never bought, so nothing is known of his spend
     with pytest.raises(MissingColumnError, match="no column risk"):
         contact_plan(orders, LAST, worth_of(orders), risk=risk.rename(columns={"risk": "p"}))
