@@ -82,7 +82,7 @@ def plot_hosts(result: Scorecard, ax: Axes | None = None, title: str = "") -> Ax
         ax.set_xscale("log")
         ends = data[["raw", "lower", "upper"]].to_numpy()
         low, high = np.nanmin(ends[ends > 0]), np.nanmax(ends)
-        ticks = [t for t in (0.25, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3) if low / 1.1 <= t <= high * 1.1]
+        ticks = _ticks(float(low), float(high))
         ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
         ax.minorticks_off()
         ax.set_yticks(range(len(hosts)), [shortened(str(host)) for host in hosts])
@@ -92,6 +92,16 @@ def plot_hosts(result: Scorecard, ax: Axes | None = None, title: str = "") -> Ax
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(names), fontsize=9)
         ax.set_title(wrapped(title or result.sentence.rstrip(".。"), 64), pad=26)
     return ax
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round ratios from low to high, the roundest first, as far as they have room beside one another."""
+    kept: list[float] = []
+    for tick in (1, 0.5, 2, 0.25, 3, 0.1, 5, 0.05, 10, 0.02, 0.7, 1.5, 0.8, 1.25, 0.9, 1.1):
+        apart = [abs(np.log(tick / other)) for other in kept]
+        if low / 1.1 <= tick <= high * 1.1 and min(apart, default=np.inf) > 0.06 * np.log(high / low):
+            kept.append(tick)
+    return kept
 
 
 def course_data(result: Course) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from clvlib.funnel.rooms import scorecard
 from clvlib.funnel.rooms_compare import compare, room_cells
 from clvlib.funnel.rooms_course import course
 from clvlib.funnel.rooms_data import rooms
-from clvlib.funnel.rooms_plots import course_data, hosts_data, plot_course, plot_hosts
+from clvlib.funnel.rooms_plots import _ticks, course_data, hosts_data, plot_course, plot_hosts
 from clvlib.funnel.view import WeekFunnel
 
 STEPS = ("exposure", "click", "cart", "order", "paid")
@@ -270,3 +270,9 @@ def test_one_host_cannot_be_compared(small):
     with pytest.raises(EmptyDataError, match="cannot be compared"):
         hosts_data(card)
     assert room_cells(rooms(**small, steps=STEPS, period=PERIOD))["stratum"].iloc[0] == "x|all|0"
+
+
+def test_ticks_keep_their_distance():
+    assert _ticks(0.9, 1.1) == [1, 0.9, 1.1]
+    wide = sorted(_ticks(0.02, 12))
+    assert wide == [0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10]  # 6% of log(600) is a factor of 1.47
