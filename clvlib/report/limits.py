@@ -71,16 +71,17 @@ def within_range(name: str, value: Any, default: Any) -> None:
     if value == default:
         return
     parts = value if isinstance(value, list) else [*value.values()] if isinstance(value, dict) else [value]
+    numbers = [part for part in parts if isinstance(part, (int, float))]  # a notebook of one's own may mean a text
     lower, upper = _RANGES.get(name, (-inf, inf))
-    if name == "margin" and not 0 < value <= 1:
+    if name == "margin" and not all(0 < part <= 1 for part in numbers):
         raise _refusal(name, value, "is no share above 0 and up to 1, such as 0.3")
-    if name in _SHARES and not 0 < value < 1:
+    if name in _SHARES and not all(0 < part < 1 for part in numbers):
         raise _refusal(name, value, "is no share between 0 and 1, such as 0.9")
-    if name.endswith(_SPANS) and not all(part > 0 for part in parts):
+    if name.endswith(_SPANS) and not all(part > 0 for part in numbers):
         raise _refusal(name, value, "is no span of time, which is above 0")
     if name in _PAIRS and len(parts) != len(default):
         raise _refusal(name, value, f"is not {len(default)} numbers such as {default}")
-    if name in _RANGES and not all(lower <= part <= upper for part in parts):
+    if name in _RANGES and not all(lower <= part <= upper for part in numbers):
         raise _refusal(name, value, f"lies outside {lower:g} to {upper:g}" if upper < inf else f"is below {lower:g}")
     if name in _DAYS:
         try:
@@ -119,10 +120,10 @@ def _known(name: str, values: Mapping[str, Any], shop: Any) -> None:
         raise _refusal(name, value, f"lies beyond the data, which end on {shop.data_until}")
     if name == "only":
         shop.where(**value)
-    if name in _TIERS and not _rises(values["silver"], values["gold"]):
+    if name in _TIERS and values.keys() >= _TIERS and not _rises(values["silver"], values["gold"]):
         raise _refusal(name, value, f"does not let tiers rise: silver {values['silver']}, gold {values['gold']}")
     if name in _THERE:
-        _refuse(name, value if isinstance(value, dict) else [value], _THERE[name](values, shop))
+        _refuse(name, value if isinstance(value, (dict, list)) else [value], _THERE[name](values, shop))
     if name == "across_teams":
         for column, named in value.items():
             _refuse(name, named, _distinct(shop, "complaints", column))
@@ -141,13 +142,13 @@ def _rises(lower: Sequence[float], upper: Sequence[float]) -> bool:
 def _models(values: Mapping[str, Any], _: Any) -> Sequence[str]:
     from clvlib.clv.valuation import AUTO, MODELS
 
-    return [AUTO, *_fitted_by(values["engine"], MODELS)]
+    return [AUTO, *_fitted_by(values.get("engine", ""), MODELS)]
 
 
 def _spend_models(values: Mapping[str, Any], _: Any) -> Sequence[str]:
     from clvlib.clv.valuation import SPEND_MODELS
 
-    return _fitted_by(values["engine"], SPEND_MODELS)
+    return _fitted_by(values.get("engine", ""), SPEND_MODELS)
 
 
 def _fitted_by(engine: str, models: Iterable[str]) -> list[str]:
@@ -205,7 +206,7 @@ def _distinct(shop: Any, table: str, column: str, **where: str) -> list[str]:
 # parameter -> what there is of what it names, by the values of all parameters and the shop
 _THERE: Final[Mapping[str, Callable[[Mapping[str, Any], Any], Sequence[str]]]] = {
     "across_teams": lambda _, shop: _columns(shop, "complaints", "topic", "severity"),
-    "control": lambda values, shop: _distinct(shop, "assignments", "variant", experiment=values["experiment"]),
+    "control": lambda values, shop: _distinct(shop, "assignments", "variant", experiment=values.get("experiment", "")),
     "engine": _engines,
     "experiment": lambda _, shop: _distinct(shop, "assignments", "experiment"),
     "looks": _looks,

@@ -15,8 +15,10 @@ from clvlib.data.connect import Shop
 from clvlib.errors import ParameterError
 from clvlib.report import weekly
 from clvlib.report.limits import within_data
-from clvlib.report.parameters import Notebook, checked
+from clvlib.report.parameters import Notebook, checked, read_notebook
 from clvlib.report.runner import _OURS, run, select
+
+from .books import notebook
 
 BOOKS = select()
 DECLARED = [
@@ -121,14 +123,14 @@ def test_long_lists_are_cut():
 @pytest.mark.parametrize(("book", "parameter"), DECLARED, ids=lambda value: value.name)
 def test_no_parameter_takes_whatever_it_is_given(shop: Shop, book: Notebook, parameter: Any):
     """A new one must be told what it can be: text and keys name something, and no number may be below zero."""
-    wrong = {str: "nosuch", int: -1, float: -1.0}
+    wrong = {"str": "nosuch", "int": -1, "float": -1.0}
     first = re.split(r"\W", parameter.annotation)[0]
     if first == "list":
         value: Any = [-1 for _ in parameter.default]
     elif first == "dict":
         value = {"nosuch": next(iter(parameter.default.values()), "nosuch")}
     else:
-        value = wrong[parameter.kind]
+        value = wrong[first]
     assert f"{value!r}" in (said := refusal(shop, {f"{book.name}.{parameter.name}": value})) or "nosuch" in said
 
 
@@ -140,3 +142,13 @@ def test_no_kernel_starts_for_it(tmp_path: Path, shop: Shop, monkeypatch: pytest
     with pytest.raises(ParameterError, match="none of price, script"):
         run(shop.folder, out=tmp_path, parameters={"04_abtest.experiment": "nosuch"})
     assert not list(tmp_path.glob("2*"))
+
+
+def test_a_notebook_of_one_s_own_may_have_one_of_two(tmp_path: Path, shop: Shop):
+    """What two parameters have to do with each other is asked only where both are there."""
+    cell = 'model: str = "auto"\ngold: list[float] = [1, 1]\nlevel: str = "shop"\nsegment: list[str] = []'
+    own = read_notebook(notebook(tmp_path, "07_mine", [], parameters=cell))
+    given = checked([own], {"model": "NBDModel", "gold": [2.0, 2.0], "level": "room", "segment": ["channel"]})
+    within_data([own], given, shop)
+    with pytest.raises(ParameterError, match="'nosuch' is none of city_tier, channel"):
+        within_data([own], checked([own], {"segment": ["channel", "nosuch"]}), shop)
