@@ -176,6 +176,8 @@ def interaction(
     if not cells["joined"].any():
         text = tr("nobody joined in from {first} to {last}: no {kinds}", first=first, last=last, kinds=", ".join(kinds))
         raise EmptyDataError(text)
+    person, kind = pd.factorize(cells["person_id"])[0], cells.groupby(["platform", "category"], sort=False).ngroup()
+    cells = cells.assign(person=person, kind=kind)  # numbers are compared faster than text
     rows = _compared(cells, "conversion", "converted", "visits", level)
     if sold is not None:
         rows += _compared(cells[cells["orders"] > 0], "basket", "amount", "orders", level)
@@ -183,7 +185,7 @@ def interaction(
         table=pd.DataFrame(rows, columns=_COLUMNS),
         participation=_participation(cells, kinds, level),
         visits=int(cells["visits"].sum()),
-        people=int(cells["person_id"].nunique()),
+        people=int(cells["person"].nunique()),
         first=str(first),
         last=str(last),
         level=level,
@@ -252,8 +254,7 @@ def _participation(cells: pd.DataFrame, kinds: Sequence[str], level: float) -> p
 
 def _compared(cells: pd.DataFrame, measure: str, y: str, n: str, level: float) -> list[dict[str, Any]]:
     """Compare one measure three ways; what cannot be compared is left out."""
-    kind = cells["platform"] + "|" + cells["category"]
-    usual = cells.groupby(kind)[[y, n]].transform("sum")
+    usual = cells.groupby("kind")[[y, n]].transform("sum")
     expected = cells[n] * usual[y] / usual[n]
     known = cells["band"].gt(0) if measure == "basket" else cells["band"].ge(0)
     rest = {"n_with": int(cells.loc[cells["joined"], n].sum()), "n_without": int(cells.loc[~cells["joined"], n].sum())}
@@ -261,9 +262,9 @@ def _compared(cells: pd.DataFrame, measure: str, y: str, n: str, level: float) -
     rates = (sums[y] / sums[n]).to_numpy()
     made: list[dict[str, Any]] = []
     for name, size, stratum, rows in (
-        (_RAW, cells[n], pd.Series("", cells.index), known | True),
-        (_ALIKE, cells[n], kind + "|" + cells["band"].astype(str), known),
-        (_SAME, expected, cells["person_id"], expected > 0),
+        (_RAW, cells[n], pd.Series(0, cells.index), known | True),
+        (_ALIKE, cells[n], cells["kind"] * (_BANDS + 1) + cells["band"], known),
+        (_SAME, expected, cells["person"], expected > 0),
     ):
         try:
             found = matched_ratio(
@@ -271,7 +272,7 @@ def _compared(cells: pd.DataFrame, measure: str, y: str, n: str, level: float) -
                 size[rows],
                 cells.loc[rows, "joined"],
                 stratum[rows],
-                cells.loc[rows, "person_id"],
+                cells.loc[rows, "person"],
                 level,
             )
         except ValueError:
