@@ -21,6 +21,7 @@ from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.clv.trials import AVERAGE_RATE, LAST_PERIOD, Trial, trial
 from clvlib.data.calendar import as_date
 from clvlib.data.summary import Collapse, Unit
+from clvlib.data.together import a_shop
 from clvlib.errors import ConvergenceWarning, EmptyDataError, ParameterError, ThinDataWarning
 from clvlib.result import Result
 from clvlib.words import mark, tr, trn
@@ -216,6 +217,7 @@ def trials(
 
     ``near`` are the same models fitted on another day: each fit begins where one to similar data ended.
     """
+    a_shop(shop)
     contestants = _contestants(models)
     _check_time(unit, collapse)
     if not (spend is None or isinstance(spend, GammaGammaModel)):

@@ -27,6 +27,7 @@ from clvlib.clv.rfm import RFM, rfm
 from clvlib.clv.trials import Trial
 from clvlib.clv.value import LifetimeValue, Parts
 from clvlib.data.calendar import as_date
+from clvlib.data.together import a_shop
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
 from clvlib.words import mark, tr
@@ -198,6 +199,7 @@ class CustomerValue:
         EmptyDataError
             When nobody bought yet, or nobody bought twice.
         """
+        a_shop(shop)
         key = ("of", id(shop), str(as_of))
         if key not in self._kept:
             base = shop.customer_summary(as_of=as_of, unit="W", collapse="D", spend=True)

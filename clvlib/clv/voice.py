@@ -149,7 +149,7 @@ class Voice(Result):
 
 def voice(
     feedback: Table | pd.DataFrame,
-    week: Week,
+    week: Week | str,
     orders: Table | pd.DataFrame | None = None,
     *,
     weeks: int = 4,
@@ -164,7 +164,7 @@ def voice(
     feedback : Table or pandas.DataFrame
         ``customer_id``, ``created_at``, ``comment``; and ``rating``, ``topic``, ``label`` (positive, neutral, negative:
         by hand; a label is believed more than what a method says).
-    week : Week
+    week : Week or str
         The last one; nothing later is looked at.
     orders : Table or pandas.DataFrame, optional
         ``customer_id`` and ``ordered_at``; the sample then holds new and returning customers in proportion.
@@ -198,6 +198,7 @@ def voice(
     >>> heard.table[["people", "severity", "rank"]].values.tolist()
     [[2.0, 0.875, 1.0]]
     """
+    week = Week(week) if isinstance(week, str) else week
     comments = comments_of(feedback, week, weeks, orders)
     known = labelled_of(feedback, week)
     found = sentiment(list(comments["comment"]), list(known["comment"]), list(known["label"]), level, seed)

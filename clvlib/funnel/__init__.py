@@ -6,6 +6,7 @@ whether or not anything has imported this package (which makes it an attribute o
 
 from __future__ import annotations
 
+import inspect
 import sys
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,12 @@ class _Callable(ModuleType):
         from clvlib.funnel.kernel import funnel
 
         return funnel(*args, **kwargs)
+
+    @property
+    def __signature__(self) -> inspect.Signature:  # what help and Jupyter show
+        from clvlib.funnel.kernel import funnel
+
+        return inspect.signature(funnel)
 
 
 sys.modules[__name__].__class__ = _Callable

@@ -12,7 +12,7 @@ from clvlib.clv.contact_rules import Silent
 from clvlib.clv.contest import rank_contest, value_contest
 from clvlib.clv.valuation import CustomerValue
 from clvlib.data.calendar import Week
-from clvlib.errors import ClvError, ConvergenceWarning, EmptyDataError
+from clvlib.errors import ClvError, ConvergenceWarning, EmptyDataError, ParameterError
 
 DAYS = ("2026-01-06", "2026-02-03", "2026-03-03", "2026-04-07", "2026-05-05", "2026-06-09")
 END = "2026-07-05"
@@ -118,3 +118,22 @@ def test_labels_of_the_saved_sheet_come_back(sample_shop, sample):
     assert known["label"].notna().sum() == len(sheet)
     again = clv.voice(known, week, weeks=4, size=60).sample
     assert again["label"].tolist() == ["negative"] * len(sheet)
+
+
+def test_what_is_not_given_is_missed_in_words(sample_shop):
+    orders = sample_shop.query("SELECT * FROM orders")
+    for ask in (clv.repurchase, clv.churn_risk, clv.lifecycle, clv.tiers, clv.rcv):
+        with pytest.raises(
+            ParameterError, match=r"orders: expected a table of a shop or a pandas.DataFrame, found None"
+        ):
+            ask(None, END)
+    for ask in (clv.backtest, lambda frame: clv.outlook(frame, END)):
+        with pytest.raises(
+            ParameterError, match=r"a shop is needed, which clv.connect\(\) makes of tables; found DataFrame"
+        ):
+            ask(orders)
+
+
+def test_a_week_is_a_label_too(sample_shop):
+    said = sample_shop.table("feedback")
+    assert clv.voice(said, "2026-W46").sentence == clv.voice(said, sample_shop.week("2026-W46")).sentence

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import clvlib as clv
 from clvlib.data.engine import DuckDBEngine, Table, as_table
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError, ThinDataWarning
 from clvlib.funnel import keys as packing
@@ -732,3 +734,7 @@ def test_olist_leads_won():
     assert ever.table.groupby("step")["people"].sum().tolist() == [8_000, 841]
     unknown = leads["origin"].isna().sum() + leads["origin"].eq("unknown").sum()
     assert ever.table.query("step == 'lead' and origin == 'unknown'")["people"].tolist() == [unknown]
+
+
+def test_help_shows_the_arguments_of_the_function_and_not_of_the_package():
+    assert inspect.signature(clv.funnel) == inspect.signature(funnel)
