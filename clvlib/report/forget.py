@@ -165,7 +165,8 @@ def _clean(path: Path, shown: str, customer: str, pseudonyms: list[str], found: 
             path.unlink()
             found.removed[shown] = "an encrypted list cannot be searched"
         elif path.suffix == ".pdf":
-            if _names(path.with_suffix(".html"), customer, pseudonyms):
+            page = path.with_suffix(".html")
+            if page.exists() and _names(page, customer, pseudonyms):
                 path.unlink()
                 found.removed[shown] = "its page named the customer; the next report with --pdf prints it again"
         elif path.suffix in {".csv", ".parquet"}:

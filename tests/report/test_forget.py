@@ -119,7 +119,9 @@ def test_a_printed_page_goes_where_the_page_named_the_customer(out: Path):
         (out / week / "index.pdf").write_bytes(b"%PDF-1.4 packed")
         if page:
             (out / week / "index.html").write_text(page, encoding="utf-8")
+    (out / "notes.pdf").write_bytes(b"%PDF-1.4 of somebody else")
     found = forget("7", out)
+    assert (out / "notes.pdf").exists()
     assert not (out / "2026-W45" / "index.pdf").exists()
     assert "its page named the customer" in found.removed["2026-W45/index.pdf"]
     assert (out / "2026-W46" / "index.pdf").exists()
