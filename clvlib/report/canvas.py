@@ -106,6 +106,7 @@ class _Renderer(RendererAgg):
 @lru_cache(_TEXTS)
 def _set_in(fonts: tuple[Any, ...], size: float, dpi: float, text: str, flags: Any) -> tuple[Any, Any, int, int]:
     font: Any = get_font(fonts)
+    font.clear()
     font.set_size(size, dpi)
     font.set_text(text, 0.0, flags=flags)
     width, height, descent = (side / 64 for side in (*font.get_width_height(), font.get_descent()))
