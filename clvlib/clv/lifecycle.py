@@ -179,7 +179,7 @@ def _stages(
     )
     stages = ", ".join(_stage(number, day - dt.timedelta(days=exit_days)) for number, day in enumerate(days))
     relations = {name: table.relation for name, table in tables.items()}
-    engine = next(iter(tables.values())).engine
+    engine = tables["orders"].engine
     query = f"SELECT id, {stages} FROM (SELECT id, {by_day} FROM ({facts}) AS f GROUP BY id) AS d ORDER BY id"
     return engine.query(query.format(**relations)).set_index("id")
 
