@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from clvlib.errors import ParameterError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Week", "as_date", "as_period", "week_span"]
 
@@ -159,6 +160,8 @@ def as_date(value: str | dt.date | np.datetime64, name: str = "as_of") -> dt.dat
         return value.date()
     if isinstance(value, dt.date):
         return value
+    import numpy as np  # not before it is needed: the front door of reports stands before it
+
     try:
         if isinstance(value, np.datetime64):
             return dt.date.fromisoformat(str(value.astype("datetime64[D]")))
