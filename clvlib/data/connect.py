@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import shutil
 import tempfile
+import uuid
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -378,8 +379,9 @@ def connect(
     as_of : str or datetime.date, optional
         The last day that rows may speak of; later ones are quarantined. Default: as configured, else today.
     store : str or Path, optional
-        Keep the checked tables in this DuckDB file, which opens at once from then on. Default: in memory, and on
-        a temporary disk once they outgrow it.
+        Keep the checked tables in this DuckDB file, which opens at once from then on; a store that is there is
+        replaced once all is read, any other file is left alone. Default: in memory, and on a temporary disk once they
+        outgrow it.
     memory_limit : str, optional
         What DuckDB may use before it spills to disk, such as ``"2GB"``. Default: 80% of the machine's memory.
 
@@ -391,6 +393,8 @@ def connect(
     ------
     ConfigError, DataError, EmptyDataError, MissingColumnError, EngineError
         The source cannot be read; the message says what was found, where, and what to do.
+    ParameterError
+        ``store`` names a file of another kind, or lies in a folder that is not there.
 
     Examples
     --------
@@ -478,7 +482,31 @@ def _prepared(
     memory_limit: str | None,
     folder: Path | None = None,
 ) -> Shop:
-    connection = opened(":memory:" if store is None else store)
+    if store is None:
+        connection, scratch = _checked(origin, config, source, ":memory:", memory_limit)
+        return Shop(connection, config, source, scratch, folder=folder)
+    kept = Path(store)
+    if kept.exists() and not _is_store(kept):
+        raise ParameterError(f"store: {kept.name} is there and no store that clvlib made; name another file")
+    if not kept.parent.is_dir():
+        raise ParameterError(f"store: there is no folder {kept.parent}")
+    with tempfile.TemporaryDirectory(prefix=f".{kept.name}-", dir=kept.parent) as beside:
+        fresh = Path(beside) / kept.name
+        connection, scratch = _checked(origin, config, source, fresh, memory_limit)
+        _seal(connection, config, source, folder)
+        _clear(connection, scratch)
+        connection = opened(fresh, read_only=True)  # under its own path: this process may still read the old one
+        scratch = _scratch(connection, memory_limit)
+        Path(f"{kept}.wal").unlink(missing_ok=True)  # of a store that is replaced
+        fresh.replace(kept)
+    return Shop(connection, config, source, scratch, folder=folder)
+
+
+def _checked(
+    origin: Source, config: Config, source: str, into: str | Path, memory_limit: str | None
+) -> tuple[duckdb.DuckDBPyConnection, Path]:
+    """Read and check the tables of a source into a new database; return it, and the folder of what it spills."""
+    connection = opened(into)
     scratch = _scratch(connection, memory_limit)
     try:
         origin.attach(connection, scratch)
@@ -494,22 +522,19 @@ def _prepared(
             return found
 
         prepare(connection, config, parts, dt.datetime.now(ZoneInfo(config.timezone)).date())
-        if store is not None:
-            _seal(connection, config, source, folder)
     except BaseException as error:
         _clear(connection, scratch)
-        if store is not None:
-            Path(store).unlink(missing_ok=True)
         if isinstance(error, duckdb.Error) and not isinstance(error, ClvError):
             raise EngineError(f"{source}: {str(error).splitlines()[0]}") from error
         raise
-    return Shop(connection, config, source, scratch, folder=folder)
+    return connection, scratch
 
 
 def _seal(connection: duckdb.DuckDBPyConnection, config: Config, source: str, folder: Path | None) -> None:
     """Write the settings beside the checked tables, so that the file speaks for itself."""
     kept = {
         "version": _STORE_VERSION,
+        "made": uuid.uuid4().hex,
         "source": source,
         "folder": None if folder is None else str(folder),
         "config": {
@@ -537,10 +562,13 @@ def _open_store(path: Path, memory_limit: str | None) -> Shop | None:
         connection = opened(path, read_only=True)
     except duckdb.Error as error:
         raise DataError(f"{path.name}: cannot be opened as a DuckDB file ({str(error).splitlines()[0]})") from None
-    if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = '_store'").fetchall():
+    if not _has_store(connection):
         connection.close()
         return None
     kept = json.loads(connection.execute("SELECT content FROM _store").fetchall()[0][0])
+    if kept.get("made") != _made(path):  # DuckDB gives a process the file that it has open under a path
+        connection.close()
+        raise DataError(f"{path.name}: was replaced; close the shop that still reads what was there before")
     if kept["version"] != _STORE_VERSION:
         connection.close()
         raise DataError(f"{path.name}: was made by another version of clvlib; connect to its source again")
@@ -548,3 +576,26 @@ def _open_store(path: Path, memory_limit: str | None) -> Shop | None:
     config = _with_as_of(parse_config(kept["config"], path.name), kept["as_of"])
     folder = Path(kept["folder"]) if kept.get("folder") else path.parent.resolve()
     return Shop(connection, config, kept["source"], scratch, folder=folder)
+
+
+def _has_store(connection: duckdb.DuckDBPyConnection) -> bool:
+    return bool(connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = '_store'").fetchall())
+
+
+def _is_store(path: Path) -> bool:
+    """Whether a file is a store that ``connect`` made, with whatever version."""
+    try:
+        with opened(path, read_only=True) as connection:
+            return _has_store(connection)
+    except duckdb.Error:
+        return False
+
+
+def _made(path: Path) -> str | None:
+    """Return which store lies under a path, whatever this process has open."""
+    with opened() as connection:
+        connection.execute(f"ATTACH {literal(str(path))} AS store (READ_ONLY)")
+        made: str | None = json.loads(connection.execute("SELECT content FROM store._store").fetchall()[0][0]).get(
+            "made"
+        )
+    return made

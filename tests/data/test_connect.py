@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -43,6 +45,40 @@ def reasons(shop: clv.Shop) -> dict[str, int]:
 
 
 # What people's files look like
+
+
+def test_a_store_is_replaced_whole_and_nothing_else_is(tmp_path: Path) -> None:
+    def orders(*amounts: float) -> dict[str, pd.DataFrame]:
+        return {"orders": pd.DataFrame({"customer_id": "a", "ordered_at": "2026-06-01", "amount": amounts})}
+
+    store = tmp_path / "shop.duckdb"
+    ended = f"""import os, clvlib, pandas as pd
+orders = pd.DataFrame({{"customer_id": ["a"], "ordered_at": ["2026-06-01"], "amount": [1.0]}})
+shop = clvlib.connect({{"orders": orders}}, store={str(store)!r})
+os._exit(9)"""
+    assert subprocess.run([sys.executable, "-c", ended], check=False).returncode == 9
+    first = clv.connect(store)
+    again = clv.connect(orders(5.0, 6.0), store=store)  # while the first is still read
+    assert [row[2] for row in rows(first)] == [1.0]
+    assert [row[2] for row in rows(again)] == [5.0, 6.0]
+    with pytest.raises(MissingColumnError):
+        clv.connect({"orders": pd.DataFrame({"amount": [1.0]})}, store=store)
+    with pytest.raises(DataError, match=r"close the shop that still reads what was there before"):
+        clv.connect(store)
+    first.close()
+    assert rows(clv.connect(store)) == rows(again)
+    theirs = tmp_path / "warehouse.duckdb"
+    with duckdb.connect(str(theirs)) as connection:
+        connection.execute("CREATE TABLE orders AS SELECT 1 AS customer_id")
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    for name in ("warehouse.duckdb", "notes.txt"):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(ParameterError, match=f"{name} is there and no store that clvlib made"):
+            clv.connect(orders(5.0), store=tmp_path / name)
+        assert (tmp_path / name).read_bytes() == before
+    with pytest.raises(ParameterError, match="there is no folder"):
+        clv.connect(orders(5.0), store=tmp_path / "nowhere" / "shop.duckdb")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "shop.duckdb", "warehouse.duckdb"]
 
 
 def test_ids_stay_text(tmp_path: Path) -> None:
