@@ -209,7 +209,7 @@ def lift(
     ParameterError
         Not counted, no slot or every slot chosen, less than two weeks, or weeks that are all alike.
     EmptyDataError
-        The other slots are empty.
+        The other slots are empty, or all weeks but one.
 
     Examples
     --------
@@ -223,6 +223,9 @@ def lift(
     busy, rest = _sides(result, measure, hours, weekdays)
     if len(rest) < 2:
         raise ParameterError("a lift needs at least two weeks, as its interval comes from how weeks differ")
+    if np.count_nonzero(busy + rest) < 2:
+        text = tr("{measure}: one week alone has any, and an interval comes from how weeks differ", measure=tr(measure))
+        raise EmptyDataError(text)
     if not rest.any():
         raise EmptyDataError(
             tr("{measure}: all are in these slots, so there is no rest to compare them with", measure=tr(measure))

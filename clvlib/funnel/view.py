@@ -383,6 +383,18 @@ class WeekFunnel:
         alert = {"rule": tr("conversion is about to fall"), "text": text, "segment": "", "severity": "high"}
         return [{**alert, "metric": "conversion"}]
 
+    def _fallen(self) -> list[dict[str, str]]:
+        """Return an alert where a segment fell unlike the others; there is none without a week before."""
+        try:
+            moved = self.moved
+        except EmptyDataError:
+            return []
+        if not moved.segment or moved.table["z"].iloc[0] >= 0:
+            return []
+        severity = "high" if moved.difference < 0 else "medium"
+        rule = tr("{rate} fell", rate=self.rate_name)
+        return [{"rule": rule, "text": moved.sentence, "segment": moved.segment, "severity": severity}]
+
     def alerts(self) -> list[dict[str, str]]:
         """Return what to raise, for ``chapter.alert``: a rate below its threshold, a segment that fell."""
         found = []
@@ -407,11 +419,5 @@ class WeekFunnel:
                 verdict=verdict.sentence,
             )
             found.append({"rule": rule, "text": text, "segment": worst, "severity": "medium"})
-        if self.columns and self.moved.segment and self.moved.table["z"].iloc[0] < 0:
-            fell = {
-                "rule": tr("{rate} fell", rate=self.rate_name),
-                "text": self.moved.sentence,
-                "segment": self.moved.segment,
-            }
-            found.append({**fell, "severity": "high" if self.moved.difference < 0 else "medium"})
+        found += self._fallen()
         return [{**alert, "metric": "click_to_cart"} for alert in found] + self._slowing()

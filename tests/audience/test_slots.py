@@ -190,3 +190,10 @@ def test_a_day_that_one_week_alone_made_the_busiest_is_told_as_such():
 
     assert told(times + festival).endswith("Wednesday is the busiest day (71%), but was so in 1 of the 4 weeks only")
     assert told(times).endswith("Monday is the busiest day (100%)")
+
+
+def test_one_week_has_no_lift():
+    when = pd.Timestamp("2026-11-10 21:00") + pd.to_timedelta([0, 1, 30], "h")
+    found = slots(pd.DataFrame({"person_id": "a", "occurred_at": when}), None, ("2026-10-19", "2026-11-16"))
+    with pytest.raises(EmptyDataError, match="one week alone"):
+        lift(found, hours=range(21, 24))

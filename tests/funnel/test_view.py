@@ -105,6 +105,16 @@ def test_where_nobody_clicked_in_either_week_there_is_no_change():
         _ = WeekFunnel(shop, shop.week()).moved
 
 
+@pytest.mark.filterwarnings("ignore::clvlib.errors.ThinDataWarning")
+def test_the_first_week_of_a_shop_is_judged_without_one_before(shop):
+    first = clv.connect({
+        "events": shop.query("SELECT * FROM events WHERE occurred_at >= '2026-11-09'"),
+        "orders": shop.query("SELECT customer_id, ordered_at, amount FROM orders WHERE ordered_at >= '2026-11-09'"),
+    }, as_of="2026-11-15")  # fmt: skip
+    view = WeekFunnel(first, first.week())
+    assert [alert["rule"] for alert in view.alerts()] == ["click to cart below 12%"]
+
+
 def test_parts_agree(view):
     assert view.rates["rate"].iloc[-1] == view.verdict.rate
     assert view.moved.rate_now == view.verdict.rate
