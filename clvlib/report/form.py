@@ -131,6 +131,8 @@ def show(
     ('¥1,234,568', '¥1.23M', '$9.50')
     >>> show(0.1234, "share"), show(-0.032, "points"), show(26, "weeks")
     ('12.3%', '−3.2 pp', '26 weeks')
+    >>> show(0.00012, "share"), show(5e-7, "share")
+    ('0.01%', '0.00005%')
     >>> show(12345, "count"), show(19.9, "count"), show(0.42, "count")
     ('12,345', '20', '0.4')
     >>> show(float("nan"), "money"), show(3.14159, ".2f"), show(3.14159)
@@ -148,7 +150,11 @@ def show(
             few = f"{number:.1g}"  # of what is to be expected: less than one is not none
             text = few if 0 < abs(number) < 1 else _short(number, 0, short=short)
         case "share":
-            text = f"{100 * number:.1f}%" if abs(number) >= 0.0005 or number == 0 else f"{100 * number:.1g}%"
+            text = (
+                f"{100 * number:.1f}%"
+                if abs(number) >= 0.0005 or number == 0
+                else f"{Decimal(f'{100 * number:.1g}'):f}%"
+            )
         case "points":
             text = tr("{points:+.1f} pp", points=100 * number)
         case "p_value":

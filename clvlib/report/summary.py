@@ -261,7 +261,7 @@ def _placed(alert: Mapping[str, Any]) -> str:
     """Return what was crossed, and where, unless the text says that."""
     rule, segment = alert["rule"], alert["segment"]
     named = not segment or segment in alert["text"]
-    return str(rule) if named else tr("{rule} in {segment}", rule=rule, segment=segment)
+    return str(rule) if named else tr("{rule} ({segment})", rule=rule, segment=segment)
 
 
 def _forecasts(graded: Grades) -> str:

@@ -77,7 +77,7 @@ def test_the_worse_comes_first_and_three_bullets_are_enough(tmp_path: Path):
     )
     assert told.bullets == [
         "Also: for the better, sold rose by 50.0% to 150; seen fell by 40.0% to 60.",
-        "High alert, click to cart below 12% in douyin: it fell to 9%; and 4 more alerts below.",
+        "High alert, click to cart below 12% (douyin): it fell to 9%; and 4 more alerts below.",
         "Of 1 forecast due, 0 fell inside its interval: sold came to 150, forecast 90 to 110.",
     ]
     assert len(told.cards) == 5  # as many as are counted at the head of the page
