@@ -26,7 +26,7 @@ CNY Asia Shanghai BetaGeoModel ModifiedBetaGeoModel ParetoNBDModel NBDModel Gamm
 index html json parquet tables audience profile funnel clv abtest by hour segments change paths customer value at
 label to risk leaving comments recommendations contact orders contacts script conversion Logit Lan DeMets Welch Holm Cox
 ID CPC CPM CTR SHA Kaplan Meier market weights markets criteria complaints escalate advertising reach referrers
-competition hours refunds returns reservations zh
+competition hours refunds returns reservations zh CAC
 """
 NAMES = set(_NAMES.split())
 

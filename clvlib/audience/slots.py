@@ -236,7 +236,7 @@ def lift(
 def lift_sentence(effect: Effect, hour: int) -> str:
     """Tell a lift of the views from an hour on, in words.
 
-    >>> lift_sentence(Effect(2.99, 2.15, 3.83, 0.001, "student over weeks", 0.95), 21)
+    >>> lift_sentence(Effect(2.99, 2.2, 3.83, 0.001, "student over weeks", 0.95), 21)
     'From 21:00 an hour has 4.0 times as many views as the other hours (3.2 to 4.8).'
     """
     ratios = {name: 1 + getattr(effect, name) for name in ("estimate", "lower", "upper")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from clvlib.report.forkserver import Forked, Server, environment
 
 __all__ = ["Kernel", "forks_of"]
 
+_LONGEST = 90  # letters of a folder in which sockets fit: their names end at 103 on macOS, at 107 on Linux
 _COMMAND = [sys.executable, "-P", "-m", "clvlib.report.kernelapp"]
 
 
@@ -69,9 +71,11 @@ class Kernel(AsyncKernelManager):
     stopped: ClassVar[bool] = False
 
     def __init__(self, **kwargs: Any) -> None:
-        # its name is short: those of sockets end at some 100 letters
         self._folder = tempfile.TemporaryDirectory(prefix="clv-", dir=self.scratch, ignore_cleanup_errors=True)
-        super().__init__(transport="ipc", connection_file=str(Path(self._folder.name) / "k.json"), **kwargs)
+        self._sockets = self._folder
+        if len(os.fsencode(self._folder.name)) > _LONGEST:
+            self._sockets = tempfile.TemporaryDirectory(prefix="clv-", dir="/tmp", ignore_cleanup_errors=True)
+        super().__init__(transport="ipc", connection_file=str(Path(self._sockets.name) / "k.json"), **kwargs)
         self.context.setsockopt(zmq.RCVHWM, 0)  # no output is lost, however much comes at once
         self.context.setsockopt(zmq.RECONNECT_IVL, 10)  # milliseconds, until the kernel has made its files
 
@@ -96,6 +100,7 @@ class Kernel(AsyncKernelManager):
         if not restart:
             self.live.discard(self)
             self._folder.cleanup()
+            self._sockets.cleanup()
 
     @classmethod
     def kill_all(cls) -> None:

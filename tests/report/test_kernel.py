@@ -147,9 +147,10 @@ def test_nothing_outlives_a_killed_run(tmp_path: Path):
     assert not list(aside.iterdir())
 
 
-def test_what_kernels_put_aside_goes_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("name", ["t", "t" * 90])
+def test_what_kernels_put_aside_goes_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     """They are killed, and cannot clean up: a query that spilled to disk would leave customers there."""
-    (aside := tmp_path / "tmp").mkdir()
+    (aside := tmp_path / name).mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(aside))
     shop_folder(tmp_path / "shop")
     spill = "import pathlib, tempfile\n(pathlib.Path(tempfile.mkdtemp()) / 'spill').write_text('C1')"

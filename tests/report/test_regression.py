@@ -36,10 +36,12 @@ NAMES = ("01_audience_profile", "02_funnel", "03_clv", "04_abtest")
 
 
 def drawn_by(draw: Callable[[Any], object], **options: Any) -> dict[str, Any]:
-    figure, axes = plt.subplots(**options)
-    draw(axes)
-    figure.canvas.draw()
-    plt.close(figure)
+    with plt.rc_context():
+        plt.rcdefaults()  # whatever style another test has set
+        figure, axes = plt.subplots(**options)
+        draw(axes)
+        figure.canvas.draw()
+        plt.close(figure)
     return json.loads(json.dumps(drawn(figure), allow_nan=False))
 
 
