@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -24,14 +25,14 @@ NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class _Pair(Mean):
+class _Pair(Mean, ABC):
     """A mean that is made of two columns, by their means, variances and covariance."""
 
     parts: ClassVar[tuple[str, str]] = ("y", "x")
 
+    @abstractmethod
     def _columns(self) -> tuple[str, str]:
         """Both as SQL expressions of a person's row."""
-        raise NotImplementedError
 
     def values(self) -> tuple[str, ...]:
         """Both columns."""

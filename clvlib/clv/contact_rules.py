@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -32,7 +33,7 @@ class Known(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(ABC):
     """What all rules share.
 
     Attributes
@@ -68,13 +69,13 @@ class Rule:
                 f"{self.most}, {self.most_days}, {self.assumed}"
             )
 
+    @abstractmethod
     def candidates(self, known: Known) -> pd.DataFrame:
         """Return by customer_id: ``since`` (what it answers to), ``earliest``, ``deadline`` and ``fact``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reason(self, fact: Any) -> str:
         """Say why a customer is a candidate."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
