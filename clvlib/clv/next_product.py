@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from clvlib.clv.next_product_rules import RULE_COLUMNS, Array, Baskets, Codes, find_rules
+from clvlib.clv.next_product_rules import RULE_COLUMNS, Array, Baskets, Codes, find_rules, incidence
 from clvlib.data.calendar import as_date
 from clvlib.data.engine import Table
 from clvlib.errors import ParameterError
@@ -355,15 +355,30 @@ def _graded(baskets: Baskets, split: np.datetime64, k: int, settings: _Bar, leve
     spare = k + int(before.sum(axis=1).max())
     shelf = _Shelf.of(baskets.held[np.flatnonzero(known)], rules, baskets.products, spare)
     hits = np.zeros((before.shape[0], len(_METHODS)))
+    again, filled = _again(before, after, baskets.held[np.flatnonzero(known)].sum(axis=0), k)
     for rows, has, popular in shelf.blocks(before):
         came = after[rows][:, shelf.columns].toarray() > 0
         followers, _ = shelf.by_rules(before[rows], has, popular)
-        scores = (followers, np.where(has, -1.0, popular), popular, popular + has)
-        for method, score in enumerate(scores):
+        for method, score in enumerate((followers, np.where(has, -1.0, popular), popular)):
             best = _best(score, k)
             right = np.take_along_axis(came, best, axis=1) & (np.take_along_axis(score, best, axis=1) > 0)
             hits[rows, method] = right.any(axis=1)
+            if method == 1:
+                spare_places = np.arange(right.shape[1]) < k - filled[rows, None]
+                hits[rows, 3] = again[rows] | (right & spare_places).any(axis=1)
     return _score_table(hits, baskets.who[first[held_out]], level)
+
+
+def _again(before: Any, after: Any, sold: Codes, k: int) -> tuple[NDArray[np.bool_], Codes]:
+    """Return whether one of the last basket's k most popular products is bought again, and how many of k these are."""
+    rank = np.empty(len(sold), dtype=np.intp)
+    rank[np.argsort(-sold, kind="stable")] = np.arange(len(sold))
+    size = np.diff(before.indptr)
+    basket = np.repeat(np.arange(len(size)), size)
+    order = np.lexsort((rank[before.indices], basket))
+    chosen = order[np.arange(len(order)) - np.repeat(before.indptr[:-1], size) < k]
+    named = incidence(basket[chosen], before.indices[chosen], before.shape)
+    return named.multiply(after).sum(axis=1) > 0, np.minimum(size, k)
 
 
 def _score_table(hits: Array, who: Codes, level: float) -> pd.DataFrame:

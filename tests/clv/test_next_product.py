@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from itertools import combinations, pairwise, permutations
 
 import numpy as np
@@ -185,6 +186,35 @@ def test_hit_rates_by_hand():
     assert top.loc[6, "because"] == POPULAR
     with speaking("en"):
         assert "below the threshold of 70%" in found.sentence
+
+
+def hit_rates_by_hand(frame, split, k):
+    """Share of later baskets that hold one of k products, without rules; ties in order of names."""
+    days = {key: set(part) for key, part in frame.groupby(["customer_id", "day"])["product_id"]}
+    sold = Counter(p for (_, day), basket in days.items() if day <= split for p in basket)
+    popular = sorted(sold, key=lambda p: (-sold[p], p))
+    hits = []
+    for (who, day), (again, later) in pairwise(sorted(days)):
+        if who != again or later <= split:
+            continue
+        last, came = days[who, day], days[again, later]
+        others = [p for p in popular if p not in last]
+        same = (sorted(last, key=lambda p: (-sold[p], p)) + others)[:k]
+        hits.append([bool(came & set(chosen)) for chosen in (others[:k], popular[:k], same)])
+    return np.mean(hits, axis=0).tolist()
+
+
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_simple_ways_hit_as_often_as_by_hand(k):
+    """Many customers have a product of their own that nobody else buys, which only "same again" can know."""
+    frame = random_shop(9, customers=120)
+    own = frame[["customer_id", "day"]].drop_duplicates().query("customer_id % 2 == 0")
+    own = own.assign(product_id=100 + own["customer_id"])
+    new = own.query("customer_id < 20 and day > '2026-08-20'").assign(product_id=lambda f: f["product_id"] + 500)
+    frame = pd.concat([frame, own.sample(frac=0.7, random_state=1), new])
+    found = next_product(frame, LAST, k=k, min_count=1000).scores["hit_rate"]
+    assert found.iloc[1:].tolist() == pytest.approx(hit_rates_by_hand(frame, pd.Timestamp("2026-08-16"), k), abs=1e-12)
+    assert found["rules"] == found["other popular"]  # there are none
 
 
 def test_intervals_of_hit_rates_hold_for_customers_who_are_alike():
