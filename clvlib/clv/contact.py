@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from clvlib.data.calendar import Week, as_date
 from clvlib.data.engine import Table
 from clvlib.errors import MissingColumnError, ParameterError
 from clvlib.result import Result
-from clvlib.words import paragraph, tr, trn
+from clvlib.words import mark, paragraph, tr, trn
 
 __all__ = ["ContactPlan", "contact_plan", "held_out"]
 
@@ -73,6 +73,12 @@ class ContactPlan(Result):
     lists: dict[str, pd.DataFrame] = field(repr=False)
     effects: ContactEffects = field(repr=False)
     sentence: str = field(repr=False)
+
+    @property
+    def kept_back(self) -> pd.DataFrame:
+        """Who is held out, by customer_id, as rows of the table ``contacts``: without them nothing can be measured."""
+        rows = self.actions[self.actions["is_holdout"]]
+        return rows[["earliest", "action", "channel", "is_holdout"]].rename(columns={"earliest": "sent_at"})
 
     def to_do(self, action: str) -> str:
         """Say in a sentence how many to contact with what, by which channel and until when."""
@@ -202,7 +208,11 @@ def contact_plan(
     chosen, choice = _chosen(rows, rules, settled, budget, capacity)
     week = Week.containing(last + dt.timedelta(days=1)).label
     chosen["is_holdout"] = held_out(chosen.index, chosen["action"], week, holdout, key)
-    return _plan(chosen, choice, spans, found, rules, effects, settled, week, level, unknown)
+    plan = _plan(chosen, choice, spans, found, rules, effects, settled, week, level, unknown)
+    if contacts is not None or chosen.empty:
+        return plan
+    text = mark("Without a table of contacts nobody knows who was contacted lately: take those off the lists by hand.")
+    return replace(plan, sentence=paragraph(plan.sentence, tr(text)))
 
 
 def held_out(

@@ -41,7 +41,8 @@ class ContactEffects(Result):
     ``margin_lower`` and ``margin_upper``; ``price_cut`` with ``price_cut_error`` (share by which prices paid were lower
     than those of who was held out); ``found`` (the adjusted test rejects no effect); and for planning ``expected`` with
     ``expected_error`` (extra buyers per contact, shrunk), ``kept`` with ``kept_error`` (the same less the buyers whose
-    margin the lower prices take away), ``purchases_per_buyer`` (days with a purchase in the window) and ``basis``.
+    margin the lower prices take away), ``purchases_per_buyer`` (days with a purchase in the window) and ``basis`` (how
+    many were held out, and how much of ``expected`` is the assumption that it is drawn towards).
 
     Attributes
     ----------
@@ -352,16 +353,29 @@ def _planned(table: pd.DataFrame, prior: Mapping[str, float], margin: float) -> 
     """Add what is expected of the next contact, and what that rests on; of prices that nobody compared, no cut."""
     assumed = np.array([prior.get(str(name), ASSUMED) for name in table.index])
     mean, error = shrunk(table["effect"].to_numpy(), table["error"].to_numpy(), assumed)
-    basis = [
-        tr("assumed") if np.isnan(effect) else trn("measured on {n:,} held out", "measured on {n:,} held out", int(n))
-        for effect, n in zip(table["effect"], table["held_out"], strict=True)
-    ]
+    off = table["effect"].to_numpy() - assumed
+    drawn = 1 - np.divide(mean - assumed, off, out=np.ones(len(off)), where=np.abs(off) > _TINY)
+    basis = [_basis(*facts) for facts in zip(table["effect"], table["held_out"], drawn, strict=True)]
     cut, cut_error = shrunk(table["price_cut"].to_numpy(), table["price_cut_error"].to_numpy(), np.zeros(len(table)))
     bought = table["rate_sent"].where(table["price_cut_error"].notna(), 0.0).to_numpy() / margin
     # no contact makes prices rise, so what looks like it is chance and earns nothing
     lost, lost_error = (np.where(bought > 0, bought * part, 0.0) for part in (np.maximum(cut, 0.0), cut_error))
     kept = {"kept": mean - lost, "kept_error": np.hypot(error, lost_error)}
     return table.assign(expected=mean, expected_error=error, basis=basis, **kept)
+
+
+def _basis(effect: float, held_out: int, assumed: float) -> str:
+    """Say what is expected rests on; ``assumed`` is the share by which it is drawn from what was measured."""
+    if np.isnan(effect):
+        return tr("assumed")
+    if assumed < 0.005:
+        return trn("measured on {n:,} held out", "measured on {n:,} held out", int(held_out))
+    return trn(
+        "measured on {n:,} held out, {share:.0%} assumed",
+        "measured on {n:,} held out, {share:.0%} assumed",
+        int(held_out),
+        share=assumed,
+    )
 
 
 def _sentence(table: pd.DataFrame) -> str:

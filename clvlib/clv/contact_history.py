@@ -38,7 +38,9 @@ def known_customers(orders: Table | pd.DataFrame, last: dt.date) -> pd.DataFrame
 
 
 def usual(contacts: Table | pd.DataFrame | None, rules: Sequence[Rule], last: dt.date) -> Channels:
-    """Return the channel and cost of each action: the rule's own, or those of the contacts sent so far.
+    """Return the channel and cost of each action: the rule's own, or the usual channel and what a contact by it cost.
+
+    Where no cost is known of that channel, the cost is the mean over all channels of the action.
 
     Raises
     ------
@@ -56,6 +58,8 @@ def usual(contacts: Table | pd.DataFrame | None, rules: Sequence[Rule], last: dt
         best = own.dropna(subset="channel").sort_values(["n", "channel"], ascending=[False, True], kind="stable")
         channels.append(rule.channel or (str(best["channel"].iloc[0]) if len(best) else _ANY))
         paid = own.dropna(subset="cost")
+        alike = paid[paid["channel"] == channels[-1]]
+        paid = alike if len(alike) else paid
         mean = float(np.average(paid["cost"], weights=paid["n"])) if len(paid) else 0.0
         costs.append(mean if rule.cost is None else float(rule.cost))
     return Channels(channels, np.array(costs))

@@ -15,7 +15,7 @@ from clvlib.errors import ParameterError
 from clvlib.result import Result
 from clvlib.stats.multiplicity import adjust, agreeing_alpha
 from clvlib.stats.proportions import proportion_effects, proportion_interval
-from clvlib.words import paragraph, tr, trn
+from clvlib.words import mark, paragraph, tr, trn
 
 __all__ = ["ContactReview", "contact_review"]
 
@@ -26,10 +26,10 @@ _MEASURED = ["bought", "bought_lower", "bought_upper", "bought_held", "differenc
 class ContactReview(Result):
     """How a week's lists did; ``table`` has a row per action.
 
-    ``table`` columns: ``listed`` and ``held_out`` (customers), ``contacted`` (of the listed, who by the table of
-    contacts had the contact; missing without that table), ``bought`` (share of the listed who bought: the list's
-    precision) with ``bought_lower`` and ``bought_upper``, ``bought_held`` (of those held out), and ``difference``
-    with ``lower``, ``upper`` and ``p_adjusted`` (Holm, over all actions).
+    ``table`` columns: ``listed`` and ``held_out`` (customers), ``contacted`` (of the listed) and ``contacted_held`` (of
+    those held out), who by the table of contacts had the contact (both missing without that table), ``bought`` (share
+    of the listed who bought: the list's precision) with ``bought_lower`` and ``bought_upper``, ``bought_held`` (of
+    those held out), and ``difference`` with ``lower``, ``upper`` and ``p_adjusted`` (Holm, over all actions).
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ def contact_review(
     as_of : str or date
         The last day that is known, in the week of the lists or later.
     contacts : Table or pandas.DataFrame, optional
-        ``customer_id``, ``sent_at`` and ``action``: says who was in fact contacted.
+        ``customer_id``, ``sent_at`` and ``action``: says who was in fact contacted; rows with ``is_holdout`` were not.
     level : float
         Of the intervals; those of differences are corrected for the number of actions.
 
@@ -82,7 +82,8 @@ def contact_review(
     Notes
     -----
     All listed count, contacted or not, as all who were held out do: whoever leaves out some of one group alone compares
-    different people. A list that nobody worked on shows a difference of nothing but chance.
+    different people. A list that nobody worked on shows a difference of nothing but chance, and one whose held-out
+    customers were contacted all the same a smaller one than the contact makes.
 
     A purchase counts from each customer's ``earliest`` moment on.
     """
@@ -95,7 +96,7 @@ def contact_review(
         done = _after(plan.actions, contacts, min(last, Week(plan.week).as_of), "sent_at", "contacts").astype(float)
     table = _compared(rows.assign(contacted=done), list(plan.table.index), level)
     if contacts is None:
-        table["contacted"] = np.nan
+        table[["contacted", "contacted_held"]] = np.nan
     return ContactReview(
         week=plan.week, until=str(last), level=level, sentence=_sentence(plan.week, table), table=table
     )
@@ -105,6 +106,8 @@ def _after(rows: pd.DataFrame, data: Table | pd.DataFrame, last: dt.date, when: 
     """Return for each customer whether there is a purchase (a contact by the action) after the earliest moment."""
     table = as_table(data, name, "customer_id", when)
     real = " AND is_purchase" if "is_purchase" in table.columns else ""
+    if "is_holdout" in table.columns:
+        real += " AND NOT COALESCE(CAST(is_holdout AS BOOLEAN), FALSE)"
     action = "action AS done" if name == "contacts" else "NULL AS done"
     if rows.empty:
         return pd.Series(dtype=bool, index=rows.index)
@@ -128,7 +131,7 @@ def _compared(rows: pd.DataFrame, actions: list[str], level: float) -> pd.DataFr
         sides[side]["n"] = sides[side]["n"].fillna(0)
     listed, out = sides["listed"], sides["held_out"]
     table = pd.DataFrame({"listed": listed["n"].astype(int), "held_out": out["n"].astype(int)}, index=index)
-    table["contacted"] = listed["contacted"]
+    table["contacted"], table["contacted_held"] = listed["contacted"], out["contacted"]
     table[_MEASURED] = np.nan
     some, both = index[listed["n"] > 0], index[(listed["n"] > 0) & (out["n"] > 0)]
     if len(some):
@@ -161,12 +164,31 @@ def _sentence(week: str, table: pd.DataFrame) -> str:
             share=share,
         )
     ]
+    done, crossed = (int(table[name].sum()) for name in ("contacted", "contacted_held"))
     with_held = table[table["difference"].notna()]
     if len(with_held):
         same = float((with_held["bought_held"] * with_held["listed"]).sum() / with_held["listed"].sum())
         sentences.append(
-            tr("Of those held out from the same actions, {share:.1%} did so without a contact.", share=same)
+            tr("Of those held out from the same actions, {share:.1%} have.", share=same)
+            if crossed
+            else tr("Of those held out from the same actions, {share:.1%} did so without a contact.", share=same)
         )
-    if not table["contacted"].isna().all() and not table["contacted"].sum():
+    if crossed:
+        sentences.append(
+            trn(
+                "{n:,} of the {total:,} held out was contacted all the same, which hides a part of the effect.",
+                "{n:,} of the {total:,} held out were contacted all the same, which hides a part of the effect.",
+                crossed,
+                total=int(table["held_out"].sum()),
+            )
+        )
+    if table["contacted"].isna().all():
+        return paragraph(*sentences)
+    if not done:
         sentences.append(tr("None of the listed was in fact contacted, so a difference between the two is chance."))
+    elif done < listed:
+        text = mark(
+            "{n:,} of the {total:,} listed were in fact contacted; all of them are compared with those held out."
+        )
+        sentences.append(tr(text, n=done, total=listed))
     return paragraph(*sentences)

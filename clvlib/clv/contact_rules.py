@@ -43,7 +43,7 @@ class Rule(ABC):
     channel : str
         How it is sent; empty: as most often so far.
     cost : float, optional
-        Of one contact, with what a coupon is expected to cost; without one, the mean of those sent so far, or 0.
+        Of one contact; without one, the mean of those sent so far by the channel, else by any, or 0.
     assumed : float
         Extra buyers per contact, until it has been measured against a hold-out.
     most : int

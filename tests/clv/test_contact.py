@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import clvlib as clv
 from clvlib.clv.contact import contact_plan, held_out
+from clvlib.clv.contact_effects import contact_effects
 from clvlib.clv.contact_review import contact_review
 from clvlib.clv.contact_rules import RULES, AfterOrder, Scored, Silent, within_hours
 from clvlib.errors import DataError, MissingColumnError, ParameterError
@@ -94,6 +96,44 @@ def test_gains_by_hand():
     assert "assumption" in plan.sentence
     assert plan.lists["call"].index.tolist() == ["a"]
     assert plan.to_do("call") == "Call: contact 1 customer by phone, at the latest on 2026-11-22 22:00."
+
+
+def test_a_contact_costs_what_its_channel_costs():
+    """Nine messages at 0.05 and one call at 5: the next message costs 0.05, not 0.545, though the action is one."""
+    silent = orders_of(**{f"c{i}": "2026-09-20" for i in range(10)}, new="2026-09-20")
+    rows = [(f"c{i}", "2026-10-20 12:00", "win", False) for i in range(10)]
+    past = contacts_of(*rows).assign(channel=["SMS"] * 9 + ["phone"], cost=[0.05] * 9 + [5.0])
+    win = Silent(action="win", from_days=1, to_days=400, assumed=0.5, most=1)
+    row = plan_of(silent, past, rules=[win]).actions.loc["new"]
+    assert (row["channel"], row["cost"]) == ("SMS", pytest.approx(0.05))
+    assert row["gain"] == pytest.approx(0.5 * 100 * 0.3 - 0.05)
+    called = plan_of(silent, past, rules=[replace(win, channel="phone")]).actions.loc["new"]
+    assert called["cost"] == 5.0
+    by_mail = plan_of(silent, past, rules=[replace(win, channel="e-mail")]).actions.loc["new"]
+    assert by_mail["cost"] == pytest.approx(0.545)  # of no mail a cost is known
+
+
+def test_who_is_kept_back_can_be_written_into_the_contacts_and_is_measured_there():
+    """The lists of a week, worked on and written down with those kept back, are what effects are measured from."""
+    orders = orders_of(**{f"c{i:03d}": "2026-11-01" for i in range(200)})
+    plan = plan_of(orders, rules=[CALL], holdout=0.3)
+    assert set(plan.kept_back.index).isdisjoint(plan.lists["call"].index)
+    assert len(plan.kept_back) == plan.held_out
+    sent = (
+        plan.lists["call"].rename(columns={"earliest": "sent_at"})[["sent_at"]].assign(action="call", is_holdout=False)
+    )
+    written = pd.concat([sent, plan.kept_back]).reset_index()
+    measured = contact_effects(orders, written, "2026-12-31").table.loc["call"]
+    assert measured[["sent", "held_out"]].tolist() == [plan.customers, plan.held_out]
+    next_week = contact_plan(orders, "2026-11-22", worth_of(orders), written, rules=[replace(CALL, most=1)], holdout=0)
+    assert next_week.customers == 0  # who was kept back rests like who was called
+
+
+def test_without_a_table_of_contacts_limits_of_frequency_are_left_to_the_reader():
+    orders = orders_of(a="2026-11-01")
+    assert "nobody knows who was contacted lately" in plan_of(orders, rules=[CALL]).sentence
+    none = contacts_of().astype({"sent_at": "datetime64[us]"})
+    assert "nobody knows" not in plan_of(orders, none, rules=[CALL]).sentence
 
 
 @settings(max_examples=12, deadline=None)
@@ -248,10 +288,26 @@ def test_review_by_hand():
     assert row[["difference", "lower", "upper"]].tolist() == pytest.approx(
         [oracle.estimate, oracle.lower, oracle.upper]
     )
+    assert f"5 of the {len(listed)} listed were in fact contacted" in review.sentence
+    assert "without a contact" in review.sentence
     idle = contact_review(plan, orders, "2026-11-22", sent.iloc[:0])
     assert "None of the listed was in fact contacted" in idle.sentence
     with pytest.raises(ParameterError, match="2026-W47"):
         contact_review(plan, orders, LAST)
+
+
+def test_a_row_that_was_held_back_is_no_contact_and_one_held_out_who_was_contacted_is_said():
+    orders = orders_of(**{f"c{i:02d}": "2026-11-01" for i in range(60)})
+    plan = plan_of(orders, rules=[CALL], holdout=0.3)
+    held, listed = plan.actions.index[plan.actions["is_holdout"]], plan.lists["call"].index
+    kept_back = contacts_of(*((who, "2026-11-17", "call", True) for who in [*held[2:], listed[0]]))
+    sent = contacts_of(*((who, "2026-11-17", "call", False) for who in [*held[:2], *listed[1:]]))
+    review = contact_review(plan, orders, "2026-11-22", pd.concat([kept_back, sent]))
+    assert review.table.loc["call", ["contacted", "contacted_held"]].tolist() == [len(listed) - 1, 2]
+    assert f"2 of the {len(held)} held out were contacted all the same" in review.sentence
+    assert "without a contact" not in review.sentence
+    alone = contact_review(plan, orders, "2026-11-22")
+    assert alone.table.loc["call", ["contacted", "contacted_held"]].isna().all()
 
 
 def test_the_sample_shop(sample_shop, sample):
@@ -260,7 +316,7 @@ def test_the_sample_shop(sample_shop, sample):
     spend = pd.DataFrame({"expected_spend": 350.0, "value": 1.0}, index=ids)
     plan = contact_plan(orders, LAST, spend, contacts, rules=RULES[:3])
     assert plan.table.loc["coupon_48h", "lower"] > 0
-    assert plan.table.loc["coupon_48h", "basis"] == "measured on 737 held out"
+    assert plan.table.loc["coupon_48h", "basis"] == "measured on 737 held out, 19% assumed"
     with speaking("zh"):
         assert contact_plan(orders, LAST, spend, contacts, rules=RULES[:3]).actions["gain"].equals(plan.actions["gain"])
     # the next week is not known a week ago, and what is reviewed counts from then on

@@ -44,7 +44,9 @@ def test_by_hand():
     assert row["ratio"] == pytest.approx(3)
     assert row["margin"] == pytest.approx(0.5 * (1400 / 20 - 200 / 10))
     assert row["purchases_per_buyer"] == pytest.approx(15 / 14)
-    assert row["basis"] == "measured on 10 held out"
+    drawn = (row["expected"] - row["effect"]) / (ASSUMED - row["effect"])  # how far towards the assumption
+    assert 0 < drawn < 1
+    assert row["basis"] == f"measured on 10 held out, {drawn:.0%} assumed"
 
 
 def test_an_open_window_counts_as_neither():
