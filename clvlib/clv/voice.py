@@ -37,8 +37,10 @@ class Voice(Result):
         Of comments that are negative: corrected for misclassification where labels allow it.
     corrected : bool
         Whether they do.
+    labelled : int
+        Comments that have a label, which is believed.
     called_share : float
-        Of comments that the method calls negative.
+        Of comments that are labelled negative, or have no label and are called so by the method.
     out_of_range : int
         Ratings below 1 or above 5, which do not count.
     level : float
@@ -60,6 +62,7 @@ class Voice(Result):
     lower: float
     upper: float
     corrected: bool
+    labelled: int
     called_share: float
     out_of_range: int
     level: float
@@ -78,7 +81,21 @@ class Voice(Result):
             "lower": self.lower,
             "upper": self.upper,
             "called": self.called_share,
+            "labelled": self.labelled,
         }
+        if self.labelled == self.comments:
+            return tr(
+                "Of {n:,} comments in {weeks} weeks, {share:.1%} are negative ({level:.0%} interval {lower:.1%} to "
+                "{upper:.1%}); all have a label.",
+                **told,
+            )
+        if self.corrected and self.labelled:
+            return tr(
+                "Of {n:,} comments in {weeks} weeks, {share:.1%} are negative ({level:.0%} interval {lower:.1%} to "
+                "{upper:.1%}); {labelled:,} of them have a label, the share of the others is corrected for errors "
+                "(before that {called:.1%} of all).",
+                **told,
+            )
         if self.corrected:
             return tr(
                 "Of {n:,} comments in {weeks} weeks, {share:.1%} are negative ({level:.0%} interval {lower:.1%} to "
@@ -202,14 +219,9 @@ def voice(
     comments = comments_of(feedback, week, weeks, orders)
     known = labelled_of(feedback, week)
     found = sentiment(list(comments["comment"]), list(known["comment"]), list(known["label"]), level, seed)
-    called = int((found.predicted == LABELS[0]).sum())
-    share = corrected_share(called, len(comments), found.sensitivity, found.specificity, level, seed)
-    corrected = bool(np.isfinite(share[0]))
-    if not corrected:
-        estimate, lower, upper = proportion_interval(called, len(comments), level).iloc[0]
-        share = (float(estimate), float(lower), float(upper))
     comments = comments.assign(suggested=found.predicted)
     mood = comments["label"].where(comments["label"].notna(), comments["suggested"])
+    share, corrected = _negative_share(mood == LABELS[0], comments["label"].notna(), found, level, seed)
     words = telling_words(list(comments["comment"]), (mood == LABELS[0]).to_numpy(), level)
     bad = comments[mood == LABELS[0]]
     writers = int(comments["customer_id"].nunique() + comments["customer_id"].isna().sum())
@@ -223,7 +235,8 @@ def voice(
         lower=share[1],
         upper=share[2],
         corrected=corrected,
-        called_share=called / len(comments),
+        labelled=int(comments["label"].notna().sum()),
+        called_share=float((mood == LABELS[0]).mean()),
         out_of_range=int(comments.attrs["out_of_range"]),
         level=level,
         sentiment=found,
@@ -231,3 +244,16 @@ def voice(
         sample=weekly_sample(last, size, seed),
         table=priorities(bad.assign(theme=themes(bad, words)), writers, level, seed=seed),
     )
+
+
+def _negative_share(
+    negative: pd.Series, labelled: pd.Series, found: Sentiment, level: float, seed: int
+) -> tuple[tuple[float, float, float], bool]:
+    """Return the share of negatives with its limits, and whether it is corrected for errors of the method."""
+    open_, known = negative[~labelled], negative[labelled]
+    counts = int(open_.sum()), len(open_), found.sensitivity, found.specificity
+    share = corrected_share(*counts, level, seed, (int(known.sum()), len(known)))
+    if np.isfinite(share[0]):
+        return share, True
+    estimate, lower, upper = proportion_interval(int(negative.sum()), len(negative), level).iloc[0]
+    return (float(estimate), float(lower), float(upper)), False

@@ -223,12 +223,15 @@ def corrected_share(
     specificity: tuple[int, int],
     level: float = 0.95,
     seed: int = 0,
+    known: tuple[int, int] = (0, 0),
 ) -> tuple[float, float, float]:
     """Correct the share that is called negative for misclassification, with an interval.
 
     The estimate is (p + Sp − 1) / (Se + Sp − 1), kept between 0 and 1 (Rogan & Gladen 1978). Its interval holds chance
     in all three shares: it is that of the same formula over draws from the beta posterior of each, with Jeffreys'
-    prior. Where a draw tells nothing (Se + Sp ≤ 1) it counts as 0 for the lower limit and as 1 for the upper.
+    prior. Where a draw tells nothing (Se + Sp ≤ 1) it counts as 0 for the lower limit and as 1 for the upper. Comments
+    that have a label count as labelled, and are not among those called: a model knows what it learnt from better than
+    Se and Sp say.
 
     Parameters
     ----------
@@ -240,12 +243,14 @@ def corrected_share(
         Of the interval.
     seed : int
         Of the draws.
+    known : tuple of int
+        Comments labelled negative, of how many that have a label.
 
     Returns
     -------
     tuple of float
-        Estimate, lower and upper limit; not a number where no labels of both kinds, or none that the method tells
-        apart, are there.
+        Estimate, lower and upper limit of the share of all; not a number where no labels of both kinds, or none that
+        the method tells apart, are there and comments without a label are.
 
     Raises
     ------
@@ -259,8 +264,11 @@ def corrected_share(
     0.286 0.14 0.44
     """
     pairs = [(called, n), sensitivity, specificity]
-    if any(not 0 <= x <= total for x, total in pairs):
-        raise ParameterError(f"counts lie between 0 and their totals; found {pairs}")
+    if any(not 0 <= x <= total for x, total in [*pairs, known]):
+        raise ParameterError(f"counts lie between 0 and their totals; found {[*pairs, known]}")
+    if known[1] and not n:
+        labelled = proportion_interval(*known, level).iloc[0]
+        return float(labelled["estimate"]), float(labelled["lower"]), float(labelled["upper"])
     if not all(total for _, total in pairs):
         return np.nan, np.nan, np.nan
     p, se, sp = (x / total for x, total in pairs)
@@ -269,11 +277,13 @@ def corrected_share(
     generator = np.random.default_rng(seed)
     p_, se_, sp_ = (generator.beta(x + 0.5, total - x + 0.5, _DRAWS) for x, total in pairs)
     telling = se_ + sp_ > 1
+    weight = known[1] / (n + known[1])
+    fixed = weight * generator.beta(known[0] + 0.5, known[1] - known[0] + 0.5, _DRAWS) if weight else 0.0
     share = np.clip((p_ + sp_ - 1) / np.where(telling, se_ + sp_ - 1, 1.0), 0, 1)
-    estimate = float(np.clip((p + sp - 1) / (se + sp - 1), 0, 1))
+    estimate = known[0] / (n + known[1]) + (1 - weight) * float(np.clip((p + sp - 1) / (se + sp - 1), 0, 1))
     tail = (1 - level) / 2
-    lower = float(np.quantile(np.where(telling, share, 0.0), tail))
-    upper = float(np.quantile(np.where(telling, share, 1.0), 1 - tail))
+    lower = float(np.quantile(fixed + (1 - weight) * np.where(telling, share, 0.0), tail))
+    upper = float(np.quantile(fixed + (1 - weight) * np.where(telling, share, 1.0), 1 - tail))
     return estimate, min(lower, estimate), max(upper, estimate)
 
 

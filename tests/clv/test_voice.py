@@ -125,6 +125,26 @@ def test_the_sample_shop_complains_of_what_was_planted(sample_shop, sample: Path
     pd.testing.assert_frame_equal(heard.table, again.table)
 
 
+@pytest.mark.parametrize("labelled", [200, 120])
+def test_labels_are_believed_where_the_model_knows_them_by_heart(labelled: int) -> None:
+    """Texts that a model learns by heart and hardly understands: 80 of 200 are negative, by their labels."""
+    rng = np.random.default_rng(5)
+    negative = np.arange(200) % 5 < 2
+    hint = rng.random(200) < np.where(negative, 0.75, 0.25)
+    letters = [chr(0x4E00 + code) for code in range(3000, 3400)]
+    texts = ["".join(rng.choice(letters, 8)) + ("甲乙" if h else "丙丁") for h in hint]
+    labels = np.where(negative, "negative", "positive").astype(object)
+    labels[labelled:] = None
+    heard = voice(said(texts, label=labels), WEEK)
+    assert heard.sentiment.method == "model learnt from labels"
+    assert heard.sentiment.accuracy < 0.85
+    assert heard.labelled == labelled
+    assert heard.lower < 0.4 < heard.upper
+    assert heard.sentence.endswith("all have a label." if labelled == 200 else "of all).")
+    if labelled == 200:
+        assert heard.negative_share == heard.called_share == 0.4
+
+
 def test_nothing_later_and_no_order_of_rows_matters() -> None:
     texts = ["太慢了"] * 5 + ["很好"] * 9 + ["质量差"] * 3
     now = said(texts, rating=[1] * 5 + [5] * 9 + [2] * 3, topic=["delivery"] * 5 + [None] * 12)

@@ -114,8 +114,14 @@ def test_the_corrected_share_by_hand() -> None:
     assert corrected_share(30, 100, (80, 100), (90, 100))[0] == pytest.approx(0.2 / 0.7)
     assert corrected_share(5, 100, (80, 100), (90, 100))[0] == 0
     assert np.isnan(corrected_share(30, 100, (20, 100), (70, 100))).all()
-    with pytest.raises(ParameterError):
-        corrected_share(3, 2, (1, 1), (1, 1))
+    # 20 of 50 are known; of the 100 others, see above: 20/150 + 100/150 × 0.2857
+    mixed = corrected_share(30, 100, (80, 100), (90, 100), known=(20, 50))
+    assert mixed[0] == pytest.approx(20 / 150 + 100 / 150 * 0.2 / 0.7)
+    assert mixed[2] - mixed[1] < 0.3  # less is unknown: 0.14 to 0.44 without labels
+    assert corrected_share(0, 0, (0, 0), (0, 0), known=(3, 10))[0] == 0.3
+    for wrong in ({"called": 3}, {"known": (3, 2)}):
+        with pytest.raises(ParameterError):
+            corrected_share(**{"called": 1, "n": 2, "sensitivity": (1, 1), "specificity": (1, 1)} | wrong)
 
 
 @pytest.mark.parametrize(
