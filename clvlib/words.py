@@ -20,7 +20,9 @@ from typing import Any, Final
 
 from clvlib.errors import ParameterError
 
-__all__ = ["LANGUAGES", "in_words", "language", "mark", "paragraph", "speak", "speaking", "tr", "trn"]
+__all__ = [
+    "LANGUAGES", "begun", "in_words", "language", "mark", "paragraph", "speak", "speaking", "stopped", "tr", "trn",
+]  # fmt: skip
 
 LANGUAGES: Final = {"en": "English", "zh": "中文"}
 _FOLDER = Path(__file__).parent / "locale"
@@ -143,6 +145,25 @@ def paragraph(*sentences: str) -> str:
     for sentence in filter(None, sentences):
         told = tr("{told} {more}", told=told, more=sentence) if told else sentence
     return told
+
+
+def begun(text: str) -> str:
+    """Return a text as it stands at the beginning of a line.
+
+    >>> begun("click to cart fell")
+    'Click to cart fell'
+    """
+    return text[:1].upper() + text[1:]
+
+
+def stopped(text: str) -> str:
+    """Return a sentence with its full stop.
+
+    >>> stopped("It rose by 3%"), stopped("It rose."), stopped("")
+    ('It rose by 3%.', 'It rose.', '')
+    """
+    whole = not text or text.endswith((".", "。", "!", "?", "！", "？", "…"))
+    return text if whole else tr("{sentence}.", sentence=text)
 
 
 def in_words(name: str) -> str:

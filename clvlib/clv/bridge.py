@@ -16,7 +16,7 @@ from clvlib.clv.value import LifetimeValue, Parts
 from clvlib.errors import ParameterError, UnitMismatchError
 from clvlib.plotting import ACCENT, INK, MUTED, WARN, count_axis, new_axes, styled
 from clvlib.result import Result
-from clvlib.words import mark, tr
+from clvlib.words import begun, mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -214,8 +214,7 @@ def _check(before: LifetimeValue, after: LifetimeValue, earlier: pd.DataFrame, l
 
 
 def _title(result: Bridge) -> str:
-    text = result.sentence
-    return text[:1].upper() + text[1:]
+    return begun(result.sentence)
 
 
 def bridge_plot(result: Bridge, ax: Axes | None = None) -> Axes:

@@ -20,7 +20,7 @@ from clvlib.data.calendar import Week, as_date
 from clvlib.data.engine import Table
 from clvlib.errors import MissingColumnError, ParameterError
 from clvlib.result import Result
-from clvlib.words import mark, paragraph, tr, trn
+from clvlib.words import begun, mark, paragraph, tr, trn
 
 __all__ = ["ContactPlan", "contact_plan", "held_out"]
 
@@ -88,7 +88,7 @@ class ContactPlan(Result):
             return tr("{action}: nobody in {week}.", action=name, week=self.week)
         first, last = rows["deadline"].min(), rows["deadline"].max()
         named = {
-            "action": f"{name[:1].upper()}{name[1:]}",
+            "action": begun(name),
             "channel": tr(str(rows["channel"].iloc[0])),
             "first": first,
             "last": last,

@@ -20,7 +20,7 @@ from clvlib.data.identities import events_of
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.plotting import ACCENT, MUTED, new_axes, percent_axis, styled, wrapped
 from clvlib.result import Result
-from clvlib.words import mark, tr
+from clvlib.words import begun, mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -198,7 +198,7 @@ def _sentence(table: pd.DataFrame, level: float) -> str:
         "{upper:.2f}; its best tenth brought {top:.0%})"
     )
     limits = {"lower": first["gini_lower"], "upper": first["gini_upper"], "top": first["top_share"]}
-    said = [tr(text, name=name[:1].upper() + name[1:], gini=first["gini"], level=level, **limits)]
+    said = [tr(text, name=begun(name), gini=first["gini"], level=level, **limits)]
     if beaten:
         said.append(tr("it beats {names}", names=tr(", ").join(beaten)))
     if equal:

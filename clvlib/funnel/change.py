@@ -21,10 +21,10 @@ __all__ = ["Change", "change"]
 
 # whether the rate fell, and whether that may be chance
 _MOVED = {
-    (True, False): mark("{step} fell by {points:.1f} points to {rate:.1%}"),
-    (False, False): mark("{step} rose by {points:.1f} points to {rate:.1%}"),
-    (True, True): mark("{step} fell by {points:.1f} points to {rate:.1%}, which may be chance"),
-    (False, True): mark("{step} rose by {points:.1f} points to {rate:.1%}, which may be chance"),
+    (True, False): mark("{what} fell by {points:.1f} points to {rate:.1%}"),
+    (False, False): mark("{what} rose by {points:.1f} points to {rate:.1%}"),
+    (True, True): mark("{what} fell by {points:.1f} points to {rate:.1%}, which may be chance"),
+    (False, True): mark("{what} rose by {points:.1f} points to {rate:.1%}, which may be chance"),
 }
 
 
@@ -40,8 +40,8 @@ class Change(Result):
 
     Attributes
     ----------
-    step : str
-        The step.
+    step, before : str
+        The step, and the one before it.
     rate_then, rate_now, difference, lower, upper, p_value : float
         The rates in the earlier and the later period; their difference with interval and p-value (score test of
         Miettinen & Nurminen). People of both periods count in both; that makes the interval a little too wide.
@@ -53,6 +53,7 @@ class Change(Result):
     """
 
     step: str
+    before: str
     rate_then: float
     rate_now: float
     difference: float
@@ -68,7 +69,8 @@ class Change(Result):
     def sentence(self) -> str:
         """What moved and why, in words."""
         fell, chance = self.difference < 0, self.lower <= 0 <= self.upper
-        told = tr(_MOVED[fell, chance], step=tr(self.step), points=100 * abs(self.difference), rate=self.rate_now)
+        what = tr("{before} to {step}", before=tr(self.before), step=tr(self.step))
+        told = tr(_MOVED[fell, chance], what=what, points=100 * abs(self.difference), rate=self.rate_now)
         if not self.segment:
             return tr("{moved}; no segment moved unlike the others", moved=told)
         row = self.table.iloc[0]
@@ -140,7 +142,8 @@ def change(
     n1, x1, n0, x0 = whole[["before_now", "people_now", "before_then", "people_then"]].iloc[0]
     total = proportion_difference(x1, n1, x0, n0, level)
     return Change(
-        step=step, rate_then=x0 / n0, rate_now=x1 / n1, difference=total.estimate, lower=total.lower,
+        step=step, before=later[0].step_before(step),
+        rate_then=x0 / n0, rate_now=x1 / n1, difference=total.estimate, lower=total.lower,
         upper=total.upper, p_value=total.p_value, rate_effect=float(effects["rate_effect"]),
         mix_effect=float(effects["mix_effect"]), segment=str(top["segment"]) if found else "",
         dimension=dimension if found else "", table=table,

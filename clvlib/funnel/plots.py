@@ -17,7 +17,7 @@ from clvlib.funnel.paths import Credit
 from clvlib.funnel.threshold import Threshold
 from clvlib.funnel.weekly import trend_sentence
 from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, WARN, new_axes, percent_axis, shortened, styled, wrapped
-from clvlib.words import mark, tr
+from clvlib.words import begun, mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ _SHARE = {
 
 
 def _titled(ax: Axes, title: str, otherwise: str, width: int = 64) -> None:
-    ax.set_title(wrapped(title or otherwise.rstrip(".。"), width))
+    ax.set_title(wrapped(begun(title or otherwise.rstrip(".。")), width))
 
 
 def _words(segment: str) -> str:
@@ -214,8 +214,8 @@ def plot_segments(verdict: Threshold, ax: Axes | None = None, title: str = "", r
         ax.set_xlim(left=0)
         ax.set_xlabel(
             tr(
-                "rate of {step}; red fails {minimum:.0%}, grey is undecided, green passes",
-                step=tr(verdict.step),
+                "{what}; red fails {minimum:.0%}, grey is undecided, green passes",
+                what=begun(tr("{before} to {step}", before=tr(verdict.before), step=tr(verdict.step))),
                 minimum=verdict.minimum,
             )
         )
@@ -261,7 +261,12 @@ def plot_change(result: Change, ax: Axes | None = None, title: str = "", dimensi
         for label, segment in zip(ax.get_yticklabels(), data["segment"], strict=True):
             label.set_color(WARN if segment == result.segment else INK)
         ax.invert_yaxis()
-        ax.set_xlabel(tr("contribution to the change of {step}, percentage points", step=tr(result.step)))
+        ax.set_xlabel(
+            tr(
+                "contribution to the change of {what}, percentage points",
+                what=tr("{before} to {step}", before=tr(result.before), step=tr(result.step)),
+            )
+        )
         ax.grid(axis="y", visible=False)
         ax.legend(loc="best")
         _titled(ax, title, result.sentence, 54)

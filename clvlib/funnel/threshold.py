@@ -19,13 +19,13 @@ __all__ = ["Threshold", "step_counts", "threshold"]
 
 _PASS, _FAIL, _UNDECIDED, _ALL = mark("pass"), mark("fail"), mark("undecided"), mark("all")
 _TOLD = {
-    "pass": mark("{step} is at {rate:.1%} ({lower:.1%} to {upper:.1%}): at or above the threshold of {minimum:.0%}"),
+    "pass": mark("{what} is at {rate:.1%} ({lower:.1%} to {upper:.1%}): at or above the threshold of {minimum:.0%}"),
     "fail": mark(
-        "{step} is at {rate:.1%} ({lower:.1%} to {upper:.1%}): below the threshold of {minimum:.0%}, {lost:,.0f} "
+        "{what} is at {rate:.1%} ({lower:.1%} to {upper:.1%}): below the threshold of {minimum:.0%}, {lost:,.0f} "
         "people short of it"
     ),
     "undecided": mark(
-        "{step} is at {rate:.1%} ({lower:.1%} to {upper:.1%}): whether it reaches the threshold of {minimum:.0%} is "
+        "{what} is at {rate:.1%} ({lower:.1%} to {upper:.1%}): whether it reaches the threshold of {minimum:.0%} is "
         "undecided"
     ),
 }
@@ -41,8 +41,8 @@ class Threshold(Result):
 
     Attributes
     ----------
-    step : str
-        The step.
+    step, before : str
+        The step, and the one before it.
     verdict : str
         ``pass`` where the whole interval lies at or above the minimum, ``fail`` where all of it lies below, else
         ``undecided``: the data allow both.
@@ -58,6 +58,7 @@ class Threshold(Result):
     """
 
     step: str
+    before: str
     verdict: str
     rate: float
     lower: float
@@ -71,7 +72,7 @@ class Threshold(Result):
         """The verdict in words."""
         return tr(
             _TOLD[self.verdict],
-            step=tr(self.step),
+            what=tr("{before} to {step}", before=tr(self.before), step=tr(self.step)),
             rate=self.rate,
             lower=self.lower,
             upper=self.upper,
@@ -134,8 +135,9 @@ def threshold(
     table = table.sort_values(["people_lost", "before"], ascending=False, kind="stable", ignore_index=True)
     figures: dict[str, Any] = {name: float(overall[name]) for name in ("rate", "lower", "upper", "people_lost")}
     return Threshold(
-        step=step, verdict=str(overall["verdict"]), minimum=minimum, level=result.level, table=table, **figures
-    )
+        step=step, before=result.step_before(step), verdict=str(overall["verdict"]), minimum=minimum,
+        level=result.level, table=table, **figures,
+    )  # fmt: skip
 
 
 def step_counts(result: FunnelResult, step: str, *, total: bool = False) -> pd.DataFrame:

@@ -31,7 +31,7 @@ from clvlib.funnel.threshold import Threshold, threshold
 from clvlib.funnel.weekly import trend, week_funnels
 from clvlib.funnel.worth import Worth, worth_of_touches
 from clvlib.stats.proportions import proportion_difference
-from clvlib.words import mark, tr
+from clvlib.words import begun, mark, tr
 
 __all__ = ["WeekFunnel"]
 
@@ -347,8 +347,7 @@ class WeekFunnel:
     @property
     def rate_title(self) -> str:
         """The same as it stands at the beginning of a line: ``Click to cart``."""
-        before = tr(self._before)
-        return tr("{before} to {step}", before=before[:1].upper() + before[1:], step=tr(self.step))
+        return begun(self.rate_name)
 
     @property
     def _before(self) -> str:

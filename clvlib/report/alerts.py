@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from clvlib.report.harvest import Harvest
 from clvlib.report.summary import Movement
-from clvlib.words import mark, tr
+from clvlib.words import begun, mark, tr
 
 __all__ = ["SEVERITIES", "alerts", "by_severity", "cards"]
 
@@ -120,11 +120,6 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return bool(families[0]) and families[0] == families[1] and one["good"] is other["good"] and lies_in
 
 
-def _begun(text: str) -> str:
-    """Return a text as it stands at the beginning of a line."""
-    return text[:1].upper() + text[1:]
-
-
 def _card(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first = group[0]
     lines: list[tuple[str, str]] = []
@@ -133,14 +128,14 @@ def _card(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         head = ""
         if (alert["rule"], alert["segment"]) != (rule, segment):
             head = " · ".join(
-                [_begun(alert["rule"]), *([alert["segment"]] if alert["segment"] not in {"", segment} else [])]
+                [begun(alert["rule"]), *([alert["segment"]] if alert["segment"] not in {"", segment} else [])]
             )
             rule, segment = alert["rule"], alert["segment"]
-        lines.append((head, alert["text"] if head else _begun(alert["text"])))
+        lines.append((head, alert["text"] if head else begun(alert["text"])))
     told = {field: first[field] for field in ("severity", "rule", "segment", "text", "moved")}
     return {
         **told,
-        "title": _begun(first["rule"]),
+        "title": begun(first["rule"]),
         "alerts": group,
         "lines": lines,
         "links": {alert["anchor"]: alert["title"] for alert in group},

@@ -30,7 +30,7 @@ from clvlib.report.pictures import figure_of, pictured
 from clvlib.report.publish import outlasting
 from clvlib.report.record import cells_shown, drawn, exact
 from clvlib.report.tables import save_list, save_table
-from clvlib.words import language, mark, speak, tr, trn
+from clvlib.words import begun, language, mark, speak, stopped, tr, trn
 
 __all__ = ["ACTION", "ALERT", "CHANCES", "FIGURE", "FORECAST", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
 
@@ -70,10 +70,6 @@ def _checked_name(name: str, what: str) -> str:
     if not _NAME.fullmatch(name):
         raise ParameterError(f"{what} {name!r}: a name here is made of letters, digits, _ and -, as it names a file")
     return name
-
-
-def _line(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _quantiles(name: str, quantiles: Mapping[float, float]) -> list[tuple[float, float]]:
@@ -547,7 +543,7 @@ class Chapter:
     ) -> None:
         """Show the first rows; ``saved`` is the file that has all."""
         _checked_name(name, "table")
-        caption = tr(caption)
+        caption = tr(caption).rstrip(".。")  # a heading
         top = frame.head(rows)
         heads, cells, numeric = frame_cells(top, formats, self._currency)
         unknown = set(formats) - set(heads)
@@ -567,7 +563,7 @@ class Chapter:
         if people:
             payload |= {"people": True, "recipients": len(self.shop.config.recipients)}
         notes = notes if len(frame) or note else [tr("No rows.")]
-        shown = (heads, cells, numeric, caption, _line(tr("; ").join(notes)))
+        shown = (heads, cells, numeric, caption, begun(tr("; ").join(notes)))
         _display(text_table(*shown), html_table(*shown), data={TABLE: payload})
 
     def figure(self, name: str, ax_or_fig: Any, alt: str = "") -> None:
@@ -599,7 +595,7 @@ class Chapter:
 
     def say(self, text: str) -> None:
         """State one claim, in words made from figures."""
-        text = _line(tr(text))
+        text = stopped(begun(tr(text)))
         _display(text, f'<p class="clv-say">{escape(text)}</p>')
 
     def alert(
@@ -636,7 +632,7 @@ class Chapter:
         """
         if severity not in _SEVERITIES:
             raise ParameterError(f"alert {rule}: severity is one of {', '.join(_SEVERITIES)}, not {severity!r}")
-        rule, text = tr(rule), tr(text)
+        rule, text = tr(rule), stopped(tr(text))
         payload: dict[str, Any] = {"chapter": self.name, "rule": rule, "text": text, "segment": segment}
         payload |= {"severity": severity, "metric": metric, "good": good}
         where = f" [{segment}]" if segment else ""

@@ -15,7 +15,7 @@ import pandas as pd
 from clvlib.errors import ParameterError
 from clvlib.report.heads import HEADS, VALUES
 from clvlib.report.tables import column_names
-from clvlib.words import in_words, language, mark, tr
+from clvlib.words import begun, in_words, language, mark, tr
 
 __all__ = [
     "ABSENT",
@@ -302,8 +302,7 @@ def list_label(name: str) -> str:
     >>> list_label("coupon_48h")
     'Coupon 48h'
     """
-    text = tr(name).replace("_", " ")
-    return f"{text[:1].upper()}{text[1:]}"
+    return begun(tr(name).replace("_", " "))
 
 
 def _intervals(heads: list[str], numeric: list[bool]) -> dict[int, tuple[int, ...]]:

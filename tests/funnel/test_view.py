@@ -34,13 +34,14 @@ def test_the_planted_drop_is_found_and_named(sample, shop, view):
     # the rate of the whole shop is not taken for that of the segment that the alert names
     whole, part = view.verdict.rate, view.verdict.failing["rate"].iloc[0]
     assert part < whole / 2
-    assert rules["click to cart below 12%"]["text"].startswith(f"over all, cart is at {whole:.1%}")
+    assert rules["click to cart below 12%"]["text"].startswith(f"over all, click to cart is at {whole:.1%}")
     assert f"{view.moved.segment} loses most, at {part:.1%}" in rules["click to cart below 12%"]["text"]
     # the key figure speaks of last week's visitors: what this week's are on course for is told beside it
     assert view.curve.upper < view.curve_before.lower < view.path.total["from_first"].iloc[-1]
     told = rules["conversion is about to fall"]
     assert f"{view.curve.so_far:.1%} have reached paid so far, of those of 2026-W45" in told["text"]
     assert rules["click to cart fell"]["segment"] == view.moved.segment
+    assert rules["click to cart fell"]["text"].startswith("click to cart fell by")  # not "cart fell": few add, not none
     worst = view.drivers.found.query("odds_ratio < 1")
     assert (worst["feature"].iloc[0], worst["level"].iloc[0]) == ("category", drop["category"])
     named = view.moved.table.iloc[0]

@@ -307,7 +307,7 @@ def test_section_leaves_out_what_the_data_cannot_carry(chapter, shown):
 def test_alert(chapter, shown):
     chapter.alert("click to cart below 12%", "9% on <douyin>", segment="douyin", severity="high")
     bundle, _ = shown[0]
-    assert bundle["text/plain"] == "▲ high alert, click to cart below 12% [douyin]: 9% on <douyin>"
+    assert bundle["text/plain"] == "▲ high alert, click to cart below 12% [douyin]: 9% on <douyin>."
     assert "&lt;douyin&gt;" in bundle["text/html"]
     assert bundle[ALERT]["severity"] == "high"
     with pytest.raises(ParameterError, match="severity"):
