@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clvlib.clv.cells import Cells
 from clvlib.errors import ParameterError
 from clvlib.result import Result
-from clvlib.words import mark
+from clvlib.words import mark, paragraph, tr
 
 __all__ = ["RFM", "SEGMENTS", "rfm"]
 
@@ -54,6 +54,21 @@ class RFM(Result):
     first_counts: bool
     segments: pd.DataFrame
 
+    @property
+    def sentence(self) -> str:
+        """Which segment spends most, and what the money leaves out."""
+        largest = str(self.segments["share_of_money"].idxmax())
+        row = self.segments.loc[largest]
+        text = mark("{segment}: {share:.0%} of the customers, {money:.0%} of the money.")
+        said = tr(text, segment=tr(largest), share=row["share"], money=row["share_of_money"])
+        if self.first_counts:
+            return said
+        text = mark(
+            "Money is that of repeat purchases alone, so that all who bought once stand at 0: the summary has no "
+            "column spend, which customer_summary() gives."
+        )
+        return paragraph(said, tr(text))
+
 
 def rfm(summary: pd.DataFrame) -> RFM:
     """Score customers by recency, frequency and money, and name their segments.
@@ -64,9 +79,9 @@ def rfm(summary: pd.DataFrame) -> RFM:
     Parameters
     ----------
     summary : pandas.DataFrame
-        frequency, recency, T, monetary_value by customer_id, and ``spend``, the money of all purchases
-        (``shop.customer_summary(spend=True)``). Without it the money is frequency × monetary_value, which leaves out
-        the first purchase, so that all who bought once share the lowest score.
+        frequency, recency, T, monetary_value and ``spend``, the money of all purchases, by customer_id: what
+        ``shop.customer_summary()`` gives. Without ``spend`` the money is frequency × monetary_value, which leaves out
+        the first purchase, so that all who bought once share the lowest score; ``sentence`` says so.
 
     Returns
     -------
@@ -87,12 +102,10 @@ def rfm(summary: pd.DataFrame) -> RFM:
     """
     if isinstance(summary, pd.DataFrame) and "n" in summary:
         raise ParameterError("rfm scores customers; this summary is compressed (it has a column n)")
-    cells = Cells.read(summary, ("frequency", "recency", "T", "monetary_value"))
+    first_counts = isinstance(summary, pd.DataFrame) and "spend" in summary
+    cells = Cells.read(summary, ("frequency", "recency", "T", "spend" if first_counts else "monetary_value"))
     values = {name: cells.expand(column) for name, column in cells.columns.items()}
-    first_counts = "spend" in summary
-    money = values["frequency"] * values["monetary_value"]
-    if first_counts:
-        money = summary["spend"].to_numpy(dtype=float)
+    money = values["spend"] if first_counts else values["frequency"] * values["monetary_value"]
     table = pd.DataFrame(
         {"silence": values["T"] - values["recency"], "purchases": values["frequency"] + 1, "money": money},
         index=summary.index,

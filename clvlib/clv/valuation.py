@@ -202,7 +202,7 @@ class CustomerValue:
         a_shop(shop)
         key = ("of", id(shop), str(as_of))
         if key not in self._kept:
-            base = shop.customer_summary(as_of=as_of, unit="W", collapse="D", spend=True)
+            base = shop.customer_summary(as_of=as_of, unit="W", collapse="D")
             model, past = self._chosen(shop, as_of)
             self._kept[key] = self._value(base, self._lifetime(base, model), past)
         result: Valuation = self._kept[key]

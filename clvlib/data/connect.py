@@ -197,10 +197,10 @@ class Shop:
         *,
         compressed: bool = False,
         litt: bool = False,
-        spend: bool = False,
+        spend: bool | None = None,
         covariates: Sequence[str] = (),
     ) -> pd.DataFrame:
-        """Return frequency, recency, T and monetary_value per customer, and columns of the table customers.
+        """Return frequency, recency, T, monetary_value and spend per customer, and columns of the table customers.
 
         See :func:`clvlib.data.summary.customer_summary`; without ``as_of``, up to the last day of the data. Text that
         is not known of a customer in ``covariates`` is "unknown".
@@ -402,9 +402,9 @@ def connect(
     ...                        "ordered_at": ["2026-01-05", "2026-01-19 20:15", "2026-01-06"]})
     >>> shop = connect({"orders": orders})
     >>> shop.customer_summary("2026-02-01")
-                 frequency  recency         T  monetary_value
+                 frequency  recency         T  monetary_value   spend
     customer_id
-    007                  1      2.0  3.857143          1000.0
+    007                  1      2.0  3.857143          1000.0  1012.5
     >>> print(shop.quality().sentences()[0])
     orders: amount: not a number: 1 of 3 rows, first at row 3 of orders ('9 yuan'); the rows were quarantined
     """

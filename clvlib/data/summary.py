@@ -84,7 +84,7 @@ def _summary_sql(
         gap = f", LN(CAST({period} - {before} AS DOUBLE) / {scale!r}) AS log_gap"
         columns += f", COALESCE(SUM(CASE WHEN period <= {last} THEN log_gap END), 0) AS litt"
     if spend:
-        columns += ", CAST(SUM(amount) AS DOUBLE) AS spend"
+        columns += f", CAST(SUM(CASE WHEN period <= {last} THEN amount END) AS DOUBLE) AS spend"
     return (
         f"WITH p AS (SELECT customer_id, {period} AS period, SUM(net_amount) AS amount{gap} FROM {{t}} "
         f"WHERE is_purchase AND day <= {literal(holdout or until)} GROUP BY 1, 2), "
@@ -106,7 +106,7 @@ def customer_summary(
     *,
     compressed: bool = False,
     litt: bool = False,
-    spend: bool = False,
+    spend: bool | None = None,
 ) -> pd.DataFrame:
     """Summarise each customer's purchases up to and including the day ``as_of``.
 
@@ -125,16 +125,17 @@ def customer_summary(
     litt : bool
         Add the column ``litt``, the sum of the logs of the times between a customer's purchases, in ``unit``; 0
         without a repeat purchase. It tells models of regular buying how regular a customer is.
-    spend : bool
-        Add the column ``spend``, the net amount of all purchases, the first among them, which ``monetary_value`` leaves
-        out: the money of :func:`clvlib.rfm`.
+    spend : bool, optional
+        Whether to add the column ``spend``, the net amount of all purchases, the first among them, which
+        ``monetary_value`` leaves out: the money of :func:`clvlib.rfm`. By default, unless compressed.
 
     Returns
     -------
     pandas.DataFrame
         Index ``customer_id``; ``frequency`` (repeat purchases), ``recency`` (last purchase) and ``T`` (``as_of``), both
         since the first purchase, in ``unit``; ``monetary_value``, mean net amount of a repeat purchase, 0 without
-        one. Compressed: ``frequency, recency, T, n``. ``frame.attrs["clvlib"]`` holds unit, collapse and as_of.
+        one; ``spend``. Compressed: ``frequency, recency, T, n``. ``frame.attrs["clvlib"]`` holds unit, collapse and
+        as_of.
 
     Raises
     ------
@@ -153,7 +154,7 @@ def customer_summary(
         if compressed and asked:
             raise ParameterError(f"{name} differs between customers of one history; ask for it without compressed")
     until = as_date(as_of)
-    sql = _summary_sql(until, unit, collapse, litt=litt, spend=spend)
+    sql = _summary_sql(until, unit, collapse, litt=litt, spend=not compressed and spend is not False)
     if compressed:
         sql = (
             f"SELECT frequency, recency, T, COUNT(*) AS n FROM ({sql}) AS s GROUP BY 1, 2, 3 "
@@ -223,7 +224,7 @@ def calibration_holdout(
         raise ParameterError(f"split ({last}) must lie before as_of ({end})")
     if _period_of(last, collapse) == _period_of(last + dt.timedelta(days=1), collapse):
         raise ParameterError(f"split ({last}) cuts a period of collapse={collapse!r}; choose the last day of one")
-    sql = _summary_sql(last, unit, collapse, litt=litt, holdout=end)
+    sql = _summary_sql(last, unit, collapse, litt=litt, spend=True, holdout=end)
     frame = orders.query(f"{sql} ORDER BY p.customer_id").set_index("customer_id")
     if frame.empty:
         raise _nothing(orders, last)

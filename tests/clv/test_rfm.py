@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import clvlib as clv
 from clvlib.clv.rfm import SEGMENTS, rfm
 from clvlib.clv.valuation import CustomerValue
-from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
+from clvlib.errors import DataError, EmptyDataError, MissingColumnError, ParameterError
 
 
 def base(frequency, silence=None, money=None) -> pd.DataFrame:
@@ -64,12 +64,17 @@ def test_own_money_and_no_money_at_all():
     frame = base([0, 1, 2]).assign(spend=[300.0, 20.0, 10.0])
     assert rfm(frame).table["M"].tolist() == [4, 2, 1]
     assert (rfm(frame).first_counts, rfm(base([0, 1, 2])).first_counts) == (True, False)
+    assert "bought once stand at 0" not in rfm(frame).sentence
+    assert rfm(base([0, 1, 2])).sentence.endswith("no column spend, which customer_summary() gives.")
+    assert rfm(frame).sentence.startswith("promising: 33% of the customers, 91% of the money.")  # 300 of 330
     assert (rfm(base([0, 0, 0])).segments["share_of_money"] == 0).all()
 
 
 def test_a_shop_is_scored_as_the_standard_has_it(sample_shop):
     """Straight from the orders: fifths of customers by the last purchase, days with one, and all that was spent."""
-    result = CustomerValue(model="BetaGeoModel").of(sample_shop, "2026-11-15").scores
+    result = rfm(sample_shop.customer_summary("2026-11-15"))
+    same = CustomerValue(model="BetaGeoModel").of(sample_shop, "2026-11-15").scores
+    pd.testing.assert_frame_equal(result.table, same.table)
     orders = sample_shop.query("SELECT customer_id, day, net_amount FROM orders WHERE is_purchase")
     groups = orders.groupby("customer_id")
     truth = {
@@ -103,5 +108,7 @@ def test_bad_input():
         rfm(base([1]).drop(columns="T"))
     with pytest.raises(EmptyDataError):
         rfm(base([]))
+    with pytest.raises(DataError, match=r"summary\.spend: 1 of 2 rows are not finite numbers, first nan for .*c1"):
+        rfm(base([1, 1]).assign(spend=[1.0, None]))
     with pytest.raises(ParameterError, match="compressed"):
         rfm(base([1]).assign(n=3))
