@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from clvlib.clv.budget_curves import response_curves
 from clvlib.clv.budget_facts import by_segment, new_people, segment_of, weekly_spend
@@ -129,6 +130,7 @@ def budget(
     weeks: int = 52,
     recent: int = 8,
     segment: str = "",
+    value_limits: tuple[float, float] | None = None,
     level: float = 0.9,
     draws: int = 2_000,
     seed: int = 0,
@@ -156,8 +158,10 @@ def budget(
         staying as they are. Channels without a curve stay as they are.
     weeks, recent : int
         Weeks that curves are learnt from, and the last weeks that are called today.
-    segment : pandas.Series, optional
-        By customer_id, the segment of a new customer.
+    segment : str
+        Column of ``customers`` by which new customers are told apart; empty: none.
+    value_limits : pair of float, optional
+        Lower and upper end of the sum of ``value``, at the level: how far off all values may be together.
     level : float
         Of the intervals.
     draws, seed : int
@@ -180,7 +184,8 @@ def budget(
     highest expected value (mean over draws, concave in spend) among all that keep the limits, by sequential quadratic
     programming (scipy, SLSQP); the gain's interval is that of the same draws. Value per customer is that of those who
     came within ``weeks``; more spend is taken to bring customers like those. Effects that outlast a week are not looked
-    for.
+    for. Intervals hold the chance of who comes (Gamma, by Jeffreys' prior, so that a channel of which nobody came has
+    one too), how customers of a channel differ, and with ``value_limits`` what all expected values share.
     """
     _check(weeks, recent, level, draws, margin)
     end = as_date(as_of)
@@ -194,7 +199,8 @@ def budget(
     rng = np.random.default_rng(seed)
     curves = response_curves(weekly[weekly["channel"].isin(now.index)], level, draws, rng)
     elasticity = curves.draws[:, curves.table.index.get_indexer(now.index)]
-    worth = _worth(now, people, curves.dispersion, recent, draws, rng)
+    error = _shared_error(value, value_limits, level)
+    worth = _worth(now, people, error, curves.dispersion, recent, draws, rng)
     table = _table(now, weekly, people, worth, elasticity, level)
     told = np.asarray(np.isfinite(elasticity).all(axis=0))
     proposal = proposed(table, elasticity, worth, told, total, change)
@@ -215,25 +221,40 @@ def budget(
         extrapolated=extrapolated(proposal, seen, table, elasticity, worth) if told.any() else np.nan,
         level=level,
         told=int(told.sum()),
-        segments=by_segment(people, weekly, segment_of(tables.get("customers"), segment), level),
+        segments=by_segment(people, weekly, segment_of(tables.get("customers"), segment), error, level),
         table=table.sort_values("spend", ascending=False, kind="stable"),
     )
 
 
+def _shared_error(value: pd.Series, limits: tuple[float, float] | None, level: float) -> float:
+    """Return the relative standard error that all expected values share."""
+    if limits is not None and not 0 <= limits[0] <= limits[1] < np.inf:
+        raise ParameterError(f"value_limits are the lower and the upper end of a sum of values; found {limits}")
+    if limits is None or not value.sum() > 0:
+        return 0.0
+    return float((limits[1] - limits[0]) / (2 * stats.norm.ppf((1 + level) / 2) * value.sum()))
+
+
 def _worth(
-    now: pd.DataFrame, people: pd.DataFrame, dispersion: float, recent: int, draws: int, rng: np.random.Generator
+    now: pd.DataFrame,
+    people: pd.DataFrame,
+    error: float,
+    dispersion: float,
+    recent: int,
+    draws: int,
+    rng: np.random.Generator,
 ) -> Array:
     """Draw the value that today's spend brings in a week: new customers times what such customers bring."""
-    groups = people[people["channel"].isin(now.index)].groupby("channel")["value"]
+    groups = people[people["channel"].isin(now.index)].groupby("channel")
     size = groups.size().reindex(now.index, fill_value=0).to_numpy(dtype=float)
-    mean = groups.mean().reindex(now.index).fillna(0.0).to_numpy(dtype=float)
-    whole = float(people["value"].std()) if len(people) > 1 else 0.0
-    deviation = groups.std().reindex(now.index).fillna(whole).to_numpy(dtype=float)
+    whole = people[["value", "expected"]].mean()  # of channels that nobody came from, what all bring is as good a guess
+    mean, expected = groups[["value", "expected"]].mean().reindex(now.index).fillna(whole).to_numpy(dtype=float).T
+    spread = float(people["value"].std()) if len(people) > 1 else 0.0
+    deviation = groups["value"].std().reindex(now.index).fillna(spread).to_numpy(dtype=float)
     each = mean + deviation / np.sqrt(np.maximum(size, 1)) * rng.standard_normal((draws, len(now)))
-    came = now["new"].to_numpy(dtype=float) * recent
-    # a gamma distribution has the mean and the (overdispersed) chance of the count, and never less than nothing
-    shape = np.maximum(came, 0.5) / dispersion
-    return np.asarray(np.maximum(each, 0.0) * rng.gamma(shape, 1 / shape, (draws, len(now))) * came / recent)
+    each = np.maximum(each + error * expected * rng.standard_normal((draws, 1)), 0.0)
+    shape = (now["new"].to_numpy(dtype=float) * recent + 0.5) / dispersion
+    return np.asarray(each * rng.gamma(shape, dispersion / recent, (draws, len(now))))
 
 
 def _tails(level: float) -> list[float]:
@@ -252,6 +273,7 @@ def _table(
         table[name] = drawn.mean(axis=0)
         table[f"{name}_lower"], table[f"{name}_upper"] = np.quantile(drawn, _tails(level), axis=0)
     table["average"] = table["value"] / table["spend"]
+    table["average_lower"] = table[["average", "average_lower"]].min(axis=1)  # of nobody it is 0, as of few it may be
     spent = weekly[weekly["channel"].isin(now.index)].groupby("channel")["cost"]
     table["seen_least"], table["seen_most"] = spent.min(), spent.max()
     return table

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from clvlib.data.engine import Table, identifier, literal
 from clvlib.errors import ParameterError, ThinDataWarning
@@ -19,7 +20,7 @@ _UNKNOWN = mark("unknown")
 
 
 def new_people(tables: dict[str, Table], end: dt.date, weeks: int, value: pd.Series, margin: float) -> pd.DataFrame:
-    """Return the new customers: channel, how many weeks ago the first purchase was, and value earned and expected."""
+    """Return the new customers: channel, weeks since the first purchase, value, and how much of it is only expected."""
     orders = tables["orders"].require("customer_id", "day", "net_amount")
     bought = orders.where("is_purchase") if "is_purchase" in orders.columns else orders
     own = "CAST(channel AS VARCHAR)" if "channel" in orders.columns else "CAST(NULL AS VARCHAR)"
@@ -50,7 +51,8 @@ def new_people(tables: dict[str, Table], end: dt.date, weeks: int, value: pd.Ser
             lacking,
         )
         warnings.warn(text, ThinDataWarning, stacklevel=3)
-    return people.assign(value=margin * people.pop("spent").to_numpy(dtype=float) + np.nan_to_num(brought))
+    expected = np.nan_to_num(brought)
+    return people.assign(expected=expected, value=margin * people.pop("spent").to_numpy(dtype=float) + expected)
 
 
 def weekly_spend(spend: Table, people: pd.DataFrame, end: dt.date, weeks: int) -> pd.DataFrame:
@@ -73,8 +75,13 @@ def weekly_spend(spend: Table, people: pd.DataFrame, end: dt.date, weeks: int) -
     ).reset_index()
 
 
-def by_segment(people: pd.DataFrame, weekly: pd.DataFrame, segment: pd.Series | None, level: float) -> pd.DataFrame:
-    """Return what new customers of each segment bring, and cost at what their channels cost per new customer."""
+def by_segment(
+    people: pd.DataFrame, weekly: pd.DataFrame, segment: pd.Series | None, error: float, level: float
+) -> pd.DataFrame:
+    """Return what new customers of each segment bring, and cost at what their channels cost per new customer.
+
+    ``error`` is the relative standard error that all expected values share.
+    """
     columns = ["customers", "value_per_customer", "cost_per_customer", "average", "average_lower", "average_upper"]
     if segment is None or people.empty:
         return pd.DataFrame(columns=columns, dtype=float, index=pd.Index([], name="segment"))
@@ -85,8 +92,12 @@ def by_segment(people: pd.DataFrame, weekly: pd.DataFrame, segment: pd.Series | 
     made = {}
     for name in sorted(set(names)):
         own, cost = rows["value"].to_numpy(dtype=float)[names == name], float(each[names == name].sum())
-        ends = total_interval(float(own.sum()), float((own**2).sum()), float(own.max(initial=0.0)), level)
-        ratio = [total / cost if cost > 0 else np.nan for total in (float(own.sum()), *ends)]
+        ends = np.array(total_interval(float(own.sum()), float((own**2).sum()), float(own.max(initial=0.0)), level))
+        shared = (
+            float(stats.norm.ppf((1 + level) / 2)) * error * float(rows["expected"].to_numpy()[names == name].sum())
+        )
+        ends = own.sum() + np.array([-1, 1]) * np.hypot(ends - own.sum(), shared)
+        ratio = [total / cost if cost > 0 else np.nan for total in (float(own.sum()), *np.maximum(ends, 0.0))]
         made[name] = [len(own), own.mean(), cost / len(own), *ratio]
     table = pd.DataFrame.from_dict(made, orient="index", columns=columns).rename_axis(index="segment")
     return table.sort_values("customers", ascending=False, kind="stable")

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from clvlib.clv.budget import budget
 from clvlib.clv.budget_curves import response_curves
@@ -225,6 +226,42 @@ def test_the_samples_curves_cannot_be_told(sample_shop):
     earned = 0.3 * tables[0].query("SELECT SUM(net_amount) AS n FROM {t} WHERE is_purchase")["n"].iloc[0]
     assert whole == pytest.approx(value.sum() + earned, rel=1e-9)
     assert budget_plot(found).get_title(loc="left")
+
+
+def test_what_all_expected_values_share_widens_every_interval():
+    """Customers all alike and many, half of their value only expected, the sum of values known to 30% at 90%."""
+    cost, new = np.full((8, 2), 100.0), np.full((8, 2), 2_000.0)
+    orders, spend, value = shop_of(cost, new)
+    orders, value = orders.assign(net_amount=100.0), value * 0 + 30.0  # 30 earned, 30 expected
+    people = pd.DataFrame({"customer_id": value.index, "city_tier": "tier 1"})
+    ends = (0.7 * value.sum(), 1.3 * value.sum())
+    tables = (orders, spend, value, END, people)
+    alone, shared = (budget(*tables, segment="city_tier", value_limits=w, draws=20_000) for w in (None, ends))
+    chance = stats.norm.ppf(0.95) / np.sqrt(16_000)  # of the number of customers
+    for found, off in ((alone, chance), (shared, np.hypot(chance, 0.5 * 0.3))):
+        wide = (found.table["average_upper"] - found.table["average_lower"]) / (2 * found.table["average"])
+        assert wide.tolist() == pytest.approx([off, off], rel=0.04)
+    row = shared.segments.loc["tier 1"]
+    assert (row["average_upper"] - row["average_lower"]) / (2 * row["average"]) == pytest.approx(0.15, rel=0.02)
+    with pytest.raises(ParameterError, match="value_limits"):
+        budget(*tables, value_limits=(2.0, 1.0))
+
+
+def test_intervals_of_averages_hold_where_few_come():
+    """One to four customers in eight weeks, at 100 a week and 60 each: exactly what Jeffreys' interval promises."""
+    inside, rng = [], np.random.default_rng(4)
+    rates = np.array([0.125, 0.25, 0.5])
+    for _ in range(40):
+        new = np.column_stack([np.full(8, 30), rng.poisson(rates, (8, 3))]).astype(float)
+        orders, spend, value = shop_of(np.full((8, 4), 100.0), new)
+        table = budget(orders, spend, value * 0 + 60.0, END).table.loc[list("BCD")]
+        true = rates * 60 / 100
+        inside.append((table["average_lower"] <= true) & (true <= table["average_upper"]))
+    assert np.mean(inside) > 0.8
+    nobody = np.column_stack([np.full(8, 30), np.zeros(8)])
+    row = budget(*shop_of(np.full((8, 2), 100.0), nobody), END).table.loc["B"]
+    assert (row["average"], row["average_lower"]) == (0, 0)
+    assert row["average_upper"] > 0  # nobody came of it, which does not say that nobody would
 
 
 def test_one_channel_has_an_average_alone():
