@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import shutil
 import tempfile
 import uuid
 import weakref
@@ -28,6 +27,7 @@ from clvlib.data.prepare import prepare
 from clvlib.data.quality import Quality, read_quality
 from clvlib.data.reader import RawPart
 from clvlib.data.remote import BackendSource, UrlSource, is_backend, is_url
+from clvlib.data.scratch import Scratch
 from clvlib.data.sources import DatabaseSource, FileSource, FolderSource, FrameSource, Source
 from clvlib.errors import ClvError, ConfigError, DataError, EngineError, MissingTableError, ParameterError
 
@@ -59,7 +59,7 @@ class Shop:
         connection: duckdb.DuckDBPyConnection,
         config: Config,
         source: str,
-        scratch: Path | None = None,
+        scratch: Scratch | None = None,
         whole: Shop | None = None,
         folder: Path | None = None,
     ) -> None:
@@ -340,19 +340,19 @@ def _check_asks(sql: str) -> None:
         )
 
 
-def _clear(connection: duckdb.DuckDBPyConnection, scratch: Path | None) -> None:
+def _clear(connection: duckdb.DuckDBPyConnection, scratch: Scratch | None) -> None:
     connection.close()
     if scratch is not None:
-        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.close()
 
 
-def _scratch(connection: duckdb.DuckDBPyConnection, memory_limit: str | None) -> Path:
+def _scratch(connection: duckdb.DuckDBPyConnection, memory_limit: str | None) -> Scratch:
     """Make a folder for what does not fit into memory, and tell DuckDB."""
-    folder = Path(tempfile.mkdtemp(prefix="clvlib-"))
-    connection.execute(f"SET temp_directory = {literal(str(folder / 'spill'))}")
+    scratch = Scratch()
+    connection.execute(f"SET temp_directory = {literal(str(scratch.path / 'spill'))}")
     if memory_limit:
         connection.execute(f"SET memory_limit = {literal(memory_limit)}")
-    return folder
+    return scratch
 
 
 def connect(
@@ -504,12 +504,12 @@ def _prepared(
 
 def _checked(
     origin: Source, config: Config, source: str, into: str | Path, memory_limit: str | None
-) -> tuple[duckdb.DuckDBPyConnection, Path]:
+) -> tuple[duckdb.DuckDBPyConnection, Scratch]:
     """Read and check the tables of a source into a new database; return it, and the folder of what it spills."""
     connection = opened(into)
     scratch = _scratch(connection, memory_limit)
     try:
-        origin.attach(connection, scratch)
+        origin.attach(connection, scratch.path)
         count = 0
 
         def parts(table: str) -> list[tuple[TableConfig, RawPart]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import re
 import shutil
@@ -11,16 +10,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
+from clvlib.data.scratch import taken
 from clvlib.errors import ReportError
 
-__all__ = ["exchange", "locked", "outlasting", "publish", "reported", "scratch", "staging", "tidied"]
+__all__ = ["exchange", "locked", "outlasting", "publish", "reported", "staging", "tidied"]
 
 _WEEKLY = re.compile(r"(?:\.staging-|\.old-)?(\d{4}-W\d\d)(?:[-.].*)?")  # folders of reports, see staging()
-_SCRATCH = "clvlib-run-"
 _AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2
 
 
@@ -55,7 +53,7 @@ def locked(out: Path, name: str, what: str = "", wait: float = 0) -> Iterator[No
         raise _sentence(error, f"cannot write into the folder {out}") from error
     with file:
         until = time.monotonic() + wait
-        while not _taken(file):
+        while not taken(file):
             if time.monotonic() >= until:
                 file.seek(0)
                 holder = file.read().strip()
@@ -69,33 +67,6 @@ def locked(out: Path, name: str, what: str = "", wait: float = 0) -> Iterator[No
         file.write(str(os.getpid()))
         file.flush()
         yield
-
-
-def _taken(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """Make a folder for what lives as long as a run: the checked tables, and all that its kernels put aside.
-
-    The folders of runs that were killed, whose locks nobody holds any more, are removed first: there are customers in
-    them.
-    """
-    for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
-        with suppress(OSError), (left / "lock").open("r+", encoding="utf-8") as file:
-            if _taken(file):
-                shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        with (folder / "new").open("w", encoding="utf-8") as file:
-            _taken(file)
-            (folder / "new").rename(folder / "lock")  # which others see once it is held
-            yield folder
 
 
 @contextmanager

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clvlib.data.calendar import Week, week_span
+from clvlib.data.scratch import Scratch
 from clvlib.errors import ParameterError, ReportError
 from clvlib.report import forkserver
 from clvlib.report.parameters import Notebook, checked, read_notebook
 from clvlib.report.pdf import browser
-from clvlib.report.publish import scratch
 from clvlib.words import LANGUAGES
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def run_weeks(
         writes the same week, or the report cannot be written.
     """
     _refuse(jobs, timeout, parameters or {}, languages)
-    with scratch() as aside, forkserver.started() as server:
+    with closing(Scratch()) as aside, forkserver.started() as server:
         program = browser(pdf if isinstance(pdf, str) else "") if pdf else ""
         chosen = select(notebooks, folder)
         given = checked(chosen, parameters or {})
@@ -151,8 +152,9 @@ def run_weeks(
         from clvlib.report.plan import Plan
         from clvlib.report.weekly import reports
 
-        place, kernel = Path(out).resolve(), forks_of(server, aside)
-        plan = Plan(source, mapping, place, chosen, given, jobs, timeout, tell, program, kernel, aside, resume=resume)
+        place, disk = Path(out).resolve(), aside.path
+        kernel = forks_of(server, disk)
+        plan = Plan(source, mapping, place, chosen, given, jobs, timeout, tell, program, kernel, disk, resume=resume)
         yield from reports(plan, weeks, languages)
 
 

@@ -135,7 +135,7 @@ def test_nothing_outlives_a_killed_run(tmp_path: Path):
         time.sleep(0.2)
         (kept,) = aside.iterdir()
         assert (kept / "shop.duckdb").exists()
-        again = [sys.executable, "-c", "from clvlib.report.publish import scratch\nwith scratch(): pass"]
+        again = [sys.executable, "-c", "from clvlib.data.scratch import Scratch\nScratch().close()"]
         subprocess.run(again, check=True, cwd=ROOT, env=environ)
         assert (kept / "shop.duckdb").exists()
         process.send_signal(signal.SIGKILL)
