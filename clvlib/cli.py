@@ -1,7 +1,8 @@
 """The command ``clvlib``: report, check, score, sample, diff, ledger, forget.
 
 Exit status: 0 all is well; 1 the work was done and something in it is not (a failed chapter, rows that break the
-contract); 2 it could not be done, for the reason that one line on standard error states.
+contract); 2 it could not be done, for the reason that one line on standard error states; 130 it was told to stop, by
+Ctrl-C, SIGTERM or SIGHUP.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ import io
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, TextIO
 
 import clvlib as clv
 from clvlib.errors import ClvError, ConvergenceWarning, ParameterError, ThinDataWarning
 
 __all__ = ["main"]
+
+_STOPS: Final = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+_PATIENCE: Final = 10.0  # seconds in which a run that was told to stop cleans up
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -47,18 +53,30 @@ def _report(args: argparse.Namespace) -> int:
         resume=args.resume,
         pdf=args.pdf,
         languages=list(dict.fromkeys(code for code in args.lang.split(",") if code)),
-        tell=lambda line: print(line, file=sys.stderr, flush=True),
+        tell=_say,
     )
     for report in reports:
         worst = max(worst, report.exit_code)
         failed = report.table[report.table["status"] == "failed"]
         for row in failed.itertuples():
-            print(f"clvlib: {row.chapter} failed: {row.error}", file=sys.stderr)
+            _say(f"clvlib: {row.chapter} failed: {row.error}")
         if report.exit_code == 2:
-            print(f"clvlib: no chapter succeeded; nothing was published, see {_near(report.folder)}", file=sys.stderr)
+            _say(f"clvlib: no chapter succeeded; nothing was published, see {_near(report.folder)}")
         else:
-            print(_near(report.folder / "index.html"))
+            _say(_near(report.folder / "index.html"), sys.stdout)
     return worst
+
+
+def _say(line: str, stream: TextIO | None = None) -> None:
+    """Write a line, to the log where no stream is named.
+
+    What nobody takes, as on a full disk, in a closed terminal or by a program that has ended, costs no report.
+    """
+    to = stream or sys.stderr
+    try:
+        print(line, file=to, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), to.fileno())
 
 
 def _near(path: Path) -> str:
@@ -229,8 +247,32 @@ def _note(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"note: {message}", file=sys.stderr)
 
 
-def _stop(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let Ctrl-C, a scheduler's stop and a terminal that closes end a ``with`` block in order.
+
+    It cleans up, which who asks again within some seconds does not interrupt. A signal that is ignored, as under nohup,
+    stays so.
+    """
+    asked: list[float] = []
+
+    def stop(*_: Any) -> None:
+        now = time.monotonic()
+        if not asked or now > asked[-1] + _PATIENCE:
+            asked.append(now)
+            raise KeyboardInterrupt
+
+    known = [number for number in _STOPS if signal.getsignal(number) not in {None, signal.SIG_IGN}]
+    before = {number: signal.signal(number, stop) for number in known}
+    try:
+        yield
+    except Exception as error:
+        if asked:  # in DuckDB an interrupt is a RuntimeError
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _why(error: Exception) -> str:
@@ -263,9 +305,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a shop's Chinese name must not end a run on an ASCII log
     args = _parser().parse_args(arguments)
-    before = signal.signal(signal.SIGTERM, _stop)  # a scheduler's stop cleans up as Ctrl-C does
     try:
-        with warnings.catch_warnings():
+        with _stoppable(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for ours in (ThinDataWarning, ConvergenceWarning):
                 warnings.simplefilter("default", ours)
@@ -274,16 +315,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return status
     except KeyboardInterrupt:
-        print("clvlib: stopped; what was published before stands", file=sys.stderr)
+        _say("clvlib: stopped; what was published before stands")
         return 130
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 - status 1, Python's own, would say that a report was published
-        print(f"clvlib: {_why(error)}", file=sys.stderr)
+        _say(f"clvlib: {_why(error)}")
         return 2
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -197,8 +197,10 @@ def test_a_reader_that_has_seen_enough(source: str):
     assert "BrokenPipe" not in done.stderr
 
 
-def test_a_schedulers_stop_leaves_nothing_behind(source: str, tmp_path: Path):
-    """SIGTERM while a kernel works: exit 130, one line, no staging folder, no kernel."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_schedulers_stop_leaves_nothing_behind(source: str, tmp_path: Path, number: signal.Signals):
+    """A signal while a kernel works, and again in haste: exit 130, one line, no copy of the shop, no kernel."""
+    (aside := tmp_path / "aside").mkdir()
     notebook(tmp_path / "books", "01_a", ["import time, os\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(300)"])
     code = (
         "import sys, pathlib, functools\n"
@@ -206,23 +208,70 @@ def test_a_schedulers_stop_leaves_nothing_behind(source: str, tmp_path: Path):
         f"runner.run_weeks = functools.partial(runner.run_weeks, folder=pathlib.Path({str(tmp_path / 'books')!r}))\n"
         f"sys.exit(cli.main(['report', '--source', {source!r}, '--out', {str(tmp_path / 'reports')!r}]))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, "TMPDIR": str(aside)}
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=environment)
     pid = tmp_path / "books" / "pid"
     for _ in range(300):
         if pid.exists() and pid.read_text(encoding="utf-8"):
             break
         time.sleep(0.1)
     kernel = int(pid.read_text(encoding="utf-8"))
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
+    time.sleep(0.1)
+    process.send_signal(number)
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130
     assert told.splitlines()[-1] == "clvlib: stopped; what was published before stands"
     assert "Traceback" not in told
     assert not list((tmp_path / "reports").glob(".staging*"))
+    assert not list(aside.iterdir())
     end = time.monotonic() + 20
     while _exists(kernel):  # dead at once; the system takes its time to clear it away
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_a_stop_in_the_middle_of_a_query(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """DuckDB, interrupted, raises a RuntimeError."""
+
+    def asks(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise RuntimeError("Query interrupted") from None
+
+    monkeypatch.setattr("clvlib.report.runner.run_weeks", asks)
+    assert main(["report"]) == 130
+    assert capsys.readouterr().err == "clvlib: stopped; what was published before stands\n"
+
+
+def test_a_closed_terminal_is_no_stop_under_nohup(monkeypatch: pytest.MonkeyPatch):
+    def hangs_up(*_: object, **__: object) -> list[Report]:
+        signal.raise_signal(signal.SIGHUP)
+        return []
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr("clvlib.report.runner.run_weeks", hangs_up)
+        assert main(["report"]) == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_log_that_nobody_reads_costs_no_report(source: str, tmp_path: Path):
+    notebook(tmp_path / "books", "01_a", ["1"])
+    code = (
+        "import sys, pathlib, functools\n"
+        "from clvlib import cli\nfrom clvlib.report import runner\n"
+        f"runner.run_weeks = functools.partial(runner.run_weeks, folder=pathlib.Path({str(tmp_path / 'books')!r}))\n"
+        f"sys.exit(cli.main(['report', '--source', {source!r}, '--out', {str(tmp_path / 'reports')!r}]))"
+    )
+    (tmp_path / "run.py").write_text(code, encoding="utf-8")
+    command = f"{{ {sys.executable} {tmp_path / 'run.py'}; echo $? > {tmp_path / 'status'}; }} 2>&1 | true"
+    subprocess.run(["bash", "-c", command], check=True)
+    assert (tmp_path / "status").read_text(encoding="utf-8") == "0\n"
+    assert list((tmp_path / "reports").glob("2026-W*/index.html"))
 
 
 def _exists(pid: int) -> bool:

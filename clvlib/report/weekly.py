@@ -9,8 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,19 +145,12 @@ def _made(plan: Plan, editions: Sequence[Edition], late: str) -> list[tuple[pd.D
     """
     started, clock = dt.datetime.now(dt.UTC), time.monotonic()
     tasks = _Tasks(_in_order(plan, editions))
-    with ThreadPoolExecutor(plan.jobs) as pool:
-        workers = [pool.submit(_work, tasks) for _ in range(plan.jobs)]
-        try:
-            from clvlib.report.edition import past_of, written
+    with _at_work(plan, tasks):
+        from clvlib.report.edition import past_of, written
 
-            past, lists = past_of(editions[0])
-            code = versions()
-            for worker in as_completed(workers):
-                worker.result()
-        except BaseException:
-            tasks.stop()
-            plan.kernel.kill_all()
-            raise
+        past, lists = past_of(editions[0])
+        code = versions()
+        tasks.wait()
     times = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
     times |= {"late": late} if late else {}
     done: list[tuple[pd.DataFrame, int]] = []
@@ -172,6 +164,27 @@ def _made(plan: Plan, editions: Sequence[Edition], late: str) -> list[tuple[pd.D
     return done
 
 
+@contextmanager
+def _at_work(plan: Plan, tasks: _Tasks) -> Iterator[None]:
+    """Let threads make what is to be made, for a ``with`` block; however that ends, none of them is left behind.
+
+    A signal can come at any moment, also while a thread starts: one that has not begun then finds nothing to do.
+    """
+    threads = [threading.Thread(target=_work, args=(tasks,)) for _ in range(plan.jobs)]
+    try:
+        for thread in threads:
+            thread.start()
+        yield
+    except BaseException:
+        tasks.stop()
+        plan.kernel.kill_all()
+        raise
+    finally:
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
+
+
 class _Tasks:
     """What is still to be made, for several threads: in order, and never two editions of one notebook at a time.
 
@@ -180,7 +193,7 @@ class _Tasks:
 
     def __init__(self, tasks: Iterable[_Task]) -> None:
         self.made: defaultdict[str, list[Made]] = defaultdict(list)
-        self._left, self._busy = list(tasks), set[str]()
+        self._left, self._busy, self._broken = list(tasks), set[str](), list[BaseException]()
         self._changed = threading.Condition()
 
     def take(self) -> _Task | None:
@@ -202,6 +215,25 @@ class _Tasks:
             self._busy.discard(task[1].name)
             self._changed.notify_all()
 
+    def failed(self, error: BaseException) -> None:
+        """Keep why a thread gave up."""
+        with self._changed:
+            self._broken.append(error)
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Return once all is made.
+
+        Raises
+        ------
+        BaseException
+            What a thread gave up for.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._broken or not (self._left or self._busy))
+        if self._broken:
+            raise self._broken[0]
+
     def stop(self) -> None:
         """Let nobody begin another."""
         with self._changed:
@@ -210,21 +242,28 @@ class _Tasks:
 
 
 def _work(tasks: _Tasks) -> None:
-    while task := tasks.take():
-        edition, book, kept = task
-        plan = edition.plan
-        if kept is None:
-            run = execute(book, edition.values(book), plan.timeout, kernel=plan.kernel)
-        else:
-            run = Execution(book.name, kept, "", "", 0.0)
-        if plan.kernel.stopped:
-            return
-        from clvlib.report.edition import settled  # beside the kernels: what makes pages takes a while to import
+    try:
+        while task := tasks.take():
+            _make(task, tasks)
+    except BaseException as error:  # noqa: BLE001 - who waits for all of them raises it
+        tasks.failed(error)
 
-        tasks.done(task, settled(edition, book, run))
-        name = f"{run.name} ({edition.language})" if edition.place else run.name
-        how = "kept, nothing has changed" if kept else f"{run.error or 'done'} ({_seconds(run.seconds)})"
-        plan.tell(f"  {name}: {how}")
+
+def _make(task: _Task, tasks: _Tasks) -> None:
+    edition, book, kept = task
+    plan = edition.plan
+    if kept is None:
+        run = execute(book, edition.values(book), plan.timeout, kernel=plan.kernel)
+    else:
+        run = Execution(book.name, kept, "", "", 0.0)
+    if plan.kernel.stopped:
+        return
+    from clvlib.report.edition import settled  # beside the kernels: what makes pages takes a while to import
+
+    tasks.done(task, settled(edition, book, run))
+    name = f"{run.name} ({edition.language})" if edition.place else run.name
+    how = "kept, nothing has changed" if kept else f"{run.error or 'done'} ({_seconds(run.seconds)})"
+    plan.tell(f"  {name}: {how}")
 
 
 def _in_order(plan: Plan, editions: Sequence[Edition]) -> list[_Task]:

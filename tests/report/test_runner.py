@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -548,16 +549,44 @@ def test_a_file_where_the_reports_go(tmp_path: Path, no_kernel):
 
 @pytest.mark.parametrize("after", [0.0, 4.0], ids=["before kernels start", "while they run"])
 def test_stopped_from_the_keyboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: float):
-    def interrupted(futures: Any) -> Any:
+    def interrupted(_: Any) -> None:
         time.sleep(after)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(weekly, "as_completed", interrupted)
+    monkeypatch.setattr(weekly._Tasks, "wait", interrupted)
+    _stopped(tmp_path)
+
+
+def test_stopped_while_a_thread_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its kernel is nobody's then: the run must end it, and wait for it, before it takes its folders away."""
+    real = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        real(thread)
+        monkeypatch.setattr(threading.Thread, "start", real)
+        raise KeyboardInterrupt
+
+    before = threading.enumerate()
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    _stopped(tmp_path)
+    assert threading.enumerate() == before
+
+
+def _stopped(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         _quick(tmp_path, "import time\ntime.sleep(300)")
     assert time.monotonic() - started < 30
     assert not list((tmp_path / "reports").glob(".staging*"))
+
+
+def test_a_thread_that_gives_up_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(edition, "settled", broken)
+    with pytest.raises(ReportError, match="cannot write the report of 2026-W28: Input/output error"):
+        _quick(tmp_path, "1")
 
 
 def test_several_weeks_from_one_reading(tmp_path: Path):
