@@ -21,12 +21,19 @@ from typing import Any, Final
 from clvlib.errors import ParameterError
 
 __all__ = [
-    "LANGUAGES", "begun", "in_words", "language", "mark", "paragraph", "speak", "speaking", "stopped", "tr", "trn",
+    "LANGUAGES", "MODELS", "begun", "cents", "currency_symbol", "in_words", "language", "mark", "money", "paragraph",
+    "price_in", "speak", "speaking", "stopped", "tr", "trn",
 ]  # fmt: skip
 
 LANGUAGES: Final = {"en": "English", "zh": "中文"}
 _FOLDER = Path(__file__).parent / "locale"
+_SYMBOLS: Final = {
+    "CNY": "¥", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "INR": "₹", "KRW": "₩", "VND": "₫",
+}  # fmt: skip
+_WHOLE: Final = {"JPY", "KRW", "VND"}  # ISO 4217 gives them no smaller unit
+_ROUND: Final = 99.995  # an amount from which cents are written no longer
 _spoken = "en"
+_priced = ""
 _inside: ContextVar[str] = ContextVar("language")  # of a block, in the thread that it runs in
 
 
@@ -147,6 +154,47 @@ def paragraph(*sentences: str) -> str:
     return told
 
 
+def price_in(currency: str) -> None:
+    """Write amounts in sentences and figures in a currency (ISO 4217) from now on, in all of this process; '': without.
+
+    >>> price_in("USD"), money(1234.5), price_in("")
+    (None, '$1,234', None)
+    """
+    global _priced  # noqa: PLW0603 - as the language
+    _priced = currency
+
+
+def currency_symbol(code: str | None = None) -> str:
+    """Return the sign of a currency, or its ISO code and a space; without a code, of the one that prices are in.
+
+    >>> currency_symbol("CNY"), currency_symbol("BRL"), currency_symbol("")
+    ('¥', 'BRL ', '')
+    """
+    code = _priced if code is None else code
+    return _SYMBOLS.get(code, f"{code} " if code else "")
+
+
+def cents(amount: float, code: str | None = None) -> int:
+    """Return with how many decimals an amount is written: none where it is large, or its currency has no cents.
+
+    >>> cents(99.5, "CNY"), cents(1234.5, "CNY"), cents(99.5, "JPY"), cents(8.25, "JPY")
+    (2, 0, 0, 1)
+    """
+    if (_priced if code is None else code) in _WHOLE:
+        return 1 if abs(amount) < 10 and amount != round(amount) else 0  # a mean, such as a cost per click
+    return 0 if abs(amount) >= _ROUND else 2
+
+
+def money(amount: float, *, sign: bool = False) -> str:
+    """Write an amount inside a sentence, in the currency that prices are in; ``sign``: a gain with its plus.
+
+    >>> money(1234.5), money(-4.8), money(7.66, sign=True)
+    ('1,234', '−4.80', '+7.66')
+    """
+    before = "−" if amount < 0 else "+" if sign and amount > 0 else ""
+    return f"{before}{currency_symbol()}{abs(amount):,.{cents(amount)}f}"
+
+
 def begun(text: str) -> str:
     """Return a text as it stands at the beginning of a line.
 
@@ -167,14 +215,29 @@ def stopped(text: str) -> str:
 
 
 def in_words(name: str) -> str:
-    """Return a name that data have, such as that of a column, as readers say it.
+    """Return a name that data or the library have, such as that of a column or a model, as readers say it.
 
-    >>> in_words("age_band")
-    'age band'
+    >>> in_words("age_band"), in_words("ModifiedBetaGeoModel")
+    ('age band', 'MBG/NBD')
     """
-    return tr(name).replace("_", " ")
+    return tr(MODELS.get(name, name)).replace("_", " ")
 
 
 def mark(message: str) -> str:
     """Return a message as it is, and have it in the catalogue: for what is translated later, by :func:`tr`."""
     return message
+
+
+# class -> what its authors, and so the field, call the model
+MODELS: Final = {
+    "BetaGeoModel": "BG/NBD",
+    "ModifiedBetaGeoModel": "MBG/NBD",
+    "BetaGeoCNBDkModel": "BG/CNBD-k",
+    "ModifiedBetaGeoCNBDkModel": "MBG/CNBD-k",
+    "ParetoNBDModel": "Pareto/NBD",
+    "ParetoGGGModel": "Pareto/GGG",
+    "GammaGompertzNBDModel": "GG/NBD",
+    "BetaGeoBetaBinomModel": "BG/BB",
+    "NBDModel": mark("NBD (nobody leaves)"),
+    "GammaGammaModel": "Gamma-Gamma",
+}

@@ -16,6 +16,7 @@ import pytest
 import clvlib as clv
 from clvlib.data.connect import Shop
 from clvlib.report import forkserver
+from clvlib.words import price_in
 
 # how long one example takes says more about who else uses the machine than about the code
 hypothesis.settings.register_profile("clvlib", deadline=None)
@@ -93,6 +94,13 @@ def one_fork_server() -> Iterator[None]:
 
         patch.setattr(forkserver, "started", shared)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_currency() -> Iterator[None]:
+    """Sentences have no currency sign but where a test, or its chapter, names one."""
+    yield
+    price_in("")
 
 
 @pytest.fixture

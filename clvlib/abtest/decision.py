@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from clvlib.abtest.gate import FAIL
-from clvlib.words import mark, tr
+from clvlib.words import mark, money, tr
 
 __all__ = ["DO_NOT_SHIP", "INVALID", "KEEP_RUNNING", "SHIP", "Decision", "Rule", "amount", "decide", "finding"]
 
@@ -126,13 +126,12 @@ def amount(value: float, unit: str, *, sign: bool = False) -> str:
     Examples
     --------
     >>> amount(0.032, "share"), amount(-1234.5, "money"), amount(0.25, "number", sign=True)
-    ('3.20 points', '−1,234.50', '+0.250')
+    ('3.20 points', '−1,234', '+0.250')
     """
     plus = "+" if sign else ""
     if unit == "share":
         return tr("{number} points", number=f"{100 * value:{plus}.2f}".replace("-", "−"))
-    digits = ".2f" if unit == "money" else ".3f"
-    return f"{value:{plus},{digits}}".replace("-", "−")
+    return money(value, sign=sign) if unit == "money" else f"{value:{plus},.3f}".replace("-", "−")
 
 
 def _with_guardrails(better: pd.DataFrame, guardrails: pd.DataFrame, rule: Rule) -> Decision:

@@ -18,7 +18,7 @@ from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
 from clvlib.stats.proportions import proportion_interval
 from clvlib.stats.totals import share_interval
-from clvlib.words import mark, tr, trn
+from clvlib.words import mark, money, tr, trn
 
 __all__ = ["CrossChannel", "cross_channel"]
 
@@ -157,12 +157,11 @@ class CrossChannel(Result):
         raw, alike = self.spending("raw"), self.spending("alike")
         several = int(self.platforms[self.platforms.index > 1].sum())
         text = trn(
-            "{n:,} customer bought on several platforms, and spent {mean:,.0f}; those of one spent {other:,.0f} on "
-            "average.",
-            "{n:,} customers bought on several platforms, and spent {mean:,.0f} on average; those of one {other:,.0f}.",
+            "{n:,} customer bought on several platforms, and spent {mean}; those of one spent {other} on average.",
+            "{n:,} customers bought on several platforms, and spent {mean} on average; those of one {other}.",
             several,
-            mean=raw["mean"],
-            other=raw["other_mean"],
+            mean=money(raw["mean"]),
+            other=money(raw["other_mean"]),
         )
         if np.isnan(alike["p_value"]):
             more = tr("There are too few with as many purchases to compare.")
@@ -170,11 +169,8 @@ class CrossChannel(Result):
             more = tr("Against customers with as many purchases they cannot be told apart.")
         else:
             more = tr(
-                "Against customers with as many purchases the difference is {difference:+,.0f} ({lower:+,.0f} to "
-                "{upper:+,.0f}).",
-                difference=alike["difference"],
-                lower=alike["lower"],
-                upper=alike["upper"],
+                "Against customers with as many purchases the difference is {difference} ({lower} to {upper}).",
+                **{name: money(alike[name], sign=True) for name in ("difference", "lower", "upper")},
             )
         return tr("{text} {more}", text=text, more=more)
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from clvlib.audience.cross_channel import CrossChannel
 from clvlib.errors import EmptyDataError
-from clvlib.plotting import ACCENT, INK, new_axes, styled, wrapped
-from clvlib.words import mark, tr
+from clvlib.plotting import ACCENT, INK, money_axis, new_axes, styled, wrapped
+from clvlib.words import currency_symbol, mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,6 +61,7 @@ def worth_plot(result: CrossChannel, ax: Axes | None = None, title: str = "") ->
         ax.set_yticks(y, [tr(_MIXES[str(mix)]) for mix in data.index])
         ax.set_ylim(len(data) - 0.5, -0.5)
         ax.set_xlabel(tr("net spend so far, several platforms less one"))
+        money_axis(ax, "x", currency_symbol())
         ax.grid(axis="y", visible=False)
         ax.set_title(wrapped(title or result.worth_sentence, 50))
     return ax

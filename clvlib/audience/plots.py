@@ -19,7 +19,6 @@ from clvlib.plotting import (
     MUTED,
     PALETTE,
     SEQUENTIAL,
-    compact,
     count_axis,
     new_axes,
     percent_axis,
@@ -27,7 +26,7 @@ from clvlib.plotting import (
     styled,
     wrapped,
 )
-from clvlib.words import in_words, mark, tr
+from clvlib.words import in_words, mark, money, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -217,7 +216,7 @@ def plot_grades(result: Grades, ax: Axes | None = None, title: str = "") -> Axes
             for k, share in enumerate(data[column]):
                 ax.text(share + 0.008, k + shift, f"{share:.0%}", va="center", fontsize=9, color=INK)
         starts = zip(data.index, data["spend_from"], strict=True)
-        ax.set_yticks(y, [tr("{grade}, from {low}", grade=tr(grade), low=compact(low)) for grade, low in starts])
+        ax.set_yticks(y, [tr("{grade}, from {low}", grade=tr(grade), low=money(low)) for grade, low in starts])
         ax.invert_yaxis()
         ax.set_xlim(0, min(1.0, float(data[["customer_share", "revenue_share"]].max().max())) * 1.12)
         ax.grid(axis="y", visible=False)

@@ -21,7 +21,7 @@ from clvlib.result import Result
 from clvlib.stats.proportions import proportion_interval
 from clvlib.stats.survival import clustered_survival, kaplan_meier, survival_at
 from clvlib.stats.totals import share_interval, total_interval
-from clvlib.words import mark, tr, trn
+from clvlib.words import mark, money, tr, trn
 
 __all__ = ["Referrals", "referrals"]
 
@@ -152,7 +152,7 @@ class Referrals(Result):
                 "{measure} ({here} against {there})",
                 measure=tr(MEASURES[str(name)]),
                 **{
-                    key: f"{row[column]:.0%}" if name == "repeat_rate" else f"{row[column]:,.0f}"
+                    key: f"{row[column]:.0%}" if name == "repeat_rate" else money(row[column])
                     for key, column in (("here", "mean"), ("there", "other_mean"))
                 },
             )

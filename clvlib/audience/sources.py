@@ -22,7 +22,7 @@ from clvlib.result import Result
 from clvlib.stats.means import Moments, mean_interval
 from clvlib.stats.proportions import proportion_interval
 from clvlib.stats.totals import total_interval
-from clvlib.words import mark, tr, trn
+from clvlib.words import mark, money, tr, trn
 
 __all__ = ["Sources", "sources"]
 
@@ -119,14 +119,14 @@ class Sources(Result):
             return tr(_RICH, best=tr(str(high.name)), worst=tr(str(low.name)), **told)
         row = self.total.iloc[0]
         if not row["new_customers"]:
-            return tr("{cost:,.0f} was spent, and no new customer came.", cost=row["cost"])
+            return tr("{cost} was spent, and no new customer came.", cost=money(row["cost"]))
         if "cac" in self.table and np.isfinite(row["cac"]):
             return tr(
-                "{new:,} new customers cost {cac:,.0f} each ({lower:,.0f} to {upper:,.0f}).",
+                "{new:,} new customers cost {cac} each ({lower} to {upper}).",
                 new=int(row["new_customers"]),
-                cac=row["cac"],
-                lower=row["cac_lower"],
-                upper=row["cac_upper"],
+                cac=money(row["cac"]),
+                lower=money(row["cac_lower"]),
+                upper=money(row["cac_upper"]),
             )
         most = self.table.iloc[0]
         return trn(

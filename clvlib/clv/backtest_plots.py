@@ -11,7 +11,7 @@ import pandas as pd
 from clvlib.clv.backtest import Backtest
 from clvlib.errors import ParameterError
 from clvlib.plotting import ACCENT, INK, MUTED, PALETTE, new_axes, percent_axis, styled, wrapped
-from clvlib.words import mark, tr
+from clvlib.words import in_words, mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def leaderboard_plot(result: Backtest, ax: Axes | None = None) -> Axes:
             ax.plot([row["lower"], row["upper"]], [place, place], color=colour)
             ax.plot(row["difference"], place, "o", color=colour)
         ax.axvline(0, color=INK, linewidth=1)
-        ax.set_yticks(places, [tr(str(name)) for name in table.index])
+        ax.set_yticks(places, [in_words(str(name)) for name in table.index])
         text = mark("better than {rule} by (purchases per customer)")
         if result.by == "log_score":
             text = mark("better than {rule} by (nats per customer)")
@@ -38,7 +38,7 @@ def leaderboard_plot(result: Backtest, ax: Axes | None = None) -> Axes:
         told = mark("{model} forecast better than any simple rule")
         if result.table.loc[result.choice, "baseline"]:
             told = mark("No model clearly forecast better than {model}")
-        ax.set_title(wrapped(tr(told, model=tr(result.choice))))
+        ax.set_title(wrapped(tr(told, model=in_words(result.choice))))
     return ax
 
 
@@ -114,7 +114,7 @@ def gains_plot(result: Backtest, models: Sequence[str] | None = None, ax: Axes |
     with styled():
         for name, colour in zip(names, PALETTE * (1 + len(names) // len(PALETTE)), strict=False):
             curve = _part(result.gains, _name(result, name))
-            ax.plot(curve.index, curve["value"], color=colour, label=tr(name))
+            ax.plot(curve.index, curve["value"], color=colour, label=in_words(name))
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
         ax.set(xlabel=tr("customers, the highest forecast first"), ylabel=tr("share of the value that came"))
         ax.set(xlim=(0, 1), ylim=(0, 1))

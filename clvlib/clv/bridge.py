@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from clvlib.clv.models.base import normal_quantile
 from clvlib.clv.value import LifetimeValue, Parts
 from clvlib.errors import ParameterError, UnitMismatchError
-from clvlib.plotting import ACCENT, INK, MUTED, WARN, count_axis, new_axes, styled
+from clvlib.plotting import ACCENT, INK, MUTED, WARN, money_axis, new_axes, styled
 from clvlib.result import Result
-from clvlib.words import begun, mark, tr
+from clvlib.words import begun, currency_symbol, mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -237,5 +237,5 @@ def bridge_plot(result: Bridge, ax: Axes | None = None) -> Axes:
         room = max(high - low, 1e-12)
         ax.set_ylim(max(0.0, low - room), high + 0.3 * room)  # the movement is small beside the whole
         ax.set(ylabel=tr("value of the base"), title=_title(result))
-        count_axis(ax)
+        money_axis(ax, "y", currency_symbol())
     return ax

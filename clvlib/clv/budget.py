@@ -19,7 +19,7 @@ from clvlib.data.engine import Table
 from clvlib.data.together import together
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
-from clvlib.words import mark, paragraph, tr
+from clvlib.words import mark, money, paragraph, tr
 
 __all__ = ["Budget", "budget"]
 
@@ -110,11 +110,12 @@ class Budget(Result):
         if moved < 0.005 * max(self.spend, 1e-300):
             return tr("Within the limits today's budget is already divided as well as can be told.")
         text = mark(
-            "Moving {moved:,.0f} a week is expected to bring {gain:,.0f} ({lower:,.0f} to {upper:,.0f}) more a week; "
+            "Moving {moved} a week is expected to bring {gain} ({lower} to {upper}) more a week; "
             "{share:.0%} of what moves comes from spend never seen. Spend was not drawn by lot: this is what past "
             "weeks show, not a proof."
         )
-        return tr(text, moved=moved, gain=self.gain, lower=self.lower, upper=self.upper, share=self.extrapolated)
+        told = {"moved": moved, "gain": self.gain, "lower": self.lower, "upper": self.upper}
+        return tr(text, share=self.extrapolated, **{name: money(figure) for name, figure in told.items()})
 
 
 def budget(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from clvlib.errors import ParameterError
-from clvlib.words import mark, tr
+from clvlib.words import mark, money, tr
 
 __all__ = ["extrapolated", "moved", "proposed", "shift"]
 
@@ -50,8 +50,10 @@ def shift(spend: Array, elasticity: Array, worth: Array, total: float, least: Ar
     [40.0, 160.0]
     """
     if not float(least.sum()) - 1e-9 * max(total, 1) <= total <= float(most.sum()) * (1 + 1e-9):
-        text = mark("limits from {least:,.0f} to {most:,.0f} leave no room for a budget of {total:,.0f}")
-        raise ParameterError(tr(text, least=float(least.sum()), most=float(most.sum()), total=total))
+        text = mark("limits from {least} to {most} leave no room for a budget of {total}")
+        raise ParameterError(
+            tr(text, least=money(float(least.sum())), most=money(float(most.sum())), total=money(total))
+        )
     free = most - least > 1e-12 * max(total, 1)
     if free.sum() < 2:
         return np.where(free, total - least[~free].sum(), least)

@@ -20,7 +20,7 @@ from clvlib.data.calendar import Week, as_date
 from clvlib.data.engine import Table
 from clvlib.errors import MissingColumnError, ParameterError
 from clvlib.result import Result
-from clvlib.words import begun, mark, paragraph, tr, trn
+from clvlib.words import begun, mark, money, paragraph, tr, trn
 
 __all__ = ["ContactPlan", "contact_plan", "held_out"]
 
@@ -382,14 +382,14 @@ def _sentence(
         return tr("In {week} nobody is to be contacted: no contact is expected to bring more than it costs.", week=week)
     sentences = [
         trn(
-            "In {week} {n:,} customer is to be contacted and {held:,} held out; this costs {cost:,.2f} and is expected "
-            "to bring {gain:,.0f} of extra margin after cost ({lower:,.0f} to {upper:,.0f}).",
-            "In {week} {n:,} customers are to be contacted and {held:,} held out; this costs {cost:,.2f} and is "
-            "expected to bring {gain:,.0f} of extra margin after cost ({lower:,.0f} to {upper:,.0f}).",
+            "In {week} {n:,} customer is to be contacted and {held:,} held out; this costs {cost} and is expected "
+            "to bring {gain} of extra margin after cost ({lower} to {upper}).",
+            "In {week} {n:,} customers are to be contacted and {held:,} held out; this costs {cost} and is "
+            "expected to bring {gain} of extra margin after cost ({lower} to {upper}).",
             customers,
             week=week,
             held=held,
-            **figures,
+            **{name: money(figure) for name, figure in figures.items()},
         )
     ]
     guessed = [name for name in table.index[table["chosen"] > 0] if np.isnan(effects.table.loc[name, "effect"])]

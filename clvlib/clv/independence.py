@@ -21,7 +21,7 @@ from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.plotting import ACCENT, MUTED, WARN, money_axis, new_axes, styled
 from clvlib.result import Result
 from clvlib.stats.means import Moments, mean_interval
-from clvlib.words import mark, tr
+from clvlib.words import currency_symbol, mark, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -337,14 +337,12 @@ def _title(result: Independence) -> str:
     return tr("Whether spend depends on how often customers buy is undecided")
 
 
-def independence_plot(result: Independence, symbol: str = "", ax: Axes | None = None) -> Axes:
+def independence_plot(result: Independence, ax: Axes | None = None) -> Axes:
     """Draw mean spend by frequency with its intervals, against both models (``result.table``).
 
     Parameters
     ----------
     result : Independence
-    symbol : str
-        Currency sign.
     ax : matplotlib Axes, optional
         Where to draw; a new figure when left out.
     """
@@ -367,5 +365,5 @@ def independence_plot(result: Independence, symbol: str = "", ax: Axes | None = 
         ax.set_ylim(bottom=0)
         ax.set(xlabel=tr("repeat purchases"), ylabel=tr("mean spend per purchase"), title=_title(result))
         ax.legend(loc="lower right")
-        money_axis(ax, symbol=symbol)
+        money_axis(ax, symbol=currency_symbol())
     return ax

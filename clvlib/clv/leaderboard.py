@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from clvlib.clv.scores import BrierParts, brier_parts, pit_test
 from clvlib.stats.proportions import proportion_interval
 from clvlib.stats.resample import interval_of_draws
-from clvlib.words import mark, tr, trn
+from clvlib.words import in_words, mark, tr, trn
 
 __all__ = ["FINE", "GROUPS", "PIT_BINS", "Leaderboard", "Score", "Standing", "leaderboard", "sentence", "standing"]
 
@@ -288,7 +288,7 @@ def _reasons(board: Leaderboard, by: str, span: str, level: float) -> list[str]:
         times = float(np.exp(row["difference"]))  # in the geometric mean, where the difference is one of log scores
         return tr(_LEADS[by, bool(np.isfinite(row["lower"]))], level=level, times=times, **figures)
 
-    names = {"choice": tr(choice), "leader": tr(leader), "reference": tr(board.reference)}
+    names = {"choice": in_words(choice), "leader": in_words(leader), "reference": in_words(board.reference)}
     if rows[choice]["baseline"]:
         said = [tr("Use {choice}: {basis} no model clearly beats this simple rule", **names, basis=basis)]
         if leader != choice:
@@ -299,7 +299,7 @@ def _reasons(board: Leaderboard, by: str, span: str, level: float) -> list[str]:
     said = [tr(text, **names, basis=basis, lead=lead(choice))]
     if leader != choice:
         said.append(tr("{leader} scores a little better, within chance, with more parameters", **names))
-    others = [tr(name) for name in ties if name not in {choice, leader}]
+    others = [in_words(name) for name in ties if name not in {choice, leader}]
     if others:
         said.append(tr("{names} cannot be told apart from the best", names=tr(", ").join(others)))
     return said

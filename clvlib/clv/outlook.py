@@ -20,7 +20,7 @@ from clvlib.clv.value import LifetimeValue
 from clvlib.data.calendar import as_date
 from clvlib.errors import ParameterError
 from clvlib.result import Result
-from clvlib.words import mark, paragraph, tr
+from clvlib.words import mark, money, paragraph, tr
 
 __all__ = ["FIGURES", "Outlook", "outlook"]
 
@@ -70,15 +70,15 @@ class Outlook(Result):
         said = [
             tr(
                 "In the next {n} weeks {orders:,.0f} orders ({lower:,.0f} to {upper:,.0f}) of {buyers:,.0f} customers "
-                "are expected, worth {revenue:,.0f} ({least:,.0f} to {most:,.0f}).",
+                "are expected, worth {revenue} ({least} to {most}).",
                 n=weeks,
                 orders=rows.loc["orders", "mean"],
                 lower=rows.loc["orders", "lower"],
                 upper=rows.loc["orders", "upper"],
                 buyers=rows.loc["buyers", "mean"],
-                revenue=rows.loc["revenue", "mean"],
-                least=rows.loc["revenue", "lower"],
-                most=rows.loc["revenue", "upper"],
+                revenue=money(rows.loc["revenue", "mean"]),
+                least=money(rows.loc["revenue", "lower"]),
+                most=money(rows.loc["revenue", "upper"]),
             )
             for weeks, rows in ((weeks, self.table.loc[weeks]) for weeks in self.table.index.unique(0))
         ]

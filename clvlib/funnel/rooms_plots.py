@@ -22,7 +22,7 @@ from clvlib.plotting import (
     styled,
     wrapped,
 )
-from clvlib.words import tr
+from clvlib.words import currency_symbol, tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,7 +110,7 @@ def course_data(result: Course) -> pd.DataFrame:
     return result.table[columns]
 
 
-def plot_course(result: Course, title: str = "", currency: str = "") -> Axes:
+def plot_course(result: Course, title: str = "") -> Axes:
     """Draw conversion by the minute people came, and what is sold per minute on air below.
 
     Parameters
@@ -119,8 +119,6 @@ def plot_course(result: Course, title: str = "", currency: str = "") -> Axes:
         The course.
     title : str
         The figure's claim; by default, the result's own sentence.
-    currency : str
-        Sign in front of money.
 
     Returns
     -------
@@ -143,7 +141,7 @@ def plot_course(result: Course, title: str = "", currency: str = "") -> Axes:
             axes[1].errorbar(x, gmv[0], yerr=ends, fmt="none", ecolor=INK, lw=1.2, capsize=2)
             axes[1].set_ylabel(tr("GMV per minute"))
             axes[1].set_ylim(bottom=0)
-            money_axis(axes[1], "y", currency)
+            money_axis(axes[1], "y", currency_symbol())
         axes[0].fill_between(x, data["lower"], data["upper"], color=ACCENT, alpha=0.18, lw=0)
         axes[0].plot(x, data["rate"], color=ACCENT, marker="o")
         axes[0].axhline(result.table[result.step].sum() / result.table["viewers"].sum(), color=MUTED, lw=1, ls="--")

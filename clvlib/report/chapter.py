@@ -30,7 +30,7 @@ from clvlib.report.pictures import figure_of, pictured
 from clvlib.report.publish import outlasting
 from clvlib.report.record import cells_shown, drawn, exact
 from clvlib.report.tables import save_list, save_table
-from clvlib.words import begun, language, mark, speak, stopped, tr, trn
+from clvlib.words import begun, language, mark, price_in, speak, stopped, tr, trn
 
 __all__ = ["ACTION", "ALERT", "CHANCES", "FIGURE", "FORECAST", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
 
@@ -118,7 +118,8 @@ class Chapter:
     output : str or pathlib.Path
         Folder for full tables, which go to ``<output>/<name>/``; empty: nothing is written.
     lang : {'en', 'zh', ''}
-        Language that the process speaks from now on; empty: the one that the shop's configuration names.
+        Language that the process speaks from now on; empty: the one that the shop's configuration names. Amounts in
+        sentences and figures get the sign of the shop's currency.
 
     Attributes
     ----------
@@ -142,6 +143,7 @@ class Chapter:
         self.week: Week = shop.week(week)
         self.output = Path(output) / self.name if str(output) else None
         self._currency = str(getattr(shop.config, "currency", ""))
+        price_in(self._currency)
         if _in_notebook():
             _show_notes()
             style(language())

@@ -15,12 +15,11 @@ import pandas as pd
 from clvlib.errors import ParameterError
 from clvlib.report.heads import HEADS, VALUES
 from clvlib.report.tables import column_names
-from clvlib.words import begun, in_words, language, mark, tr
+from clvlib.words import MODELS, begun, cents, currency_symbol, in_words, language, mark, tr
 
 __all__ = [
     "ABSENT",
     "UNITS",
-    "currency_symbol",
     "frame_cells",
     "heading",
     "html_table",
@@ -56,22 +55,21 @@ _TIMES: Final = {
     "days": mark("{n} days"),
     "weeks": mark("{n} weeks"),
 }
-_NAMES: Final = {*VALUES, *HEADS, "age_band", "city_tier", "income_band", "host_id", "last_period", "average_rate"}
+_NAMES: Final = {
+    *VALUES,
+    *HEADS,
+    "age_band",
+    "city_tier",
+    "income_band",
+    "host_id",
+    "last_period",
+    "average_rate",
+    *MODELS,
+}
 _VERBATIM: Final = {"table", "file", "example"}  # columns of names that are the same in every language
 # language -> where a number has room for few digits: powers of ten, and what stands for them
 _BIG: Final = {"en": ((9, "B"), (6, "M")), "zh": ((8, "亿"), (4, "万"))}
-_ROUND: Final = 99.995  # an amount from which cents are written no longer
 _FEW: Final = 20  # things, whose change is written with a decimal where it is no whole number
-_SYMBOLS = {"CNY": "¥", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "INR": "₹", "KRW": "₩", "VND": "₫"}
-
-
-def currency_symbol(code: str) -> str:
-    """Return the sign of a currency, or its ISO code and a space.
-
-    >>> currency_symbol("CNY"), currency_symbol("BRL"), currency_symbol("")
-    ('¥', 'BRL ', '')
-    """
-    return _SYMBOLS.get(code, f"{code} " if code else "")
 
 
 def is_absent(value: Any) -> bool:
@@ -143,12 +141,12 @@ def show(
     number = float(value)
     match unit:
         case "money":
-            cents = (0 if abs(number) >= _ROUND else 2) if decimals is None else decimals
-            text = _short(abs(number), cents, short=short)
+            few = cents(number, currency) if decimals is None else decimals
+            text = _short(abs(number), few, short=short)
             return f"{'−' if number < 0 else ''}{currency_symbol(currency)}{text}"
         case "count":
-            few = f"{number:.1g}"  # of what is to be expected: less than one is not none
-            text = few if 0 < abs(number) < 1 else _short(number, 0, short=short)
+            # of what is to be expected: less than one is not none
+            text = f"{number:.1g}" if 0 < abs(number) < 1 else _short(number, 0, short=short)
         case "share":
             text = (
                 f"{100 * number:.1f}%"
@@ -216,7 +214,9 @@ def show_change(
     >>> show_change(21.43, "money", "CNY", beside=221.9), show_change(0.833, "score", beside=4.09)
     ('+¥21', '+0.83')
     """
-    decimals = None if is_absent(beside) or is_absent(value) else _decimals(max(abs(beside or 0), abs(value)), unit)
+    decimals = (
+        None if is_absent(beside) or is_absent(value) else _decimals(max(abs(beside or 0), abs(value)), unit, currency)
+    )
     if decimals is not None and not round(value, decimals):
         decimals = None
     text = show(value, "points" if unit == "share" else unit, currency, short=short, decimals=decimals)
@@ -225,10 +225,10 @@ def show_change(
     return f"+{text}" if not is_absent(value) and value > 0 and not text.startswith("+") else text
 
 
-def _decimals(size: float, unit: str) -> int | None:
+def _decimals(size: float, unit: str, currency: str) -> int | None:
     """Return with how many decimals a figure of a size is written; None where its unit says that by itself."""
     if unit == "money":
-        return 0 if size >= _ROUND else 2
+        return cents(size, currency)
     if unit in {"ratio", "score", "number", *_TIMES}:
         return 0 if size >= 99.95 else 2 - floor(log10(size)) if size >= 0.001 else None
     return None

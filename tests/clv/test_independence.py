@@ -14,6 +14,7 @@ from clvlib.clv.inference import likelihood_ratio
 from clvlib.clv.models.dependent_gamma_gamma import DependentGammaGammaModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.errors import EmptyDataError, ParameterError
+from clvlib.words import price_in
 from tests.clv.conftest import customer_summary
 from tests.conftest import shared_data
 
@@ -240,7 +241,9 @@ def test_online_retail_is_independent_though_its_likelihood_says_otherwise():
 
 def test_the_figure_draws(cdnow):
     result = clv.independence(cdnow)
-    ax = independence_plot(result, "$")
+    price_in("USD")  # CDNOW's
+    ax = independence_plot(result)
     ax.figure.canvas.draw()
+    assert ax.get_yticklabels()[-1].get_text().startswith("$")
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2", "3", "4", "5", "6", "7+"]
     assert result.verdict in result._repr_html_()

@@ -20,6 +20,7 @@ from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms
 from clvlib.errors import EmptyDataError, ParameterError, ThinDataWarning
 from clvlib.report import chapter as module
 from clvlib.report.chapter import ACTION, ALERT, FORECAST, HEADER, KPI, MISSING, TABLE, Chapter
+from clvlib.words import currency_symbol, money
 
 from .books import shop_folder
 
@@ -63,6 +64,12 @@ def test_import_is_cheap():
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_sentences_of_the_library_have_the_currency_of_the_shop(shop, shown):
+    assert money(1500) == "1,500"
+    Chapter("03_clv", shop)
+    assert money(1500) == f"{currency_symbol(shop.config.currency)}1,500" != "1,500"
 
 
 def test_opens_with_week_and_sample_mark(shop, shown):

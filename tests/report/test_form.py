@@ -14,13 +14,30 @@ from hypothesis import strategies as st
 
 from clvlib.errors import ParameterError
 from clvlib.report.form import frame_cells, html_table, outcomes, show, show_change, text_table
-from clvlib.words import speaking
+from clvlib.words import money, price_in, speaking
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), np.nan, pd.NA, pd.NaT, float("inf"), np.float64("-inf")])
 @pytest.mark.parametrize("unit", ["money", "count", "share", "weeks", ".2f"])
 def test_absent_is_a_dash(value, unit: str):
     assert show(value, unit, "CNY") == "—"
+
+
+@pytest.mark.parametrize(
+    ("currency", "value", "text"),
+    [
+        ("JPY", 95, "¥95"),
+        ("JPY", 8.25, "¥8.2"),
+        ("KRW", 12000, "₩12,000"),
+        ("EUR", 95, "€95.00"),
+        ("BRL", -3, "−BRL 3.00"),
+    ],
+)
+def test_money_has_the_decimals_of_its_currency(currency: str, value: float, text: str):
+    """ISO 4217 gives JPY and KRW no smaller unit; a mean, such as a cost per click, keeps a digit where it is small."""
+    assert show(value, "money", currency) == text
+    price_in(currency)
+    assert money(value) == text
 
 
 @pytest.mark.parametrize(
