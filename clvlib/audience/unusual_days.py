@@ -89,6 +89,7 @@ class UnusualDays(Result):
                 ),
                 "segment": _written(row["day"], tr("EEEE dd MMMM")),
                 "severity": "medium" if row["verdict"] == "low" else "low",
+                "time": True,
                 "metric": "orders",
                 "good": row["verdict"] != "low",
             }

@@ -56,7 +56,7 @@ def alerts(
         Of the chapters.
     """
     raised = [
-        {"metric": "", "good": False, **alert, "chapter": name, "moved": False}
+        {"metric": "", "good": False, "time": False, **alert, "chapter": name, "moved": False}
         for name, said in harvests.items()
         for alert in said.alerts
     ]
@@ -64,7 +64,7 @@ def alerts(
         severity = "low" if move.good is not False else "high" if move.trend.chart else "medium"
         text = tr("{what}: {evidence}.", what=move.words, evidence=move.evidence)
         told = {"rule": tr(_BEYOND[move.good]), "text": text, "segment": "", "severity": severity, "chapter": name}
-        raised.append({**told, "metric": move.kpi["name"], "good": move.good, "moved": True})
+        raised.append({**told, "metric": move.kpi["name"], "good": move.good, "time": False, "moved": True})
     placed = [{**a, "title": titles[a["chapter"]], "anchor": f"chapter-{a['chapter']}"} for a in raised]
     return sorted(placed, key=lambda alert: SEVERITIES.index(alert["severity"]))
 
@@ -77,7 +77,8 @@ def by_severity(shown: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 def cards(raised: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the alerts as they are shown and counted: what has one cause, for all that can be told, is one.
 
-    One are alerts of the same family of figures that point the same way, in segments of which one lies in the other.
+    One are alerts of the same family of figures that point the same way, in segments of which one lies in the other, or
+    whose segments are times: a week of bad days has one cause until more is known.
     Movements for the better that no chapter tells of share a card, so that good news crowds out no bad.
 
     Parameters
@@ -116,7 +117,7 @@ def _together(raised: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     families = [_FAMILIES.get(alert["metric"], alert["metric"]) for alert in (one, other)]
     within = [set(filter(None, alert["segment"].split(" × "))) for alert in (one, other)]
-    lies_in = within[0] <= within[1] or within[1] <= within[0]
+    lies_in = within[0] <= within[1] or within[1] <= within[0] or (one["time"] and other["time"])
     return bool(families[0]) and families[0] == families[1] and one["good"] is other["good"] and lies_in
 
 

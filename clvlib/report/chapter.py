@@ -609,6 +609,7 @@ class Chapter:
         *,
         metric: str = "",
         good: bool = False,
+        time: bool = False,
     ) -> None:
         """Raise an alert, which the report shows first.
 
@@ -626,6 +627,8 @@ class Chapter:
             The key figure that it is about, by its name; see :func:`clvlib.report.alerts.cards` for what it joins.
         good : bool
             Whether it is good news.
+        time : bool
+            Whether the segment is a time, such as a day, and not a part of the shop.
 
         Raises
         ------
@@ -636,7 +639,7 @@ class Chapter:
             raise ParameterError(f"alert {rule}: severity is one of {', '.join(_SEVERITIES)}, not {severity!r}")
         rule, text = tr(rule), stopped(tr(text))
         payload: dict[str, Any] = {"chapter": self.name, "rule": rule, "text": text, "segment": segment}
-        payload |= {"severity": severity, "metric": metric, "good": good}
+        payload |= {"severity": severity, "metric": metric, "good": good} | ({"time": True} if time else {})
         where = f" [{segment}]" if segment else ""
         line = tr(
             "{mark} {severity} alert, {rule}{where}: {text}",

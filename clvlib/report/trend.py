@@ -6,6 +6,9 @@ single values does: under the same conditions as ever it is one more draw from t
 Intervals, 1991, chapter 4: the prediction interval of one further value). Changes are used and not values, because
 the latter would call every week of a growing shop unusual. While fewer than eight changes are known, the interval of
 the change itself decides, where both weeks have one: that of Zou & Donner (2008), as if the weeks were independent.
+It also decides where a figure stood still in a quarter of its weeks or more, as a share near 100% or a count of what
+hardly ever happens does: its changes are not normal, and if none of them moved, the first to do so would be beyond any
+limit (of pages of ten such figures, 13 to 36% said "changed" without a cause; by the interval, at most 5% do).
 All p-values of a report are adjusted together (Benjamini & Hochberg 1995): where nothing changed at all, the chance of
 any "changed" on the page is at most 5% if changes are normal. In simulations of ten figures it was 3 to 5% for normal
 ones, with a level or wandering, 3 to 7% for counts, rates and log-normal sums, and 6 to 16% with the tails of t(5): a
@@ -33,6 +36,7 @@ __all__ = ["CHANGED", "FEWEST", "NORMAL", "SHOWN", "Trend", "settings", "trends"
 SHOWN: Final = 12  # weeks in a small chart
 FEWEST: Final = 8  # changes from which normal variation can be told
 _MOST: Final = 52  # changes that count: a year
+_STILL: Final = 1 / 4  # share of changes that are none, from which on they say little of those that are one
 _ALPHA: Final = 0.05
 CHANGED, NORMAL = mark("changed"), mark("within normal variation")
 _OURS = {"source", "week", "output", "lang"}
@@ -56,9 +60,9 @@ class Chart:
 
     @classmethod
     def of(cls, before: Sequence[float]) -> Chart | None:
-        """Learn from the changes of the past, if they are enough."""
+        """Learn from the changes of the past, if they are enough and the figure does not stand still as a rule."""
         n = len(before)
-        if n < FEWEST:
+        if n < FEWEST or np.mean(np.equal(before, 0)) >= _STILL:
             return None
         scale = float(np.std(before, ddof=1)) * (1 + 1 / n) ** 0.5
         # figures carry eight digits: what moves by the same amount every week does so up to their last
@@ -162,11 +166,13 @@ def _trend(
         return Trend(points, last, verdict=mark("other parameters than last week"))
     change = now - last
     lower, upper = _difference(kpi, previous)
-    chart = Chart.of(_changes(comparable, week))
+    before = _changes(comparable, week)
+    chart = Chart.of(before)
     p_value = chart.p_value(change) if chart else None
     if p_value is None and lower is not None and upper is not None:
         p_value = _p_value(change, lower, upper, float(kpi["level"]))
-    verdict = "" if p_value is not None else mark("too early to say")
+    early = mark("too early to say") if len(before) < FEWEST else mark("moves too seldom to say")
+    verdict = "" if p_value is not None else early
     return Trend(points, last, change, lower, upper, p_value, chart, verdict=verdict)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -224,29 +224,40 @@ class SampleRatio:
     table: pd.DataFrame = field(repr=False)
 
 
-def sample_ratio(counts: ArrayLike, expected: ArrayLike | None = None) -> SampleRatio:
+def sample_ratio(
+    counts: ArrayLike | Mapping[str, float], expected: ArrayLike | Mapping[str, float] | None = None
+) -> SampleRatio:
     """Test the split of people over groups against the plan, by Pearson's chi-square (Fabijan et al. 2019).
 
     Parameters
     ----------
-    counts : array_like
-        People per group; a Series keeps its labels.
-    expected : array_like, optional
-        Planned shares or weights in the same order; equal ones when left out.
+    counts : array_like or mapping
+        People per group; a Series or a mapping keeps its labels.
+    expected : array_like or mapping, optional
+        Planned shares or weights in the same order, or by the labels of ``counts``; equal ones when left out.
 
     Raises
     ------
     ValueError
-        Fewer than two groups, nobody in any, or weights that are not positive.
+        Fewer than two groups, nobody in any, weights that are not positive or of other groups, or what is no number.
 
     Examples
     --------
     >>> f"{sample_ratio([821588, 815482]).p_value:.4e}"
     '1.8218e-06'
+    >>> round(sample_ratio({"A": 60, "B": 40}, {"B": 1, "A": 2}).p_value, 4)
+    0.1573
     """
+    if isinstance(counts, Mapping):
+        counts = pd.Series(dict(counts))
     index = counts.index if isinstance(counts, pd.Series) else None
-    observed = np.asarray(counts, dtype=float)
-    weights = np.ones_like(observed) if expected is None else np.asarray(expected, dtype=float)
+    if isinstance(expected, (Mapping, pd.Series)) and index is not None:
+        planned_for = pd.Series(dict(expected))
+        if set(planned_for.index) != set(index):
+            raise ValueError(f"shares are planned for {list(planned_for.index)}, and there are people of {list(index)}")
+        expected = planned_for.reindex(index)
+    observed = _numbers("counts", counts)
+    weights = np.ones_like(observed) if expected is None else _numbers("planned shares", expected)
     if observed.ndim != 1 or len(observed) < 2 or weights.shape != observed.shape:
         raise ValueError(f"two groups or more, each with a planned share: found {observed.shape} and {weights.shape}")
     if not (np.all(observed >= 0) and 0 < observed.sum() < np.inf and np.all((weights > 0) & np.isfinite(weights))):
@@ -263,6 +274,13 @@ def sample_ratio(counts: ArrayLike, expected: ArrayLike | None = None) -> Sample
         index=index,
     )
     return SampleRatio(chi2, len(observed) - 1, float(special.chdtrc(len(observed) - 1, chi2)), table)
+
+
+def _numbers(what: str, values: object) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what}: a number per group is needed, such as [2000, 2010]; found {values!r}") from error
 
 
 def sample_ratios(counts: ArrayLike, expected: ArrayLike) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from clvlib.data.calendar import Week
 from clvlib.report import trend as module
@@ -84,10 +85,44 @@ def _tail(t: float, df: int) -> float:
     return float(1 - 2 / np.pi * (angle + np.sin(angle) * total))
 
 
-def test_a_figure_that_never_moved(tmp_path: Path):
-    values = [sold(7.0) for _ in range(12)]
-    assert told(tmp_path, values, sold(7.0)).verdict == NORMAL
-    assert told(tmp_path, [], sold(8.0)).verdict == CHANGED
+def test_a_figure_that_stands_still_is_judged_by_its_interval(tmp_path: Path):
+    """A share that was 300 of 300 for twelve weeks: 299 is no change, 280 is one; without an interval, none can tell."""
+    sure = dict(zip(("value", "lower", "upper"), _wilson(300, 300), strict=True))
+    past = [sold(**sure) for _ in range(12)]
+    for many, verdict in ((299, NORMAL), (280, CHANGED)):
+        value, lower, upper = _wilson(many, 300)
+        trend = told(tmp_path / str(many), list(map(dict, past)), sold(value, lower=lower, upper=upper))
+        assert (trend.verdict, trend.chart, trend.usual) == (verdict, None, None)
+    assert told(tmp_path / "same", list(map(dict, past)), sold(**sure)).verdict == NORMAL
+    assert told(tmp_path / "bare", [sold(7.0) for _ in range(12)], sold(8.0)).verdict == "moves too seldom to say"
+    steady = [sold(float(value)) for value in range(12)]  # what moves by as much every week does move
+    assert told(tmp_path / "steady", steady, sold(20.0)).verdict == CHANGED
+
+
+def _wilson(x: int, n: int) -> tuple[float, float, float]:
+    z = 1.959964
+    middle, half = (x + z * z / 2) / (n + z * z), z / (n + z * z) * (x * (n - x) / n + z * z / 4) ** 0.5
+    return x / n, middle - half, middle + half
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["a share near one", "a rare count"])
+def test_what_hardly_ever_moves_raises_no_more_false_alarms(tmp_path: Path, kind: str):
+    """Pages of ten figures whose changes are mostly none: at most 5% say "changed" (by a chart, 13 to 36% would)."""
+    chance, alarms, pages = np.random.default_rng(11), 0, 300
+    for _ in range(pages):
+        if kind == "a share near one":
+            figures = [[_wilson(int(x), 300) for x in chance.binomial(300, 0.999, 14)] for _ in range(10)]
+        else:  # the exact interval of a Poisson count
+            limits = {x: (x, chi2.ppf(0.025, 2 * x) / 2 if x else 0.0, chi2.ppf(0.975, 2 * x + 2) / 2) for x in range(9)}
+            figures = [[limits[int(x)] for x in chance.poisson(0.1, 14)] for _ in range(10)]
+        found = {}
+        for name, weeks in enumerate(figures):
+            said = [sold(float(value), lower=low, upper=high) for value, low, high in weeks]
+            rows = {NOW.shift(i - 13).label: row for i, row in enumerate(said[:-1])}
+            found["c", str(name)] = module._trend(said[-1], NOW, rows, rows)
+        alarms += any(trend.verdict == CHANGED for trend in module._judged(found).values())
+    assert alarms / pages < 0.05 + 2.6 * (0.05 * 0.95 / pages) ** 0.5
 
 
 @pytest.mark.slow

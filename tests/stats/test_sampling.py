@@ -74,9 +74,21 @@ def test_sample_ratio_with_a_plan() -> None:
     assert result.table["planned"].sum() == pytest.approx(1)
 
 
+def test_sample_ratio_of_labelled_counts() -> None:
+    expected = stats.chisquare([60, 25, 15], [50, 25, 25]).pvalue
+    for plan in ({"C": 1, "A": 2, "B": 1}, pd.Series({"C": 1, "A": 2, "B": 1})):  # by label, in whatever order
+        result = sample_ratio({"A": 60, "B": 25, "C": 15}, plan)
+        assert result.p_value == pytest.approx(expected)
+    assert list(result.table.index) == ["A", "B", "C"]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: sample_ratio(2000, 2010), "two groups or more"),
+        (lambda: sample_ratio(["many", "few"]), "counts: a number per group is needed"),
+        (lambda: sample_ratio([1, 2], {"A": 1, "B": 1}), "planned shares: a number per group"),
+        (lambda: sample_ratio({"A": 1, "B": 2}, {"A": 1, "C": 1}), "planned for"),
         (lambda: sample_size_proportions(0.1, 0.1), "must differ"),
         (lambda: sample_size_proportions(0.1, 1.2), "found 1.2"),
         (lambda: sample_size_proportions(0.1, 0.2, power=1), "alpha and power"),
