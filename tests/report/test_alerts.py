@@ -19,7 +19,16 @@ from .test_summary import ALERT, Told, steady
 def raised(rule: str, metric: str = "", segment: str = "", severity: str = "high", **more: Any) -> dict[str, Any]:
     """An alert as it is raised."""
     told = {"rule": rule, "text": f"{rule} in {segment}", "segment": segment, "severity": severity, "metric": metric}
-    return {"good": False, "time": False, "moved": False, "chapter": "02", "anchor": "c2", "title": "Funnel", **told, **more}
+    return {
+        "good": False,
+        "time": False,
+        "moved": False,
+        "chapter": "02",
+        "anchor": "c2",
+        "title": "Funnel",
+        **told,
+        **more,
+    }
 
 
 FELL = [
@@ -68,7 +77,9 @@ def test_what_is_one(one: tuple, other: tuple, together: bool):
 def test_a_week_of_bad_days_is_one_alert():
     days = [raised("low day", "orders", f"{day} November", "medium", time=True) for day in range(9, 16)]
     (card,) = cards(days)
-    assert [text for _, text in card["lines"]] == [f"{'L' if day == 9 else 'l'}ow day in {day} November" for day in range(9, 16)]
+    assert [text for _, text in card["lines"]] == [
+        f"{'L' if day == 9 else 'l'}ow day in {day} November" for day in range(9, 16)
+    ]
     assert by_severity([card])["medium"] == 1
     high = raised("high day", "orders", "16 November", "low", time=True, good=True)
     assert [len(card["lines"]) for card in cards([*days, high])] == [7, 1]  # the other way is another cause

@@ -114,8 +114,9 @@ def test_what_hardly_ever_moves_raises_no_more_false_alarms(tmp_path: Path, kind
         if kind == "a share near one":
             figures = [[_wilson(int(x), 300) for x in chance.binomial(300, 0.999, 14)] for _ in range(10)]
         else:  # the exact interval of a Poisson count
-            limits = {x: (x, chi2.ppf(0.025, 2 * x) / 2 if x else 0.0, chi2.ppf(0.975, 2 * x + 2) / 2) for x in range(9)}
-            figures = [[limits[int(x)] for x in chance.poisson(0.1, 14)] for _ in range(10)]
+            ends = np.arange(9)
+            lower, upper = np.nan_to_num(chi2.ppf(0.025, 2 * ends) / 2), chi2.ppf(0.975, 2 * ends + 2) / 2
+            figures = [[(float(x), lower[x], upper[x]) for x in chance.poisson(0.1, 14)] for _ in range(10)]
         found = {}
         for name, weeks in enumerate(figures):
             said = [sold(float(value), lower=low, upper=high) for value, low, high in weeks]
