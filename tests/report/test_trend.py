@@ -86,7 +86,7 @@ def _tail(t: float, df: int) -> float:
 
 
 def test_a_figure_that_stands_still_is_judged_by_its_interval(tmp_path: Path):
-    """A share that was 300 of 300 for twelve weeks: 299 is no change, 280 is one; without an interval, none can tell."""
+    """300 of 300 for twelve weeks: 299 is no change, 280 is one; without an interval, none can tell."""
     sure = dict(zip(("value", "lower", "upper"), _wilson(300, 300), strict=True))
     past = [sold(**sure) for _ in range(12)]
     for many, verdict in ((299, NORMAL), (280, CHANGED)):
