@@ -15,6 +15,7 @@ from clvlib.clv.churn_features import Known, Records
 from clvlib.clv.churn_hazard import Hazard, no_evidence
 from clvlib.clv.churn_rounds import HAZARD, PURCHASE, Forecaster, known_days, rounds, train
 from clvlib.clv.churn_scores import RiskGrade, bands, graded, members, score_table
+from clvlib.clv.engine import unfitted
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.data.calendar import as_date
@@ -216,7 +217,8 @@ def churn_risk(
     value : pandas.Series or pandas.DataFrame, optional
         What each customer is worth, by customer_id; of a frame, the column ``value``. Others are worth 0.
     model : PurchaseModel, optional
-        Whose class and settings are fitted on each day; default BG/NBD. It works on frequency, recency and T in weeks.
+        Whose class and settings are fitted on each day, such as the one that values the base; default BG/NBD with the
+        weak prior of dropout that has. It works on frequency, recency and T in weeks.
     horizon, active_weeks : int
         As above.
     levels : pair of float
@@ -251,7 +253,7 @@ def churn_risk(
     _check(horizon, active_weeks, levels, list_size, interval, draws)
     last = as_date(as_of)
     told = {"events": events, "complaints": complaints, "feedback": feedback, "refunds": refunds}
-    model = BetaGeoModel() if model is None else model
+    model = unfitted(BetaGeoModel) if model is None else model
     records = Records.read(last, horizon, active_weeks, model, orders=orders, **told)
     past = known_days(records)
     now = records.at(last, past[-1])

@@ -12,7 +12,7 @@ import pandas as pd
 from clvlib.clv.models.base import Estimator
 from clvlib.errors import ParameterError
 
-__all__ = ["FITTERS", "Engine", "fit"]
+__all__ = ["DROPOUT", "DROPOUT_PRIOR", "FITTERS", "Engine", "fit", "unfitted"]
 
 Engine = Literal["clvlib", "lifetimes"]
 Model = TypeVar("Model", bound=Estimator)
@@ -24,6 +24,30 @@ FITTERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "ParetoNBDModel": ("ParetoNBDFitter", {"r": "r", "alpha": "alpha", "s": "s", "beta": "beta"}),
     "GammaGammaModel": ("GammaGammaFitter", {"p": "p", "q": "q", "gamma": "v"}),
 }
+
+# models in which customers leave, and the letters that say how many do
+DROPOUT: Mapping[str, tuple[str, ...]] = {
+    "BetaGeoModel": ("a", "b"),
+    "ModifiedBetaGeoModel": ("a", "b"),
+    "ParetoNBDModel": ("s",),
+}
+DROPOUT_PRIOR = 1.5
+
+
+def unfitted(model: type[Model], dropout_prior: float | None = DROPOUT_PRIOR) -> Model:
+    """Return a model that is to be fitted with a weak prior of how many customers leave.
+
+    Parameters
+    ----------
+    model : type
+        Of the model; one in which nobody leaves has no such prior.
+    dropout_prior : float or None
+        Standard deviation of the logs of the dropout parameters around 0; None: no prior.
+    """
+    letters = DROPOUT.get(model.__name__, ())
+    if dropout_prior is None or not letters:
+        return model()
+    return model(prior=dict.fromkeys(letters, (1.0, dropout_prior)))
 
 
 def fit(model: Model, summary: pd.DataFrame, engine: Engine = "clvlib", near: Model | None = None) -> Model:

@@ -209,7 +209,7 @@ def outlook(
         weekly=_weekly(past, made.orders, study.interval),
         record=record(earlier_ones, step),
         past=earlier_ones,
-        table=widened(table, earlier_ones, step),
+        table=widened(table, earlier_ones, step, study.interval),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clvlib.clv.misses import USUAL
 from clvlib.clv.models.purchases import PurchaseModel
 from clvlib.clv.outlook_draws import Ahead, Curve, ahead
 from clvlib.clv.outlook_value import per_order, spreads, value_ahead
@@ -68,7 +69,8 @@ def forecast(
         apart = spreads(life, summary, spend, study.horizon)
         adds = per_order(life, summary, like, spend, weeks[0], study.horizon)
     drawn = ahead(model, summary, past, orders, apart[0], weeks[-1], draws, rng)
-    now, later = value_ahead(life, money, drawn, weeks, study.horizon, adds, apart[1], made, rng)
+    unsure = float(np.hypot(apart[1], USUAL))
+    now, later = value_ahead(life, money, drawn, weeks, study.horizon, adds, unsure, made, rng)
     tail = (1 - study.interval) / 2
     rows = {}
     for week in weeks:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from clvlib.clv.models.base import normal_quantile
 from clvlib.clv.models.purchases import PurchaseModel
@@ -92,39 +93,61 @@ def _judged(graded: pd.DataFrame, step: int, level: float) -> pd.DataFrame:
     origin, weeks = graded["origin"].to_numpy(), graded["weeks"].to_numpy()
     due, off = origin + pd.to_timedelta(7 * weeks, "D").to_numpy(), graded["off"].to_numpy(dtype=float)
     same = (weeks[:, None] == weeks) & (graded["figure"].to_numpy()[:, None] == graded["figure"].to_numpy())
-    by = [
-        _by(off[alike & (due <= then)], -(-int(week) // step))
+    wider = [
+        Wider.by(off[alike & (due <= then)], -(-int(week) // step))
         for alike, then, week in zip(same, origin, weeks, strict=True)
     ]
     for end in _ENDS:
-        graded[end] = [_stretched(*each) for each in zip(graded[end], graded["median"], by, strict=True)]
+        told = zip(wider, graded[end], graded["median"], strict=True)
+        graded[end] = [each.stretched(value, middle, (1 - level) / 2) for each, value, middle in told]
     return graded.assign(inside=graded["actual"].between(graded["lower"], graded["upper"]))
 
 
-def _by(off: Array, span: int) -> float:
-    """Return the factor by which intervals are widened where past ones were too narrow.
+class Wider(NamedTuple):
+    """How much wider than it says an interval is, where past ones were too narrow.
 
-    The root of the mean squared error of past forecasts, in units of what their intervals said, and of some that are as
-    they said, so that few outcomes do little; those that share weeks count as one. Never below 1.
+    Attributes
+    ----------
+    scale : float
+        Root of the mean squared error of past forecasts, in units of what their intervals said, and of some that are
+        as they said, so that few outcomes do little; those that share weeks count as one. Never below 1.
+    freedom : float
+        How many forecasts that is the mean of: quantiles are those of Student's t, since a scale learnt from few is not
+        known exactly.
     """
-    off = off[np.isfinite(off)]
-    return float(np.sqrt(max((_PRIOR + (off**2).sum() / span) / (_PRIOR + len(off) / span), 1.0)))
+
+    scale: float
+    freedom: float
+
+    @classmethod
+    def by(cls, off: Array, span: int) -> Wider:
+        """Learn from past errors, of which ``span`` share weeks.
+
+        >>> told = Wider.by(np.array([2.0, -2.0, 2.0, 2.0]), 2)
+        >>> round(told.scale, 3), told.freedom  # (4 + 16 / 2) / (4 + 2) is 2
+        (1.414, 6.0)
+        """
+        off = off[np.isfinite(off)]
+        freedom = _PRIOR + len(off) / span
+        return cls(float(np.sqrt(max((_PRIOR + (off**2).sum() / span) / freedom, 1.0))), freedom)
+
+    def stretched(self, value: float, middle: float, probability: float) -> float:
+        """Return a quantile farther from the median, on the scale of logs."""
+        if not (value > 0 and middle > 0) or probability == 0.5:
+            return float(value)
+        student = special.stdtrit(self.freedom, probability) / special.ndtri(probability)
+        return float(middle * (value / middle) ** (self.scale * student))
 
 
-def _stretched(value: float, middle: float, by: float) -> float:
-    """Return a quantile farther from the median, in proportion."""
-    return float(middle * (value / middle) ** by) if value > 0 and middle > 0 else float(value)
-
-
-def widened(table: pd.DataFrame, past: pd.DataFrame, step: int) -> pd.DataFrame:
+def widened(table: pd.DataFrame, past: pd.DataFrame, step: int, level: float) -> pd.DataFrame:
     """Return today's forecasts with intervals and quantiles widened by the past ones."""
     rows = []
     for at, (weeks, figure) in enumerate(table.index):
         row = table.iloc[at]
         off = past.loc[(past["weeks"] == weeks) & (past["figure"] == figure), "off"].to_numpy(dtype=float)
-        by, middle = _by(off, -(-weeks // step)), row["median"]
-        ends = {end: _stretched(row[end], middle, by) for end in _ENDS}
-        quantiles = {level: _stretched(value, middle, by) for level, value in row["quantiles"].items()}
+        wider, middle = Wider.by(off, -(-weeks // step)), row["median"]
+        ends = {end: wider.stretched(row[end], middle, (1 - level) / 2) for end in _ENDS}
+        quantiles = {share: wider.stretched(value, middle, share) for share, value in row["quantiles"].items()}
         rows.append({**row, **ends, "quantiles": quantiles})
     return pd.DataFrame(rows, index=table.index).drop(columns="median")
 

@@ -69,7 +69,7 @@ def value_ahead(
     per_order : float
         What an order more than expected adds to the value of who made it; :func:`per_order`.
     spread : float
-        Relative deviation of the value by what the parameters are not known.
+        Relative deviation of the value by what the parameters are not known and by what models usually err.
     orders : float
         Made so far, from which the models were estimated.
     rng : numpy.random.Generator

@@ -11,10 +11,10 @@ import pandas as pd
 
 from clvlib.clv.backtest import Backtest, graded, ranking, trials
 from clvlib.clv.bridge import Bridge, bridge
-from clvlib.clv.engine import Engine, fit
+from clvlib.clv.engine import DROPOUT, DROPOUT_PRIOR, Engine, fit, unfitted
 from clvlib.clv.holdout import Validation, tracking, validate, week_effect
 from clvlib.clv.independence import Independence, independence
-from clvlib.clv.misses import Misses, misses
+from clvlib.clv.misses import USUAL, Misses, misses
 from clvlib.clv.models.base import Estimator, normal_quantile
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.dependent_gamma_gamma import DependentGammaGammaModel
@@ -41,7 +41,6 @@ Model = TypeVar("Model", bound=Estimator)
 _FEWEST_WEEKS = 8  # a calibration shorter than this is no test of anything
 SPEND_MODELS = {model.__name__: model for model in (GammaGammaModel, DependentGammaGammaModel)}
 _TRIED = ("tried", 0, "")
-_DROPOUT = {"BetaGeoModel": ("a", "b"), "ModifiedBetaGeoModel": ("a", "b"), "ParetoNBDModel": ("s",)}
 MODELS = {model.__name__: model for model in (BetaGeoModel, ModifiedBetaGeoModel, ParetoNBDModel, NBDModel)}
 
 
@@ -73,8 +72,10 @@ class Valuation(Result):
     scores : RFM
         Scores per customer.
     misses : Misses or None
-        What forecasts from past days missed; the intervals of the base's value and of segments hold as much. None where
-        there was no backtest.
+        What forecasts from past days missed; None where there was no backtest.
+    model_error : float
+        Relative deviation by which the models err beyond chance and estimation: what the misses tell, or what is usual
+        where there are none. The intervals of the base's value and of segments hold it.
     """
 
     customers: int
@@ -92,6 +93,7 @@ class Valuation(Result):
     segments: pd.DataFrame = field(repr=False)
     scores: RFM = field(repr=False)
     misses: Misses | None = field(repr=False)
+    model_error: float = field(repr=False)
 
     def top(self, share: float = 0.1) -> float:
         """Return the share of all value that the most valuable share of customers holds."""
@@ -180,7 +182,7 @@ class CustomerValue:
     engine: Engine = "clvlib"
     model: str = AUTO
     spend: str = "GammaGammaModel"
-    dropout_prior: float | None = 1.5
+    dropout_prior: float | None = DROPOUT_PRIOR
     _kept: dict[tuple[str, int, str], Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -328,16 +330,13 @@ class CustomerValue:
                 self._kept[key] = BetaGeoModel, None
             else:
                 # where a simple rule or NBD does as well, the best of these stands in: within a year customers leave
-                best = next(name for name in ranking(tried) if name in _DROPOUT)
+                best = next(name for name in ranking(tried) if name in DROPOUT)
                 self._kept[key] = MODELS[best], misses(tried, best, 7 * held)
         chosen: tuple[type[PurchaseModel], Misses | None] = self._kept[key]
         return chosen
 
     def _unfitted(self, model: type[PurchaseModel]) -> PurchaseModel:
-        letters = _DROPOUT.get(model.__name__, ()) if self.engine == "clvlib" else ()
-        if self.dropout_prior is None or not letters:
-            return model()
-        return model(prior=dict.fromkeys(letters, (1.0, self.dropout_prior)))
+        return unfitted(model, self.dropout_prior if self.engine == "clvlib" else None)
 
     def _fit(self, model: Model, summary: pd.DataFrame) -> Model:
         """Fit to a day of the shop, beginning where the fit to another day ended."""
@@ -356,10 +355,11 @@ class CustomerValue:
         purchases, spend = lifetime.purchases, lifetime.spend
         scores = rfm(summary)
         parts = lifetime.parts(summary, self.horizon)
-        total = lifetime.sums(parts, self.interval, past=past).iloc[0].astype(float).to_dict()
+        error = USUAL if past is None else past.error
+        total = lifetime.sums(parts, self.interval, model_error=error).iloc[0].astype(float).to_dict()
         active = purchases.total_alive(summary, self.interval)
         table = self._table(summary, lifetime, parts, scores)
-        segments = lifetime.sums(parts, self.interval, by=scores.table["segment"], past=past)
+        segments = lifetime.sums(parts, self.interval, by=scores.table["segment"], model_error=error)
         segments["share"] = segments["mean"] / segments["mean"].sum()
         return Valuation(
             customers=len(summary),
@@ -377,6 +377,7 @@ class CustomerValue:
             segments=segments.sort_values("mean", ascending=False),
             scores=scores,
             misses=past,
+            model_error=error,
             table=table,
         )
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from scipy import special
 
 from clvlib.clv.cells import Cells, periods_per_year, unit_of
-from clvlib.clv.misses import Misses
 from clvlib.clv.models.base import normal_quantile
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.purchases import PurchaseModel, Uncertainty, combine, total_interval
@@ -232,11 +231,12 @@ class LifetimeValue:
         interval: float = 0.9,
         by: pd.Series | None = None,
         uncertainty: Uncertainty = "both",
-        past: Misses | None = None,
+        model_error: float = 0.0,
     ) -> pd.DataFrame:
         """Return what :meth:`total` does, from parts that serve several questions.
 
-        Intervals that hold the uncertainty of the parameters also hold what forecasts of the ``past`` missed.
+        Intervals that hold the uncertainty of the parameters also hold that the models themselves err, by a relative
+        deviation of ``model_error`` (:func:`clvlib.clv.misses.model_error`), in which all customers share.
         """
         expand, rows = parts.cells.expand, parts.cells.rows
         codes, names = _groups(parts.cells.index, by)
@@ -253,8 +253,7 @@ class LifetimeValue:
         if uncertainty != "customer":
             often = [sums(worth * parts.spend * expand(expected)) for expected in parts.often]
             much = [sums(worth * expand(parts.purchases) * spend) for spend in parts.much]
-            spread = np.hypot(_log_spread(often), _log_spread(much))
-            spread = spread if past is None else past.spread(spread)
+            spread = np.sqrt(_log_spread(often) ** 2 + _log_spread(much) ** 2 + model_error**2)
         limits = [total_interval(*group, interval) for group in zip(mean, variance, spread, strict=True)]
         table = pd.DataFrame(limits, index=pd.Index(names, name="group"))
         table.insert(0, "customers", sums(rows))

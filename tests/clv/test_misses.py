@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import integrate, stats
 
 import clvlib as clv
-from clvlib.clv.misses import Misses, misses
+from clvlib.clv.misses import USUAL, misses, model_error
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.scores import poisson_tail
@@ -34,6 +34,17 @@ def trial(day: dt.date, mean: list[float], came: list[float], spend: list[float]
     return Trial(day, {}, None, {"model": forecast}, actual.astype(int), np.array(came), case)
 
 
+def integral(missed: list[float], chance: list[float], apart: float) -> float:
+    """The root of the posterior mean of σ² by adaptive quadrature, the normal and half normal densities by scipy."""
+
+    def density(sigma: float) -> float:
+        each = stats.norm.logpdf(missed, 0, np.sqrt(sigma**2 + np.array(chance)))
+        return float(np.exp(each.mean() * apart) * stats.halfnorm.pdf(sigma, scale=0.2))
+
+    whole, square = (integrate.quad(lambda x, k=k: x**k * density(x), 0, 1, limit=200)[0] for k in (0, 2))
+    return float(np.sqrt(square / whole))
+
+
 def test_misses_by_hand():
     """60 against 75, and 80 against 40, six weeks apart, each twelve weeks ahead."""
     found = misses(
@@ -45,12 +56,11 @@ def test_misses_by_hand():
         "model",
         84,
     )
-    # chance: (10² + 10² + 15²)/60² and (10² + 20² + 30²)/80²; log 75/60 = .22314, log 40/80 = −.69315
-    square = (0.22314**2 - 425 / 3600 + 0.69315**2 - 1400 / 6400) / 2
     assert found[:3] == (2, 1, pytest.approx(140 / 115 - 1))
     assert found.days == 84
     assert found.apart == pytest.approx(1.5)  # six weeks more than the first twelve
-    assert found.square == pytest.approx(square, abs=1e-5)
+    # chance: (10² + 10² + 15²)/60² and (10² + 20² + 30²)/80²; log 75/60 = .22314, log 40/80 = −.69315
+    assert found.error == pytest.approx(integral([0.22314, -0.69315], [425 / 3600, 1400 / 6400], 1.5), rel=1e-4)
     assert "Over 12 weeks" in found.sentence
     assert "21.7% too high on average, and too high on 1 of 2 past days" in found.sentence
     assert "10.0% too low" in found._replace(bias=-0.1).sentence
@@ -61,27 +71,43 @@ def test_misses_by_hand():
     assert misses([trial(DAY, [1.0], [0.0], [10.0])], "model", 84) is None
 
 
-@given(st.floats(0.001, 2), st.floats(1, 20), st.floats(-1, 4), st.floats(0, 1))
-def test_a_spread_is_never_lowered_and_comes_to_what_is_seen(own: float, apart: float, square: float, more: float):
-    found = Misses(4, 2, 0.0, 84, apart, square)
-    spread = float(found.spread(np.array(own)))
-    assert spread >= own * (1 - 1e-12)
-    assert spread <= float(found._replace(square=square + more).spread(np.array(own))) + 1e-12
-    endless = float(found._replace(apart=1e12).spread(np.array(own)))
-    assert endless == pytest.approx(max(own, np.sqrt(max(square, 0.0))), rel=1e-5)
+errors = st.lists(st.floats(-0.6, 0.6), min_size=1, max_size=5)
 
 
-@pytest.mark.parametrize("model", [0.0, 0.1, 0.3])
-def test_intervals_hold_the_next_forecast_where_the_model_errs(model: float):
-    """Four forecasts whose relative errors have the deviations 0.1 (estimates) and that of the model."""
+@given(errors, st.floats(0.001, 0.1), st.floats(0.5, 5), st.floats(1, 2))
+def test_an_error_is_what_the_misses_tell_and_no_more(missed: list[float], chance: float, apart: float, times: float):
+    by_chance = np.full(len(missed), chance)
+    found = model_error(missed, by_chance, apart)
+    assert 0 < found < 5 * USUAL
+    assert found == pytest.approx(model_error(np.negative(missed[::-1]), by_chance, apart))
+    assert found == pytest.approx(model_error(missed * 3, np.tile(by_chance, 3), apart))  # the same, told thrice
+    assert found <= model_error(np.multiply(missed, times), by_chance, apart) + 1e-12
+    assert found == pytest.approx(integral(missed, [chance] * len(missed), apart), rel=2e-3)
+
+
+def test_without_a_record_it_is_what_is_usual_and_with_a_long_one_what_was_seen():
+    assert model_error([], [], 0) == pytest.approx(USUAL, rel=0.003)
+    rng = np.random.default_rng(4)
+    for model in (0.05, 0.15, 0.3):
+        missed = rng.normal(0, np.hypot(model, 0.05), 400)
+        assert model_error(missed, np.full(400, 0.05**2), 400) == pytest.approx(model, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("model", "least", "most"), [(0.0, 0.95, 1), (0.1, 0.88, 1), (0.2, 0.8, 0.95), (0.3, 0.75, 0.9)]
+)
+def test_intervals_hold_the_next_forecast_where_the_model_errs(model: float, least: float, most: float):
+    """Three forecasts off by chance (0.1) and by the model; the fourth by estimation (0.1) too. Nominally 90%."""
     rng, held, alone = np.random.default_rng(3), 0, 0
     for _ in range(2000):
-        errors = rng.normal(0, np.hypot(0.1, model), 5)
-        spread = float(Misses(4, 2, 0.0, 84, 4.0, float((errors[:4] ** 2).mean())).spread(np.array(0.1)))
-        held += abs(errors[4]) < 1.645 * spread
-        alone += abs(errors[4]) < 0.1645
-    assert 0.78 < held / 2000 < 0.96
-    assert model == 0 or held > alone + 150
+        errors = rng.normal(0, np.hypot(0.1, model), 4)
+        own = np.hypot(0.1, 0.1)
+        spread = np.hypot(own, model_error(errors[:3], np.full(3, 0.01), 3))
+        last = errors[3] + rng.normal(0, 0.1)
+        held += abs(last) < 1.645 * spread
+        alone += abs(last) < 1.645 * own
+    assert least < held / 2000 < most
+    assert model < 0.2 or held > alone + 200
 
 
 @pytest.fixture(scope="module")
@@ -90,20 +116,21 @@ def shop():
 
 
 def test_the_value_of_the_base_holds_what_forecasts_missed(shop):
-    """A gamma distribution with the variance of chance, and that of what was missed instead of the estimates'."""
+    """A gamma distribution with the variances of chance, of the estimates and of the model's error."""
     base = shop.customer_summary("1997-09-30", unit="W", collapse="D")
     value = LifetimeValue(BetaGeoModel().fit(base), GammaGammaModel().fit(base), annual_rate=0.0)
     parts_ = value.parts(base, 39)
     chance = value.sums(parts_, 0.9, uncertainty="customer").iloc[0]
-    found = value.sums(parts_, 0.9, past=Misses(9, 9, 0.3, 84, 1e12, 0.09)).iloc[0]
+    plain = value.sums(parts_, 0.9)
+    found = value.sums(parts_, 0.9, model_error=0.3).iloc[0]
     grid = np.linspace(1, 400, 4000)
-    shape = grid[np.argmin(np.abs(stats.gamma.ppf(0.95, grid) / grid - chance["upper"] / chance["mean"]))]
+    known = plain.iloc[0]["upper"] / plain.iloc[0]["mean"]
+    shape = grid[np.argmin(np.abs(stats.gamma.ppf(0.95, grid) / grid - known))]
     shape = 1 / (1 / shape + 0.09)
     assert found["upper"] / found["mean"] == pytest.approx(stats.gamma.ppf(0.95, shape) / shape, rel=2e-3)
     assert found["lower"] / found["mean"] == pytest.approx(stats.gamma.ppf(0.05, shape) / shape, rel=2e-3)
-    plain = value.sums(parts_, 0.9)
-    assert value.sums(parts_, 0.9, past=Misses(4, 2, 0.0, 84, 4.0, -0.01)).equals(plain)
-    assert value.sums(parts_, 0.9, uncertainty="customer", past=found).iloc[0].equals(chance)
+    assert value.sums(parts_, 0.9, model_error=0.0).equals(plain)
+    assert value.sums(parts_, 0.9, uncertainty="customer", model_error=0.3).iloc[0].equals(chance)
 
 
 def test_the_backtest_of_the_base_is_what_its_interval_holds(shop):
@@ -114,7 +141,9 @@ def test_the_backtest_of_the_base_is_what_its_interval_holds(shop):
     assert base.misses.origins == 4
     alone = LifetimeValue(base.purchases, base.spend, study.margin, study.annual_rate, unit="W").total(base.table, 52)
     assert base.lower < alone["lower"].iloc[0] < base.value < alone["upper"].iloc[0] < base.upper
-    assert CustomerValue(model="BetaGeoModel").of(shop, "1998-06-28").misses is None
+    assert base.model_error == base.misses.error
+    plain = CustomerValue(model="BetaGeoModel").of(shop, "1998-06-28")
+    assert (plain.misses, plain.model_error) == (None, USUAL)
 
 
 def test_a_grocers_base_lies_in_the_interval():

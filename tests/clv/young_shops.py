@@ -138,7 +138,7 @@ def valued(orders: pd.DataFrame, weeks: tuple[int, ...], horizons: tuple[int, ..
                 known, later = shop.calibration_holdout(day, day + dt.timedelta(weeks=horizon), unit="W", collapse="D")
                 came = float((later["frequency_holdout"] * later["monetary_value_holdout"]).sum())
                 parts_ = life.parts(known, horizon)
-                alone, held = (life.sums(parts_, past=past).loc["all"] for past in (None, base.misses))
+                alone, held = (life.sums(parts_, model_error=past).loc["all"] for past in (0.0, base.model_error))
                 row = {
                     "week": week,
                     "horizon": horizon,
