@@ -256,7 +256,7 @@ def test_what_cannot_be_learnt_is_named():
 
 def test_thin_shops_fall_back_and_say_so():
     orders = simulated(np.random.default_rng(3), 90, weeks=34)
-    few = churn_risk(orders, LAST, list_size=20, model=BetaGeoModel())
+    few = churn_risk(orders, LAST, list_size=20, model=BetaGeoModel(prior=dict.fromkeys("ab", (1.0, 1.5))))
     assert few.method == "purchase model"
     assert few.verdict.startswith("Risks come from the purchase model alone")
     some = few.table.index[:5]

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 import clvlib as clv
 from clvlib.clv.outlook import Outlook, outlook
 from clvlib.clv.outlook_draws import Curve, forecast_series, season
 from clvlib.clv.outlook_plots import outlook_plot
-from clvlib.clv.outlook_record import record
+from clvlib.clv.outlook_record import Wider, record
 from clvlib.clv.outlook_weeks import past_weeks
 from clvlib.clv.valuation import CustomerValue
 from clvlib.errors import ConvergenceWarning, EmptyDataError, ParameterError
@@ -248,14 +249,39 @@ def test_the_sample_before_double_11_holds_what_came(sample_shop):
 
 
 def test_wider_where_past_intervals_were_too_narrow(sample_shop):
+    """By the root mean square of past errors, four as their intervals say among them, at quantiles of Student's t."""
     study = CustomerValue(model="BetaGeoModel")
     free, graded = (outlook(sample_shop, "2026-11-15", study, origins=n, draws=1_000) for n in (0, 6))
     assert free.record.empty
-    wider = (graded.table["upper"] / graded.table["lower"]) / (free.table["upper"] / free.table["lower"])
-    assert (wider > 1 - 1e-9).all()
-    assert wider.max() > 1.02  # Double 11 was not foreseen
+    wider = []
+    for (weeks, figure), row in graded.table.iterrows():
+        past = graded.past[(graded.past["weeks"] == weeks) & (graded.past["figure"] == figure)]
+        apart = len(past) / (weeks / 4)
+        scale = np.sqrt(max(1, (4 + (past["off"] ** 2).sum() / (weeks / 4)) / (4 + apart)))
+        by = scale * stats.t.ppf(0.95, 4 + apart) / stats.t.ppf(0.95, 4)
+        before = free.table.loc[(weeks, figure)]
+        for end, middle in (("upper", "lower"), (0.9, 0.1)):
+            now, then = ((each["quantiles"] | each.to_dict()) for each in (row, before))
+            student = stats.t.ppf(0.9, 4 + apart) / stats.t.ppf(0.9, 4)
+            times = by if end == "upper" else scale * student
+            found = np.log(now[end] / now[middle]) / np.log(then[end] / then[middle])
+            assert found == pytest.approx(times, rel=1e-9), (weeks, figure, end)
+        assert row["quantiles"][0.5] == before["quantiles"][0.5]
+        wider.append(by)
+    assert max(wider) > 1.02  # Double 11 was not foreseen
     assert "unchecked" in free.verdict
     assert "the 90% interval" in graded.verdict
+
+
+@given(st.lists(st.floats(-4, 4), max_size=12), st.integers(1, 4), st.floats(1, 3))
+def test_a_scale_is_never_lowered_and_grows_with_what_was_missed(off: list[float], span: int, times: float):
+    found = Wider.by(np.array(off), span)
+    assert 1 <= found.scale <= Wider.by(times * np.array(off), span).scale
+    assert found == Wider.by(np.array([*off, np.nan]), span)  # nothing came: no ratio
+    assert found.stretched(8.0, 8.0, 0.95) == pytest.approx(8.0)
+    low, high = (found.stretched(8.0 * by, 8.0, share) for by, share in ((0.5, 0.05), (2.0, 0.95)))
+    assert low < 4.0 < 16.0 < high
+    assert low * high == pytest.approx(64.0)
 
 
 # ---- real shops
