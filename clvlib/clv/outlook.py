@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clvlib.clv.outlook_draws import SEASONS
 from clvlib.clv.outlook_forecast import FIGURES, forecast
 from clvlib.clv.outlook_record import histories, past_forecasts, record, widened
+from clvlib.clv.outlook_series import SEASONS
 from clvlib.clv.outlook_weeks import Past, past_weeks
 from clvlib.clv.valuation import CustomerValue
 from clvlib.clv.value import LifetimeValue
@@ -32,7 +32,7 @@ class Outlook(Result):
     """What the coming weeks are expected to bring; ``table`` has a row per ``weeks`` ahead and ``figure``.
 
     ``table`` columns: ``mean``, ``lower``, ``upper`` (of a prediction interval); ``quantiles``, the predictive
-    distribution by probability; ``naive``, the same weeks of last year or, in a younger shop, the last weeks;
+    distribution by probability; ``naive``, the same weeks of last year or, in a shop of less than two, the last weeks;
     ``actual``, what the figure came to in as many weeks that end today (value: today's). Figures: ``orders`` (several
     of a customer's day count once), ``buyers``, ``revenue`` (net of refunds so far) and ``base_value`` (then, with
     those who are still to come).
@@ -186,11 +186,12 @@ def outlook(
     Notes
     -----
     Repeat orders come from the purchase model, those of customers who are still to come among them; how many of these
-    there will be, and what weeks share beyond chance, from their own past (:func:`clvlib.clv.outlook_draws.ahead`).
+    there will be, and what weeks share beyond chance, from their own past (:func:`clvlib.clv.outlook_draws.ahead`); a
+    festival's week passes by a clock that ran faster in it (:func:`clvlib.clv.outlook_weeks.by_clock`).
     Intervals hold the chance of single purchases, what the models do not know exactly, the week effect, new customers
     and baskets. Forecasts of the past are made by the same rule from what was known then, with two exceptions: which
     purchase model, today's backtest has chosen, and refunds are netted whenever they came. The naive forecast is what
-    the same weeks of last year brought, in a shop of less than a year what the last weeks did.
+    the same weeks of last year brought, in a shop of less than two years what the last weeks did.
     """
     ahead_of = _checked(weeks, origins, draws)
     study = CustomerValue() if study is None else study

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from clvlib.clv.misses import USUAL
 from clvlib.clv.models.purchases import PurchaseModel
-from clvlib.clv.outlook_draws import Ahead, Curve, ahead
+from clvlib.clv.outlook_draws import Ahead, Curve, ahead, paced
 from clvlib.clv.outlook_value import per_order, spreads, value_ahead
-from clvlib.clv.outlook_weeks import Past
+from clvlib.clv.outlook_weeks import Past, by_clock
 from clvlib.clv.valuation import CustomerValue
 from clvlib.clv.value import LifetimeValue
 from clvlib.stats.quantiles import LEVELS
@@ -59,22 +59,26 @@ def forecast(
     former falls as the root of the orders), or found from the histories of as many weeks ago as the first of ``weeks``.
     """
     rng = np.random.default_rng(seed)
-    model = life.purchases
     spend = life.spend.expected_spend(summary).to_numpy(dtype=float)
-    orders, money = Curve.of(model, summary, weeks[-1] + study.horizon, spend)
+    orders, money = Curve.of(life.purchases, summary, weeks[-1] + study.horizon, spend)
+    pace, model, known = paced(life.purchases, past), life.purchases, summary
+    if (pace != 1).any():
+        known = by_clock(summary, pace)
+        model = study.fitted(known, type(model)).purchases
+        orders, _ = Curve.of(model, known, weeks[-1], spend)
     made = float(past.weeks["orders"].sum())
     if isinstance(like, Made):
         apart, adds = like.apart(made), like.adds
     else:
         apart = spreads(life, summary, spend, study.horizon)
         adds = per_order(life, summary, like, spend, weeks[0], study.horizon)
-    drawn = ahead(model, summary, past, orders, apart[0], weeks[-1], draws, rng)
+    drawn = ahead(model, known, past, pace, orders, apart[0], weeks[-1], draws, rng)
     unsure = float(np.hypot(apart[1], USUAL))
     now, later = value_ahead(life, money, drawn, weeks, study.horizon, adds, unsure, made, rng)
     tail = (1 - study.interval) / 2
     rows = {}
     for week in weeks:
-        found = _figures(model, summary, orders, drawn, week) | {"base_value": later[week]}
+        found = _figures(model, known, orders, drawn, week) | {"base_value": later[week]}
         for figure in FIGURES:
             lower, upper, *quantiles = np.quantile(found[figure], [tail, 1 - tail, *LEVELS])
             rows[week, figure] = {

@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from clvlib.clv.bands import expected_by_age
 from clvlib.clv.models.purchases import PurchaseModel
+from clvlib.clv.outlook_series import SEASONS, YEAR
 from clvlib.clv.recent import bought
 from clvlib.data.engine import Table, literal
 from clvlib.errors import EmptyDataError
 from clvlib.words import tr
 
-__all__ = ["YEAR", "Past", "past_weeks"]
+__all__ = ["Past", "past_weeks"]
 
 Array = NDArray[np.float64]
-
-YEAR = 365.25 / 7  # in weeks
 
 
 @dataclass(frozen=True)
@@ -77,18 +76,48 @@ class Past:
         return [figure for row in found for figure in (*row.values(), value)]
 
     def naive(self, weeks: Sequence[int], value: float) -> list[float]:
-        """Return the figures of last year's same weeks; in a shop of less than a year those of the last weeks."""
-        start = len(self.weeks) - round(YEAR)
-        if start < 0:
+        """Return the figures of last year's same weeks; in a shop of less than two years those of the last weeks.
+
+        A year ago a young shop had hardly opened: to do better than that is no merit.
+        """
+        if len(self.weeks) < SEASONS:
             return self.came(weeks, value)
+        start = len(self.weeks) - round(YEAR)
         return [figure for week in weeks for figure in (*self.total(start, start + week).values(), value)]
 
-    def expected_repeats(self, model: PurchaseModel) -> Array:
-        """Return the repeat purchases of each week that a model fitted in weeks expects of customers of their age."""
-        ends = 7 * np.arange(len(self.weeks), -1, -1)
-        age = self.births.index.to_numpy(dtype=np.int64)[None, :] - ends[:, None]
+    def expected_repeats(self, model: PurchaseModel, pace: Array | None = None) -> Array:
+        """Return the repeat purchases of each week that a model fitted in weeks expects of customers of their age.
+
+        ``pace`` is that of the clock by which the model was fitted (:func:`clvlib.clv.outlook_weeks.by_clock`).
+        """
+        ends = np.arange(len(self.weeks), -1, -1.0)
+        births = self.births.index.to_numpy(dtype=float)[None, :] / 7
+        pace = np.ones(len(self.weeks)) if pace is None else pace
+        age = np.rint(7 * (clock(pace, births) - clock(pace, ends)[:, None])).astype(np.int64)
         so_far = expected_by_age(model, model._p(), age, 7.0) @ self.births.to_numpy(dtype=float)  # noqa: SLF001 - as in tracking
         return np.diff(so_far)
+
+
+def clock(pace: Array, ago: Array) -> Array:
+    """Return how long ago a time is, by a clock that runs at a pace of its own in each week.
+
+    >>> clock(np.array([1.0, 1.0, 3.0]), np.array([0.5, 1.0, 2.0, 3.5])).tolist()
+    [1.5, 3.0, 4.0, 5.5]
+    """
+    passed = np.append(0.0, np.cumsum(pace[::-1]))
+    whole = np.arange(len(passed), dtype=float)
+    return np.asarray(np.interp(ago, whole, passed) + np.maximum(ago - whole[-1], 0.0))
+
+
+def by_clock(summary: pd.DataFrame, pace: Array) -> pd.DataFrame:
+    """Return histories by a clock on which a festival's week lasts as long as the weeks whose orders it had.
+
+    To a model, purchases that come together at the end are customers who are alive and buy often; a clock that ran
+    faster in that week takes them for what they are.
+    """
+    age = clock(pace, summary["T"].to_numpy(dtype=float))
+    last = clock(pace, (summary["T"] - summary["recency"]).to_numpy(dtype=float))
+    return summary.assign(T=age, recency=np.where(summary["frequency"] > 0, age - last, 0.0))
 
 
 def past_weeks(orders: Table | pd.DataFrame, as_of: dt.date) -> Past:
