@@ -27,6 +27,7 @@ __all__ = ["Personas", "personas", "spoken"]
 
 EVERYBODY = mark("everybody")
 _NEAR = 0.05  # from the most stable number of personas, within which the largest is taken
+_WORTH = {f"value{end}": f"expected_value{end}" for end in ("", "_lower", "_upper")}  # as readers see it
 _FEWEST = 60  # customers whose habits can be seen, for there to be personas at all
 
 
@@ -89,15 +90,15 @@ class Personas(Result):
     def formats(self) -> dict[str, str]:
         """How a notebook writes the columns of ``table``."""
         shares = {str(name): "share" for name in self.table if str(name).endswith("_share")}
-        money = dict.fromkeys(["basket", "value", "value_lower", "value_upper"], "money")
-        return {name: form for name, form in (shares | money).items() if name in self.table} | {
+        money = dict.fromkeys(["basket", *_WORTH.values()], "money")
+        return {name: form for name, form in (shares | money).items() if name in self.shown} | {
             "orders_per_customer": ".1f"
         }
 
     @property
     def shown(self) -> pd.DataFrame:
         """``table`` with the names in the language spoken."""
-        return self.table.rename(index=spoken)
+        return self.table.rename(index=spoken, columns=_WORTH)
 
     @property
     def sentence(self) -> str:

@@ -14,6 +14,7 @@ from clvlib.data.engine import Table, literal
 from clvlib.data.together import together
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
+from clvlib.stats.proportions import proportion_interval
 from clvlib.words import mark, tr
 
 __all__ = ["STAGES", "Lifecycle", "lifecycle"]
@@ -61,6 +62,23 @@ class Lifecycle(Result):
     by_person: pd.DataFrame = field(repr=False)
     flow: pd.DataFrame = field(repr=False)
     transitions: pd.DataFrame = field(repr=False)
+
+    def moves(self, level: float = 0.95) -> pd.DataFrame:
+        """Return who went from one stage to another within the last week, the most first.
+
+        Columns: ``before``, ``now``, ``people``, ``share`` of those who were in the stage before with ``share_lower``
+        and ``share_upper`` (Wilson; blank for who was not known), and ``usual_share``, that of the weeks looked back.
+        """
+        long = ("before", None, "now")
+        found = self.flow.reset_index(names="before").melt(*long, value_name="people")
+        usual = self.transitions.reset_index(names="before").melt(*long, value_name="usual_share")
+        found = found[(found["before"] != found["now"]) & (found["people"] > 0)]
+        known = (found["before"] != NEW).to_numpy()
+        limits = proportion_interval(found["people"], self.flow.sum(axis=1)[found["before"]].to_numpy(), level)
+        for name, limit in (("share", "estimate"), ("share_lower", "lower"), ("share_upper", "upper")):
+            found[name] = np.where(known, limits[limit].to_numpy(dtype=float), np.nan)
+        found = found.merge(usual, how="left", on=["before", "now"])
+        return found.sort_values("people", ascending=False, kind="stable", ignore_index=True)
 
 
 def lifecycle(

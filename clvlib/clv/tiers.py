@@ -58,6 +58,13 @@ class Tiers(Result):
     summary: pd.DataFrame = field(repr=False)
     movement: pd.DataFrame = field(repr=False)
 
+    @property
+    def moves(self) -> pd.DataFrame:
+        """Who went from one tier to another: ``before``, ``now``, ``customers``, the most first."""
+        found = self.movement.reset_index(names="before").melt("before", var_name="now", value_name="customers")
+        found = found[(found["before"] != found["now"]) & (found["customers"] > 0)]
+        return found.sort_values("customers", ascending=False, kind="stable", ignore_index=True)
+
 
 def tiers(
     orders: Table | pd.DataFrame,

@@ -122,3 +122,19 @@ def test_a_stage_where_nobody_ever_was_has_no_share_that_stays():
     there = table[table["people"] > 0]
     assert there["weeks_in_stage"].notna().all()
     assert (there["value"] / there["people"]).tolist() == there["value_per_person"].tolist()
+
+
+def test_moves_are_those_of_the_flow():
+    """Of four who had bought once, one bought again and one was never known before: 1 of 3 moved on."""
+    sold = pd.DataFrame([("a", 60), ("a", 3), ("b", 60), ("c", 60), ("d", 2)], columns=["customer_id", "ago"])
+    found = lifecycle(sold.assign(day=LAST - pd.to_timedelta(sold["ago"], "D")), LAST, weeks=4)
+    moves = found.moves(0.9)
+    assert moves[["before", "now", "people"]].values.tolist() == [["use", "maintenance", 1], [NEW, "purchase", 1]]
+    row = moves.iloc[0]
+    assert row["share"] == pytest.approx(1 / 3)
+    assert row["share_lower"] < 1 / 3 < row["share_upper"]
+    assert row["usual_share"] == pytest.approx(1 / 12)  # three people in four weeks
+    assert moves.iloc[1][["share", "share_lower", "share_upper", "usual_share"]].isna().all()
+    assert moves["people"].sum() + np.trace(found.flow.to_numpy()[:-1]) == found.people
+    still = lifecycle(sold.iloc[[2]].assign(day=LAST - pd.Timedelta(days=60)), LAST)
+    assert still.moves().empty

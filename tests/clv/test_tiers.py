@@ -78,3 +78,9 @@ def test_what_cannot_be_is_refused():
             tiers(sold, LAST, **bad)
     with pytest.raises(EmptyDataError):
         tiers(sold, "2020-01-01")
+
+
+def test_moves_leave_out_who_stayed():
+    rows = [("a", 60, 900), ("a", 3, 200), ("b", 60, 50), ("c", 2, 10), ("d", 1, 10)]
+    found = tiers(orders_of(rows), LAST)
+    assert found.moves.values.tolist() == [["not yet a customer", "ordinary", 2], ["ordinary", "silver", 1]]
