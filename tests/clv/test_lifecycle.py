@@ -128,7 +128,7 @@ def test_moves_are_those_of_the_flow():
     """Of four who had bought once, one bought again and one was never known before: 1 of 3 moved on."""
     sold = pd.DataFrame([("a", 60), ("a", 3), ("b", 60), ("c", 60), ("d", 2)], columns=["customer_id", "ago"])
     found = lifecycle(sold.assign(day=LAST - pd.to_timedelta(sold["ago"], "D")), LAST, weeks=4)
-    moves = found.moves(0.9)
+    moves = found.moves(0.9).sort_values("now", ignore_index=True)
     assert moves[["before", "now", "people"]].values.tolist() == [["use", "maintenance", 1], [NEW, "purchase", 1]]
     row = moves.iloc[0]
     assert row["share"] == pytest.approx(1 / 3)
