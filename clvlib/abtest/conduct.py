@@ -16,9 +16,9 @@ from clvlib.abtest.metrics import GUARDRAILS, METRICS, Metric
 from clvlib.abtest.outcome import ExperimentResult
 from clvlib.abtest.plan import Lock, Plan
 from clvlib.data.connect import Shop
-from clvlib.errors import ParameterError
+from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
-from clvlib.words import mark, tr
+from clvlib.words import mark, paragraph, tr
 
 __all__ = ["Conduct", "Looks", "Review", "conduct"]
 
@@ -78,7 +78,7 @@ class Conduct:
     plan : Plan or None
         As it is written today.
     lock : Lock or None
-        As it was locked.
+        As it was locked; the analysis is held to this one.
     """
 
     experiment: Experiment
@@ -96,7 +96,6 @@ class Conduct:
     def review(self) -> Review:
         """Hold the analysis against the plan."""
         nothing = pd.DataFrame(columns=["what", "planned", "found"])
-        result = self.result
         if self.plan is None:
             text = mark(
                 "Experiment {name} has no plan: write one before the next starts, as {file} in the shop's folder, so "
@@ -110,9 +109,20 @@ class Conduct:
             )
             said = tr(text, name=self.experiment.name)
             return Review(table=self.plan.table, departures=nothing, kept=False, sentence=said)
+        try:
+            result = self.result
+        except EmptyDataError:  # the plan stands before anybody's days are over
+            result = None
         departures = self.plan.departures(self.lock, self.experiment, result)
-        said = self.lock.sentence(departures)
-        return Review(table=self.plan.table, departures=departures, kept=departures.empty, sentence=said)
+        said = self.lock.sentence(departures, begun=result is not None)
+        if self.plan != self.lock.plan:
+            text = mark(
+                "What the file says today does not count: the analysis is held to what was locked. To change a plan "
+                "before people are assigned, lock it anew."
+            )
+            said = paragraph(said, tr(text))
+        table = self.lock.plan.table
+        return Review(table=table, departures=departures, kept=departures.empty, sentence=said)
 
     def look(self, record: Path | None, at: pd.Timestamp) -> Looks:
         """Put this look on record, unless the same is there, and say what is.
@@ -164,7 +174,7 @@ def conduct(
         Name of the experiment in the assignments.
     plan : str or Path
         Path of the plan, from the shop's folder; empty: ``<name>.plan.yaml`` there, if any. Its lock lies beside it
-        and ends in ``.lock`` instead.
+        and ends in ``.lock`` instead; where there is one, it rules, whatever became of the plan's file.
     as_of : str or date, optional
         Until when the data are known.
     segment : str
@@ -191,24 +201,27 @@ def conduct(
     parts = segment if segment and shop.has(f"customers.{segment}") else ""
     if path is None:
         return Conduct(Experiment(name, metrics=measured, **given), shop, as_of, parts)
-    said = Plan.read(path)
-    if said.experiment != name:
-        raise ParameterError(f"{path}: this is the plan of experiment {said.experiment!r}, not of {name!r}")
-    lock = path.with_suffix(".lock")
-    known = {metric.name: metric for metric in (*said.build().metrics, *measured)}
-    planned = said.build()
+    file = path.with_suffix(".lock")
+    lock = Lock.read(file) if file.is_file() else None
+    said = lock.plan if lock is not None and not path.is_file() else Plan.read(path)
+    ruling = said if lock is None else lock.plan
+    for each, where in ((said, path), (ruling, file)):
+        if each.experiment != name:
+            raise ParameterError(f"{where}: this is the plan of experiment {each.experiment!r}, not of {name!r}")
+    planned = ruling.build()
+    known = {metric.name: metric for metric in (*planned.metrics, *measured)}
     if "min_per_arm" in given:  # who asks for more people than planned plans for as many
-        given["planned_per_arm"] = max(given["min_per_arm"], said.people_per_arm)
+        given["planned_per_arm"] = max(given["min_per_arm"], ruling.people_per_arm)
     experiment = replace(planned, metrics=tuple(known.values()), **given)
-    return Conduct(experiment, shop, as_of, parts, said, Lock.read(lock) if lock.exists() else None)
+    return Conduct(experiment, shop, as_of, parts, said, lock)
 
 
 def _path(shop: Shop, name: str, plan: str | Path) -> Path | None:
-    """Return where the plan lies; None where none was asked for and none is there."""
+    """Return where the plan lies, or lay when it was locked; None where none was asked for and none is there."""
     if str(plan):
         return (shop.folder or Path()) / plan
     found = None if shop.folder is None else shop.folder / plan_name(name)
-    return found if found is not None and found.is_file() else None
+    return found if found is not None and (found.is_file() or found.with_suffix(".lock").is_file()) else None
 
 
 def _measurable(shop: Shop, metric: Metric) -> bool:

@@ -57,6 +57,10 @@ class Rule:
         At which the detectable effect is stated.
     enough_by : pandas.Timestamp or None
         When each arm has the people asked for, if people go on coming as they have; None if that is not known.
+    stopped : pandas.Timestamp or None
+        When the last person was assigned, where the test has ended; None while it may go on.
+    planned : bool
+        Whether each arm has been given the people asked for, their windows over or not.
     """
 
     control: str
@@ -65,6 +69,8 @@ class Rule:
     minimum_effect: float | None = None
     power: float = 0.8
     enough_by: pd.Timestamp | None = None
+    stopped: pd.Timestamp | None = None
+    planned: bool = False
 
 
 def decide(primary: pd.DataFrame, guardrails: pd.DataFrame, gate: pd.DataFrame, rule: Rule) -> Decision:
@@ -84,7 +90,8 @@ def decide(primary: pd.DataFrame, guardrails: pd.DataFrame, gate: pd.DataFrame, 
 
     Notes
     -----
-    A failed check makes the experiment invalid whatever the effect; a shortage of people lets it run. Then an arm that
+    A failed check makes the experiment invalid whatever the effect; a shortage of people lets it run, or where nobody
+    comes any more ends it without anything to ship. Then an arm that
     is better, may have the smallest effect worth having and whose guardrails hold is shipped (the best of several). One
     that is better but for a broken guardrail is not; one for which a guardrail is not shown yet waits, as long as there
     is somebody to wait for. When every arm is worse or known to fall short of the smallest effect worth having, none is
@@ -98,17 +105,19 @@ def decide(primary: pd.DataFrame, guardrails: pd.DataFrame, gate: pd.DataFrame, 
         text = mark("Invalid: the check '{check}' fails ({found}).")
         return Decision(INVALID, "", tr(text, check=tr(first["check"]), found=first["found"]))
     size = gate[gate["check"] == "people per arm"].iloc[0]
-    if size["status"] == "wait":
-        text = mark("Keep running: {found}; {rule} was asked for.")
-        if rule.enough_by is not None:
-            text = mark("Keep running: {found}; {rule} was asked for, which the pace so far gives on {day:%Y-%m-%d}.")
-        return Decision(KEEP_RUNNING, "", tr(text, found=size["found"], rule=size["rule"], day=rule.enough_by))
     best = _best(primary)
+    if size["status"] == "wait":
+        return _too_few(primary, size, rule)
     if rule.open_until is not None and not rule.any_time:
         text = mark(
             "Keep running: windows are open until {until:%Y-%m-%d %H:%M}, and the test is decided once, after that. So "
             "far {finding}."
         )
+        if rule.planned:
+            text = mark(
+                "Keep running, but assign nobody else: every arm has the people that were asked for. Windows are open "
+                "until {until:%Y-%m-%d %H:%M}, and the test is decided once, after that. So far {finding}."
+            )
         return Decision(KEEP_RUNNING, "", tr(text, until=rule.open_until, finding=finding(best, rule.control)))
     better = primary[(primary["verdict"] == "better") & ~_short(primary, rule)]
     if len(better):
@@ -118,6 +127,23 @@ def decide(primary: pd.DataFrame, guardrails: pd.DataFrame, gate: pd.DataFrame, 
         return Decision(DO_NOT_SHIP, "", tr("Do not ship {arms}: {reason}.", arms=arms, reason=_why_not(best, rule)))
     reason = tr("; ").join([finding(best, rule.control), *_reach(best, rule)])
     return Decision(KEEP_RUNNING, "", tr("Keep running: {reason}.", reason=reason))
+
+
+def _too_few(primary: pd.DataFrame, size: pd.Series, rule: Rule) -> Decision:
+    """Wait for the people asked for, as long as there is somebody to wait for."""
+    names = {"found": size["found"], "rule": size["rule"]}
+    if rule.stopped is not None:
+        arms = tr(" or ").join(primary["arm"].astype(str))
+        text = mark(
+            "Do not ship {arms}: the test ended too small to decide, as nobody has been assigned since {day:%Y-%m-%d} "
+            "({found}; {rule} was asked for). {finding}."
+        )
+        told = finding(_best(primary), rule.control)
+        return Decision(DO_NOT_SHIP, "", tr(text, arms=arms, day=rule.stopped, finding=told, **names))
+    text = mark("Keep running: {found}; {rule} was asked for.")
+    if rule.enough_by is not None:
+        text = mark("Keep running: {found}; {rule} was asked for, which the pace so far gives on {day:%Y-%m-%d}.")
+    return Decision(KEEP_RUNNING, "", tr(text, day=rule.enough_by, **names))
 
 
 def amount(value: float, unit: str, *, sign: bool = False) -> str:

@@ -17,13 +17,15 @@ from clvlib.abtest.looks import LOOKS
 from clvlib.abtest.metric import Metric, Row
 from clvlib.abtest.metrics import GUARDRAILS, METRICS
 from clvlib.abtest.outcome import COLUMNS, ExperimentResult
-from clvlib.abtest.query import fetch, fetch_people, fetch_shared, merged, span
+from clvlib.abtest.query import fetch, fetch_people, fetch_shared, length, merged, span
 from clvlib.data.connect import Shop
 from clvlib.data.engine import Table
 from clvlib.errors import DataError, EmptyDataError, ParameterError
 from clvlib.words import mark, tr
 
 __all__ = ["Experiment"]
+
+_PAUSE = pd.Timedelta("14D")  # so long nobody is assigned where a test rests and goes on; longer, and it has ended
 
 
 @dataclass(frozen=True)
@@ -287,9 +289,7 @@ class Experiment:
         gate = check(self._counted(cells, used), shares, self.min_per_arm, assigned, shared)
         arms = weeks[used] if weeks else {}
         if self.control not in arms or len(arms) < 2:
-            there = tr(", ").join(arms) or tr("no arm")
-            text = mark("experiment {name!r}: only {arms} has people whose {window} are over")
-            raise EmptyDataError(tr(text, name=self.name, arms=there, window=self.window))
+            raise EmptyDataError(self._too_early(arms, assigned))
         table = self._table(arms, fractions)
         if self.permutations:
             counted = cells[(cells["status"] == "mature") & (cells["look"] <= used)]
@@ -305,6 +305,8 @@ class Experiment:
             minimum_effect=self.minimum_effect,
             power=self.power,
             enough_by=self._enough_by(assigned, list(shares), used),
+            stopped=self._stopped(assigned),
+            planned=self._comparing.fraction(_people(assigned), list(shares)) >= 1,
         )
         decision = decide(primary, guardrails, gate, rule)
         return ExperimentResult(
@@ -321,6 +323,23 @@ class Experiment:
             power=self.power,
             started=pd.Timestamp(cells["first_assigned"].min()) if "first_assigned" in cells else None,
         )
+
+    def _too_early(self, arms: Mapping[str, Row], assigned: pd.DataFrame) -> str:
+        """Say why there is nothing to compare yet, and from when on there may be."""
+        if arms:
+            text = mark("experiment {name!r}: only {arms} has people whose {window} are over")
+            return tr(text, name=self.name, arms=tr(", ").join(arms), window=length(self.window))
+        people = int(assigned["people"].sum())
+        if "first_assigned" not in assigned or not people:
+            text = mark("experiment {name!r}: there is nobody whose {window} are over")
+            return tr(text, name=self.name, window=length(self.window))
+        begun = pd.Timestamp(assigned["first_assigned"].min())
+        text = mark(
+            "experiment {name!r} has begun, {people:,} people are assigned, and nobody's {window} are over; the first "
+            "can be told from {day:%Y-%m-%d} on"
+        )
+        day = begun + span(self.window, "window")
+        return tr(text, name=self.name, people=people, window=length(self.window), day=day)
 
     # --- from aggregates to a verdict --------------------------------------------------------------------------------
 
@@ -402,6 +421,13 @@ class Experiment:
             return None
         return pd.Timestamp(waiting["last_assigned"].max()) + span(self.window, "window")
 
+    def _stopped(self, assigned: pd.DataFrame) -> pd.Timestamp | None:
+        """When the last person was assigned, if nobody has been for two weeks and all windows are over."""
+        if "until" not in assigned or assigned.empty:
+            return None
+        last, now = pd.Timestamp(assigned["last_assigned"].max()), pd.Timestamp(assigned["until"].max())
+        return last if now - last > max(span(self.window, "window"), _PAUSE) else None
+
     def _enough_by(self, assigned: pd.DataFrame, arms: list[str], used: Any) -> pd.Timestamp | None:
         """When the smallest arm has the people asked for with their windows over, at the pace of the time so far.
 
@@ -416,3 +442,8 @@ class Experiment:
         if people < self.min_per_arm:
             end = begin + (max(end, pd.Timestamp(used)) - begin) * (self.min_per_arm / people)
         return end + span(self.window, "window")
+
+
+def _people(assigned: pd.DataFrame) -> dict[str, Row]:
+    """Everybody who was assigned, by arm."""
+    return {str(arm): {"people": n} for arm, n in assigned.groupby("variant")["people"].sum().items()}

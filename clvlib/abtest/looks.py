@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
+import numpy as np
 from scipy import special
 
-from clvlib.stats.sequential import anytime_alpha, anytime_p_value, boundaries, planned_p_value
+from clvlib.stats.sequential import anytime_alpha, anytime_p_value, boundaries, inflation, planned_p_value
 from clvlib.words import mark
 
-__all__ = ["LOOKS", "AnyTime", "Look", "Once", "Planned", "TooEarly"]
+__all__ = ["LOOKS", "AnyTime", "Look", "Once", "Planned", "TooEarly", "price"]
 
 LOOKS = (mark("once"), mark("weekly"), mark("any"))
+TAKEN = 12  # looks that a plan reckons with: a quarter of weeks
 
 
 class Look(Protocol):
@@ -104,3 +107,21 @@ class Planned:
     def alpha(self, alpha: float) -> float:
         """Level of the ordinary test with the boundary's critical value."""
         return float(2 * special.ndtr(-boundaries(self.fractions, alpha)[-1]))
+
+
+@cache
+def price(how: str, power: float, alpha: float) -> float:
+    """Return how many times the people of a single look a test needs that is looked at in the way that ``how`` names.
+
+    Examples
+    --------
+    >>> [round(price(how, 0.8, 0.05), 2) for how in LOOKS]
+    [1.0, 1.04, 1.77]
+    """
+    if how == "once":
+        return 1.0
+    fractions = np.arange(1, TAKEN + 1) / TAKEN
+    if how == "weekly":
+        return inflation(boundaries(fractions, alpha), fractions, power, alpha)
+    levels = np.array([anytime_alpha(alpha, float(fraction), 1.0, alpha) for fraction in fractions])
+    return inflation(-special.ndtri(levels / 2), fractions, power, alpha)

@@ -14,8 +14,9 @@ import yaml
 
 from clvlib.abtest.decision import amount
 from clvlib.abtest.experiment import Experiment
+from clvlib.abtest.looks import price
 from clvlib.abtest.outcome import ExperimentResult
-from clvlib.abtest.query import span
+from clvlib.abtest.query import length
 from clvlib.errors import DataError, ParameterError
 from clvlib.stats.sampling import sample_size_means, sample_size_proportions
 from clvlib.words import mark, tr, trn
@@ -156,6 +157,15 @@ class Plan:
         ParameterError
             The plan says what an experiment cannot be.
         """
+        if self.control not in self.shares or len(self.shares) < 2:
+            raise ParameterError(f"shares: two arms are needed, one of them {self.control}; found {dict(self.shares)}")
+        if self.baseline is not None and not (self.baseline > 0 and self.baseline + self.smallest_effect < 1):
+            raise ParameterError(
+                f"baseline: a share above 0 is needed that stays below 1 with {self.smallest_effect} more; found "
+                f"{self.baseline}"
+            )
+        if self.deviation is not None and not 0 < self.deviation < float("inf"):
+            raise ParameterError(f"deviation: a positive number is needed; found {self.deviation}")
         return Experiment(
             self.experiment,
             control=self.control,
@@ -174,16 +184,23 @@ class Plan:
 
     @property
     def people_needed(self) -> float:
-        """People per arm that find the smallest effect at a single look; missing if nothing is known beforehand.
+        """People in the smallest arm that find the smallest effect; missing if nothing is known beforehand.
 
-        With several treatments each is given the smallest level that Holm's correction may ask of it.
+        With several treatments each is given the smallest level that Holm's correction may ask of it, and who may look
+        more than once pays for it (:func:`clvlib.abtest.looks.price`).
         """
         alpha = self.alpha / max(len(self.shares) - 1, 1)
+        control, least = self.shares[self.control], min(self.shares.values())
+        ratios = [share / control for arm, share in self.shares.items() if arm != self.control]
         if self.baseline is not None:
-            return sample_size_proportions(self.baseline, self.baseline + self.smallest_effect, self.power, alpha)
-        if self.deviation is not None:
-            return sample_size_means(self.smallest_effect, self.deviation**2, self.power, alpha)
-        return float("nan")
+            rates = self.baseline, self.baseline + self.smallest_effect
+            alone = max(sample_size_proportions(*rates, self.power, alpha, ratio) for ratio in ratios)
+        elif self.deviation is not None:  # the variance of a difference is that of arms of one size, times this
+            even = sample_size_means(self.smallest_effect, self.deviation**2, self.power, alpha)
+            alone = even * max((1 + 1 / ratio) / 2 for ratio in ratios)
+        else:
+            return float("nan")
+        return alone * least / control * price(self.looks, self.power, alpha)
 
     @property
     def digest(self) -> str:
@@ -202,7 +219,7 @@ class Plan:
         ]
         rows = {
             mark("hypothesis"): self.hypothesis,
-            mark("what decides"): tr("{metric} within {window}", metric=tr(self.primary), window=_length(self.window)),
+            mark("what decides"): tr("{metric} within {window}", metric=tr(self.primary), window=length(self.window)),
             mark("arms"): tr("{split}; {control} is the control", split=split, control=self.control),
             mark("smallest effect worth having"): amount(self.smallest_effect, unit),
             mark("people per arm"): f"{self.people_per_arm:,}",
@@ -218,6 +235,8 @@ class Plan:
         if not self.people_needed < float("inf"):
             return tr("not known: neither baseline nor deviation was stated")
         text = mark("{n:,.0f} per arm find the smallest effect with a chance of {power:.0%}")
+        if len(set(self.shares.values())) > 1:
+            text = mark("{n:,.0f} in the smallest arm find the smallest effect with a chance of {power:.0%}")
         return tr(text, n=-(-self.people_needed // 1), power=self.power)
 
     def lock(self, path: str | Path, at: pd.Timestamp) -> Lock:
@@ -244,7 +263,7 @@ class Plan:
             pass
         return Lock.read(file)
 
-    def departures(self, lock: Lock, experiment: Experiment, result: ExperimentResult) -> pd.DataFrame:
+    def departures(self, lock: Lock, experiment: Experiment, result: ExperimentResult | None) -> pd.DataFrame:
         """List what is not as it was locked.
 
         Parameters
@@ -253,8 +272,8 @@ class Plan:
             What :meth:`lock` returned.
         experiment : Experiment
             What the result was analysed by.
-        result : ExperimentResult
-            What was found.
+        result : ExperimentResult or None
+            What was found; None where nothing can be yet.
 
         Returns
         -------
@@ -278,10 +297,10 @@ class Plan:
             planned, found = (dict(getattr(e, key) or {}) for e in (should, does))
             if planned != found:
                 rows.append((tr("analysis: {key}", key=tr(_WORDS[key])), planned, found))
-        if result.started is not None and lock.locked_at > result.started:
+        if result is not None and result.started is not None and lock.locked_at > result.started:
             start = tr("before {start:%Y-%m-%d %H:%M}", start=result.started)
             rows.append((tr("locked before the start"), start, f"{lock.locked_at:%Y-%m-%d %H:%M}"))
-        rows += _size(lock.plan, result)
+        rows += _size(lock.plan, result) if result is not None else []
         return pd.DataFrame([(what, str(p), str(f)) for what, p, f in rows], columns=["what", "planned", "found"])
 
 
@@ -321,14 +340,19 @@ class Lock:
             raise DataError(f"{path}: the locked plan was edited: its digest is no longer {lock.digest[:12]}…")
         return lock
 
-    def sentence(self, departures: pd.DataFrame) -> str:
-        """Say whether the plan was kept."""
+    def sentence(self, departures: pd.DataFrame, *, begun: bool = True) -> str:
+        """Say whether the plan was kept, or that nothing can depart from it yet."""
         names = {"at": self.locked_at, "digest": self.digest[:12]}
         if departures.empty:
             text = mark(
                 "The plan locked on {at:%Y-%m-%d %H:%M} (SHA-256 {digest}…) is unchanged and was kept. It said: "
                 "{hypothesis}"
             )
+            if not begun:
+                text = mark(
+                    "The plan locked on {at:%Y-%m-%d %H:%M} (SHA-256 {digest}…) is unchanged, and nobody's days are "
+                    "over yet. It says: {hypothesis}"
+                )
             return tr(text, hypothesis=self.plan.hypothesis, **names)
         rows = zip(departures["what"], departures["planned"], departures["found"], strict=True)
         text = mark("{what}, planned {planned}, found {found}")
@@ -348,17 +372,14 @@ def _size(plan: Plan, result: ExperimentResult) -> list[tuple[str, Any, Any]]:
     people = int(result.rows()["n"].min())
     if people > LONGER * plan.people_per_arm:
         rows.append((tr("people per arm"), f"{plan.people_per_arm:,}", f"{people:,}"))
+    effect = max(1.0, float(result.rows()["design_effect"].fillna(1.0).max()))
     if plan.people_needed > plan.people_per_arm:
         rows.append((tr("people needed"), plan._needed(), f"{plan.people_per_arm:,}"))  # noqa: SLF001 - its own words
+    elif plan.people_needed * effect > plan.people_per_arm:
+        text = mark("{n:,.0f}, as people of one cluster are alike (design effect {effect:.3g})")
+        needed = tr(text, n=-(-plan.people_needed * effect // 1), effect=effect)
+        rows.append((tr("people needed"), needed, f"{plan.people_per_arm:,}"))
     return rows
-
-
-def _length(window: str) -> str:
-    """Write a span in days where it is made of whole ones, in hours otherwise."""
-    days, rest = divmod(span(window, "window"), pd.Timedelta("1D"))
-    if rest:
-        return tr("{hours:g} hours", hours=span(window, "window") / pd.Timedelta("1h"))
-    return trn("{n} day", "{n} days", days)
 
 
 def _digest(said: Mapping[str, Any]) -> str:

@@ -15,15 +15,26 @@ from clvlib.abtest.outcomes_sql import end_sql, money_column, outcomes_sql, seco
 from clvlib.data.engine import Table, as_table, identifier, literal
 from clvlib.data.together import together
 from clvlib.errors import DataError, MissingTableError, ParameterError
-from clvlib.words import mark, tr
+from clvlib.words import mark, tr, trn
 
-__all__ = ["COUNTS", "fetch", "fetch_members", "fetch_people", "fetch_shared", "fetch_values", "merged", "span"]
+__all__ = [
+    "COUNTS",
+    "fetch",
+    "fetch_members",
+    "fetch_people",
+    "fetch_shared",
+    "fetch_values",
+    "length",
+    "merged",
+    "span",
+]
 
 COUNTS = ("people", "extra_rows", "bought_before", "bad_amounts", "uncovered")
 _COUNTED = """COUNT(*) AS people, SUM(seen - 1) AS extra_rows,
        SUM(CASE WHEN orders_before > 0 THEN 1 ELSE 0 END) AS bought_before,
        SUM(bad_amounts) AS bad_amounts, SUM(uncovered) AS uncovered,
-       MIN(assigned_at) AS first_assigned, MAX(assigned_at) AS last_assigned"""
+       MIN(assigned_at) AS first_assigned, MAX(assigned_at) AS last_assigned,
+       MAX(until) AS until"""
 KEYS = ["variant", "status", "look", "day", "segment", "cluster_id"]
 
 
@@ -286,12 +297,20 @@ def span(text: str, what: str) -> pd.Timedelta:
         It is none, or shorter than a second.
     """
     try:
-        length = pd.Timedelta(text)
+        found = pd.Timedelta(text)
     except ValueError as error:
         raise ParameterError(f"{what}: {text!r} is no span such as '7D' or '48h'") from error
-    if not length >= pd.Timedelta("1s"):
+    if not found >= pd.Timedelta("1s"):
         raise ParameterError(f"{what}: a span of at least a second is needed; found {text!r}")
-    return length
+    return found
+
+
+def length(window: str) -> str:
+    """Write a span in days where it is made of whole ones, in hours otherwise."""
+    days, rest = divmod(span(window, "window"), pd.Timedelta("1D"))
+    if rest:
+        return tr("{hours:g} hours", hours=span(window, "window") / pd.Timedelta("1h"))
+    return trn("{n} day", "{n} days", days)
 
 
 def _together(

@@ -18,6 +18,7 @@ __all__ = [
     "boundaries",
     "confidence_sequence",
     "exit_probabilities",
+    "inflation",
     "planned_p_value",
 ]
 
@@ -237,6 +238,36 @@ def exit_probabilities(critical: ArrayLike, fractions: ArrayLike, drift: float =
         found.append(walk.outside(float(value)))
         walk.stop(float(value))
     return np.array(found)
+
+
+def inflation(critical: ArrayLike, fractions: ArrayLike, power: float = 0.8, alpha: float = 0.05) -> float:
+    """How many times the people of a single look a test with several needs (Jennison & Turnbull 2000, section 2.2.2).
+
+    Parameters
+    ----------
+    critical, fractions : array_like
+        As :func:`exit_probabilities` takes them.
+    power, alpha : float
+        Chance to find the effect, and two-sided error of the first kind of the single look.
+
+    Raises
+    ------
+    ValueError
+        As :func:`exit_probabilities`, or a share outside (0, 1).
+
+    Examples
+    --------
+    >>> round(inflation([2.040 * (5 / k) ** 0.5 for k in range(1, 6)], [0.2, 0.4, 0.6, 0.8, 1]), 3)  # their table 2.4
+    1.028
+    """
+    if not (0 < power < 1 and 0 < alpha < 1):
+        raise ValueError(f"alpha and power lie between 0 and 1; found {alpha} and {power}")
+    alone = float(special.ndtri(power) - special.ndtri(alpha / 2))
+
+    def shortfall(root: float) -> float:
+        return float(exit_probabilities(critical, fractions, root * alone).sum()) - power
+
+    return float(optimize.brentq(shortfall, 0.5, 10.0, xtol=1e-9)) ** 2
 
 
 def planned_p_value(z: float, fractions: ArrayLike, spending: str = "obrien-fleming") -> float:

@@ -53,6 +53,42 @@ def test_the_plan_says_how_it_is_analysed(tmp_path: Path) -> None:
     assert rows["what decides"] == "conversion within 7 days"
 
 
+def test_the_locked_plan_rules_whatever_the_file_says_later(tmp_path: Path) -> None:
+    """B is better by 5 points of 1,000 people: no edit of the file afterwards lets it be decided in another way."""
+    file = tmp_path / "script.plan.yaml"
+    file.write_text(PLAN, encoding="utf-8")
+    held = conduct(shop(tmp_path), "script", as_of=AS_OF)
+    assert held.plan is not None
+    held.plan.lock(tmp_path / "script.plan.lock", START - pd.Timedelta("1D"))
+    kept = conduct(shop(tmp_path), "script", as_of=AS_OF)
+    edited = PLAN.replace("conversion", "revenue").replace("0.04", "1") + "people_per_arm: 100\n"
+    file.write_text(edited.replace("people_per_arm: 1000\n", "").replace("baseline: 0.05\n", ""), encoding="utf-8")
+    held = conduct(shop(tmp_path), "script", as_of=AS_OF)
+    assert (held.experiment.metric, held.experiment.min_per_arm) == ("conversion", 1000)
+    assert held.result.sentence == kept.result.sentence
+    review = held.review()
+    assert not review.kept
+    assert set(review.departures["what"]) >= {"plan: what decides", "plan: people per arm"}
+    assert not review.departures["what"].str.startswith("analysis").any()
+    assert "the analysis is held to what was locked" in review.sentence
+    assert review.table.set_index("item").loc["people per arm", "planned"] == "1,000"
+    file.unlink()  # a plan that is gone is the locked one still
+    held = conduct(shop(tmp_path), "script", as_of=AS_OF)
+    assert (held.experiment.minimum_effect, held.review().kept) == (0.04, True)
+
+
+def test_the_plan_stands_before_anybody_s_days_are_over(tmp_path: Path) -> None:
+    (tmp_path / "script.plan.yaml").write_text(PLAN, encoding="utf-8")
+    early = str((START + pd.Timedelta("2D")).date())
+    held = conduct(shop(tmp_path), "script", as_of=early)
+    assert held.plan is not None
+    held.plan.lock(tmp_path / "script.plan.lock", START - pd.Timedelta("1D"))
+    review = conduct(shop(tmp_path), "script", as_of=early).review()
+    assert review.kept
+    assert "is unchanged, and nobody's days are over yet. It says: B sells better." in review.sentence
+    assert len(review.table)
+
+
 def test_what_is_asked_for_rules_and_shows(tmp_path: Path) -> None:
     (tmp_path / "script.plan.yaml").write_text(PLAN, encoding="utf-8")
     held = conduct(shop(tmp_path), "script", as_of=AS_OF)

@@ -199,7 +199,10 @@ def test_when_a_window_is_over(as_of: object, mature: bool) -> None:
     if mature:
         assert experiment.analyse(*arguments, as_of=as_of).verdict == "do not ship"
     else:
-        with pytest.raises(EmptyDataError, match="only no arm has people whose 7D are over"):
+        with pytest.raises(
+            EmptyDataError,
+            match="nobody's 7 days are over; the first can be told from 2026-10-08",
+        ):
             experiment.analyse(*arguments, as_of=as_of)
 
 
@@ -680,7 +683,7 @@ def test_missing_amounts_are_refused() -> None:
         with pytest.raises(DataError, match="1 amounts in this experiment are missing or infinite"):
             Experiment("script").analyse(people(A=10, B=10), orders, as_of=LATER)
     others = bought(["A1", "B1", "Z"], np.array([1.0, 1.0, np.nan]))  # somebody else's do no harm
-    assert Experiment("script").analyse(people(A=10, B=10), others, as_of=LATER).verdict == "keep running"
+    assert Experiment("script").analyse(people(A=10, B=10), others, as_of="2026-10-10").verdict == "keep running"
 
 
 def test_one_arm_no_arm_other_arms() -> None:
@@ -694,10 +697,33 @@ def test_one_arm_no_arm_other_arms() -> None:
         Experiment("script", shares={"A": 1, "C": 1}).analyse(people(A=10, B=10), bought(["A1"]), as_of=LATER)
 
 
+def test_a_test_that_ended_too_small_is_not_waited_for() -> None:
+    """Of 2,000 asked for 1,500 an arm came, all on one day: a fortnight's rest goes on, a longer one is the end."""
+    arguments = people(A=1500, B=1500), bought([*first("A", 150), *first("B", 200), "late"])
+    last = START + pd.Timedelta("14D")
+    assert Experiment("script").analyse(*arguments, as_of=last).verdict == "keep running"
+    over = Experiment("script").analyse(*arguments, as_of=last + pd.Timedelta("1h"))
+    assert over.verdict == "do not ship"
+    assert "nobody has been assigned since 2026-10-01 (A 1,500, B 1,500 people" in over.sentence
+    slow = Experiment("script", window="21D").analyse(*arguments, as_of=START + pd.Timedelta("21D"))
+    assert slow.verdict == "keep running"  # windows of three weeks are waited for
+
+
+def test_who_has_the_people_asked_for_is_told_to_stop_assigning() -> None:
+    assigned = people(A=2000, B=2000)
+    late = assigned["unit_id"].isin(["A0", "B0"])
+    assigned.loc[late, "assigned_at"] = START + pd.Timedelta("9D")
+    orders, as_of = bought([*first("A", 200), *first("B", 264)]), START + pd.Timedelta("10D")
+    wait = Experiment("script", min_per_arm=1999).analyse(assigned, orders, as_of=as_of)
+    assert wait.sentence.startswith("Keep running, but assign nobody else: every arm has the people")
+    more = Experiment("script", min_per_arm=1999, planned_per_arm=2001).analyse(assigned, orders, as_of=as_of)
+    assert more.sentence.startswith("Keep running: windows are open until 2026-10-17")
+
+
 def test_an_arm_whose_windows_are_all_open() -> None:
     assigned = people(A=10, B=10)
     assigned.loc[assigned["variant"] == "B", "assigned_at"] = pd.Timestamp("2026-10-30")
-    with pytest.raises(EmptyDataError, match="only A has people whose 7D are over"):
+    with pytest.raises(EmptyDataError, match="only A has people whose 7 days are over"):
         Experiment("script").analyse(assigned, bought(["A1"]), as_of=LATER)
 
 

@@ -108,8 +108,9 @@ def test_when_there_will_be_enough() -> None:
     assert result.verdict == "keep running"
     day = START + pd.Timedelta("27D")
     assert f"which the pace so far gives on {day:%Y-%m-%d}." in result.sentence
-    # nobody came any more: the weeks since count, and the day lies ahead of what is known
-    result = experiment.analyse(assigned, orders, as_of="2026-12-01")
+    # nobody comes for two weeks: they count, and the day lies ahead of what is known; later there is no such day
+    assert experiment.analyse(assigned, orders, as_of="2026-12-01").verdict == "do not ship"
+    result = experiment.analyse(assigned, orders, as_of=START + pd.Timedelta("24D"))
     last = START + pd.Timedelta("17D")  # when the last window ended
     until = last.normalize() + pd.Timedelta(days=7 - last.weekday())  # the end of its week
     day = START + 2 * (until - START) + pd.Timedelta("7D")

@@ -6,12 +6,15 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
 
 from clvlib.abtest.experiment import Experiment
 from clvlib.abtest.plan import Lock, Plan
 from clvlib.errors import DataError, ParameterError
+from clvlib.stats.sequential import anytime_alpha
 from tests.abtest.test_experiment import LATER, START, bought, cells, first, people
 
 TEXT = """
@@ -39,6 +42,60 @@ def test_sample_sizes_are_rs() -> None:
     assert dataclasses.replace(money, smallest_effect=1.0).people_needed == pytest.approx(
         1569.8, abs=0.1
     )  # 2 (2.8016)²
+
+
+@pytest.mark.parametrize(
+    ("shares", "control", "looks", "n"),
+    [
+        # power.prop.test's formula with arms of two sizes: (z √(p̄ q̄ (1 + 1/k)) + z' √(p₁q₁ + p₂q₂/k))² / d² by hand
+        ({"A": 1.0, "B": 2.0}, "A", "once", 1196.3),
+        ({"A": 2.0, "B": 1.0}, "A", "once", 1158.7),
+        ({"A": 1.0, "B": 1.0}, "A", "weekly", 1634.3),  # 1.0404 times, by 200,000 simulated walks
+        ({"A": 1.0, "B": 1.0}, "A", "any", 2779.3),  # 1.7693 times, likewise
+    ],
+)
+def test_arms_of_other_sizes_and_more_looks_need_more_people(
+    shares: dict[str, float], control: str, looks: str, n: float
+) -> None:
+    plan = dataclasses.replace(Plan.parse(TEXT), shares=shares, control=control, looks=looks)
+    assert plan.people_needed == pytest.approx(n, abs=0.1)
+
+
+def test_people_needed_find_the_smallest_effect() -> None:
+    """Simulated: so many people, three to one and with 12 looks at any time, find the effect in four of five tests."""
+    chance, runs, p1, p2 = np.random.default_rng(8), 20_000, 0.1, 0.132
+    plan = dataclasses.replace(Plan.parse(TEXT), shares={"A": 3.0, "B": 1.0}, guardrails={})
+    n = round(plan.people_needed)
+    found = _power(chance.binomial(3 * n, p1, runs), 3 * n, chance.binomial(n, p2, runs), n)
+    assert found.mean() == pytest.approx(0.8, abs=0.015)
+    often = dataclasses.replace(plan, shares={"A": 1.0, "B": 1.0}, looks="any")
+    part = round(often.people_needed / 12)
+    a, b = (np.cumsum(chance.binomial(part, p, (runs, 12)), axis=1) for p in (p1, p2))
+    sizes = part * np.arange(1, 13)
+    limits = [special.ndtri(1 - anytime_alpha(0.05, 2 * size, 24 * part) / 2) for size in sizes]
+    assert (np.abs(_z(a, sizes, b, sizes)) > limits).any(axis=1).mean() == pytest.approx(0.8, abs=0.015)
+
+
+def _z(a: np.ndarray, n: np.ndarray | int, b: np.ndarray, m: np.ndarray | int) -> np.ndarray:
+    pooled = (a + b) / (np.asarray(n) + m)
+    return (b / m - a / n) / np.sqrt(pooled * (1 - pooled) * (1 / np.asarray(n) + 1 / np.asarray(m)))
+
+
+def _power(a: np.ndarray, n: int, b: np.ndarray, m: int) -> np.ndarray:
+    return np.abs(_z(a, n, b, m)) > special.ndtri(0.975)
+
+
+def test_people_of_clusters_need_more(tmp_path: Path) -> None:
+    """Two of a kind in each cluster: the design effect is 2, and 2,000 an arm are fewer than 2 × 1,571."""
+    plan = dataclasses.replace(Plan.parse(TEXT), guardrails={})
+    lock = plan.lock(tmp_path / "plan.lock", BEFORE)
+    assigned = people(A=2000, B=2000)
+    number = assigned["unit_id"].str[1:].astype(int)
+    assigned["cluster_id"] = assigned["variant"] + (number // 2).astype(str)
+    result = plan.build().analyse(assigned, bought(first("A", 200) + first("B", 264)), as_of=LATER)
+    (row,) = plan.departures(lock, plan.build(), result).to_dict("records")
+    assert row["what"] == "people needed"
+    assert row["planned"] == "3,144, as people of one cluster are alike (design effect 2)"  # 2 × 1000 / 999 of them
 
 
 def test_a_plan_that_is_kept(tmp_path: Path) -> None:
@@ -117,6 +174,10 @@ def test_what_departs_from_the_plan(tmp_path: Path) -> None:
         (TEXT + "alpha: 0.1\nalpha: 0.2", "there twice: alpha"),
         (TEXT + "alpha: 5e-2", "alpha: a number such as 0.05 is needed; found '5e-2'"),
         (TEXT + "alpha: 5", "level: a share"),
+        (TEXT + "control: C", "shares: two arms are needed, one of them C"),
+        (TEXT + "shares: {A: 1}", "shares: two arms are needed"),
+        (TEXT.replace("0.10", "0.98"), "baseline: a share above 0 is needed that stays below 1 with 0.032 more"),
+        (TEXT.replace("baseline: 0.10", "deviation: -1"), "deviation: a positive number"),
         (TEXT + "control: no", "control: text is needed; found False"),
         (TEXT + "window: 7", "window: text is needed"),
         (TEXT + "shares: {A: 1, B: yes}", "shares.B: a number"),
