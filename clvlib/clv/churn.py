@@ -13,7 +13,7 @@ import pandas as pd
 from clvlib.clv.churn_causes import UNKNOWN, causes_of, reasons_by_hazard, reasons_by_model
 from clvlib.clv.churn_features import Known, Records
 from clvlib.clv.churn_hazard import Hazard, no_evidence
-from clvlib.clv.churn_rounds import HAZARD, PURCHASE, Forecaster, known_days, rounds, train
+from clvlib.clv.churn_rounds import HAZARD, PURCHASE, Forecaster, known_days, rounds, staying_of, train
 from clvlib.clv.churn_scores import RiskGrade, bands, graded, members, score_table
 from clvlib.clv.engine import unfitted
 from clvlib.clv.models.beta_geo import BetaGeoModel
@@ -267,7 +267,8 @@ def churn_risk(
     words, parts = _explained(learnt, hazard, now)
     table = _table(now, risk, words, levels, size, value)
     lost = table["value_at_risk"].to_numpy() if value is not None else None
-    causes = causes_of(hazard, now, risk.to_numpy(dtype=float), lost, interval, np.random.default_rng(seed), draws)
+    staying = None if hazard is None else staying_of(past, hazard)
+    causes = causes_of(staying, now, risk.to_numpy(dtype=float), lost, interval, np.random.default_rng(seed), draws)
     order = table.sort_values("risk" if value is None else "value_at_risk", ascending=False, kind="stable")
     return ChurnRisk(
         as_of=str(last),

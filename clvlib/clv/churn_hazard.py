@@ -22,12 +22,12 @@ from clvlib.errors import EmptyDataError
 from clvlib.stats.multiplicity import adjust
 from clvlib.words import mark
 
-__all__ = ["FEWEST", "Hazard", "Line", "fit_hazard", "logit", "no_evidence", "straightened"]
+__all__ = ["FEWEST", "STRENGTH", "Hazard", "Line", "fit_hazard", "logit", "no_evidence", "robust", "straightened"]
 
 Array = NDArray[np.float64]
 
 FEWEST = 30  # lapses, and as many customers who stayed, from which a hazard is learnt
-_STRENGTH = 1.0  # C of scikit-learn: coefficients of standardised features ~ N(0, 1)
+STRENGTH = 1.0  # C of scikit-learn: coefficients of standardised features ~ N(0, 1)
 _GENTLE = 4.0  # precision of the prior that calibration changes nothing: standard deviations of 0.5
 _SMALL = 1e-9
 _IN = mark("in the model")
@@ -144,7 +144,7 @@ def straightened(
         theta = theta + size * step
         if float(np.abs(step).max()) < _SMALL:
             break
-    spread = _robust(design, y - special.expit(design @ theta), hessian, customers)
+    spread = robust(design, y - special.expit(design @ theta), hessian, customers)
     return Line(float(theta[0]), float(theta[1]), float(np.sqrt(spread[1, 1])))
 
 
@@ -216,17 +216,17 @@ class _Fitted(NamedTuple):
 def _fitted(z: Array, y: Array, customers: ArrayLike) -> _Fitted:
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
-    model = LogisticRegression(C=_STRENGTH, solver="newton-cholesky", max_iter=200, tol=1e-8).fit(z, y)
+    model = LogisticRegression(C=STRENGTH, solver="newton-cholesky", max_iter=200, tol=1e-8).fit(z, y)
     p = model.predict_proba(z)[:, 1]
     design = np.column_stack([np.ones(len(y)), z])
     hessian = (design * (p * (1 - p))[:, None]).T @ design
-    hessian[1:, 1:] += np.eye(z.shape[1]) / _STRENGTH
-    spread = _robust(design, y - p, hessian, customers)
+    hessian[1:, 1:] += np.eye(z.shape[1]) / STRENGTH
+    spread = robust(design, y - p, hessian, customers)
     return _Fitted(float(model.intercept_[0]), np.asarray(model.coef_[0], dtype=float), spread[1:, 1:])
 
 
-def _robust(design: Array, residual: Array, hessian: Array, customers: ArrayLike | None) -> Array:
-    """Return the sandwich covariance over customers (Liang & Zeger 1986)."""
+def robust(design: Array, residual: Array, hessian: Array, customers: ArrayLike | None) -> Array:
+    """Return the sandwich covariance over customers (Liang & Zeger 1986); each row its own where none are named."""
     scores = design * residual[:, None]
     if customers is not None:
         code = pd.factorize(np.asarray(customers))[0]

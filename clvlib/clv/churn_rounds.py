@@ -11,12 +11,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clvlib.clv.churn_features import Known, Records
+from clvlib.clv.churn_causes import Staying, learn_staying
+from clvlib.clv.churn_features import CAUSES, Known, Records
 from clvlib.clv.churn_hazard import FEWEST, Hazard, Line, fit_hazard, logit, straightened
 from clvlib.errors import EmptyDataError, ThinDataWarning
 from clvlib.words import tr
 
-__all__ = ["HAZARD", "METHODS", "PURCHASE", "RULE", "Forecaster", "days_of", "known_days", "rounds", "train"]
+__all__ = [
+    "HAZARD",
+    "METHODS",
+    "PURCHASE",
+    "RULE",
+    "Forecaster",
+    "days_of",
+    "known_days",
+    "rounds",
+    "staying_of",
+    "train",
+]
 
 Array = NDArray[np.float64]
 
@@ -96,6 +108,13 @@ def train(past: Sequence[Known], day: dt.date, horizon: int) -> Forecaster:
     except EmptyDataError as error:
         return Forecaster(None, purchase, rule, str(error))
     return Forecaster(hazard, purchase, rule)
+
+
+def staying_of(past: Sequence[Known], hazard: Hazard) -> Staying | None:
+    """Learn in how many customers the causes of a hazard acted, from all past days; None where it has no cause."""
+    if not set(CAUSES) & set(hazard.groups):
+        return None
+    return learn_staying(hazard, pd.concat([known.frame for known in past]), _lapsed(past))
 
 
 def rounds(past: Sequence[Known], horizon: int) -> pd.DataFrame:

@@ -8,8 +8,8 @@ import pytest
 import statsmodels.api as sm
 from scipy import special
 
-from clvlib.clv.churn_causes import causes_of
-from clvlib.clv.churn_features import Known
+from clvlib.clv.churn_causes import Staying, causes_of, learn_staying
+from clvlib.clv.churn_features import FEATURES, Known
 from clvlib.clv.churn_hazard import fit_hazard, logit, straightened
 from clvlib.errors import EmptyDataError
 
@@ -86,22 +86,69 @@ def test_calibration_is_gentle_where_data_are_few():
 
 
 def test_shares_of_causes_by_hand():
-    frame, lapsed = drawn(np.random.default_rng(9), 4000, {"model": 1.0, "late": 1.2, "unanswered": 2.0})
-    hazard = fit_hazard(frame, lapsed)
-    late, ignored = (hazard.coefficients[hazard.names.index(name)] for name in ("late", "unanswered"))
-    some = pd.DataFrame({"model": 0.0, "late": [1.0, 1, 0, 0], "unanswered": [0.0, 1, 0, 0]})
-    known = Known(None, some, some, 4)
-    risk, loss = np.array([0.8, 0.9, 0.5, 0.3]), np.array([80.0, 90, 5, 3])
-    causes = causes_of(hazard, known, risk, loss, 0.9, np.random.default_rng(1), 200)
-    one, both = 1 - np.exp(-late), 1 - np.exp(-late - ignored)
-    share = (0.8 * one + 0.9 * both * late / (late + ignored)) / 2.5
-    assert causes.loc["delivery", "share"] == pytest.approx(share)
-    assert causes.loc["complaint", "share"] == pytest.approx(0.9 * both * ignored / (late + ignored) / 2.5)
+    """Of four customers one has a late parcel, one an ignored complaint too; each would stay with a chance of 0.6."""
+    by_name = {feature.name: feature for feature in FEATURES}
+    staying = Staying(
+        features=(by_name["late"], by_name["unanswered"], by_name["purchases"]),
+        coefficients=np.log([0.5, 0.2, 1.0]),
+        reference=np.array([0.0, 0.0, 1.0]),
+        base=np.log(0.6),
+        covariance=0.01 * np.eye(3),
+    )
+    frame = pd.DataFrame({"late": [1.0, 1, 0, 0], "unanswered": [0.0, 1, 0, 0], "purchases": 1.0})
+    known = Known(None, frame, frame, 4)
+    risk, loss = np.array([0.7, 0.94, 0.4, 0.4]), np.array([70.0, 94, 4, 4])
+    causes = causes_of(staying, known, risk, loss, 0.9, np.random.default_rng(1), 400)
+    split = np.log(0.5) / np.log(0.1)  # of what late parcel and complaint did together
+    late, complaint = np.array([0.5, 0.9 * split]), np.array([0.9 * (1 - split)])
+    # 1 - 0.6 × 0.5 = 0.7 and 1 - 0.6 × 0.1 = 0.94 lapse, so these shares of the risks are due to the causes
+    assert causes.loc["delivery", "share"] == pytest.approx(late.sum() / risk.sum())
+    assert causes.loc["complaint", "share"] == pytest.approx(complaint.sum() / risk.sum())
+    assert causes.loc["delivery", "value_at_risk"] == pytest.approx(50 + 90 * split)
     assert causes["share"].sum() == pytest.approx(1)
-    assert causes["value_at_risk"].sum() == pytest.approx(178)
-    assert causes.loc["delivery", "lower"] < share < causes.loc["delivery", "upper"]
+    assert causes["value_at_risk"].sum() == pytest.approx(172)
+    assert (causes["lower"] < causes["share"]).drop("unknown").all()
+    assert (causes["share"] < causes["upper"]).drop("unknown").all()
     assert causes["customers"].to_dict() == {"delivery": 2, "complaint": 1, "unknown": 2}
     assert causes.index[-1] == "unknown"
+
+
+def left(rng: np.random.Generator, n: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Late parcels drive half away, full prices a fifth; others pause by their rhythm. Who left stops watching."""
+    late, full, rhythm = rng.random(n) < 0.2, rng.random(n) < 0.6, rng.normal(size=n)
+    by_late, by_price = late & (rng.random(n) < 0.5), full & (rng.random(n) < 0.2)
+    pause = special.expit(1.2 * rhythm - 0.4)
+    lapsed = by_late | by_price | (rng.random(n) < pause)
+    frame = pd.DataFrame({
+        "model": 1.2 * rhythm - 0.4 + 0.5 * rng.normal(size=n),
+        "absent": rng.normal(size=n) + 2.5 * (by_late | by_price),
+        "late": late, "full_price": full, "purchases": rhythm,
+    }).astype(float)  # fmt: skip
+    both = by_late & by_price
+    split = np.log(0.5) / np.log(0.5 * 0.8)
+    acted = np.column_stack([by_late - (1 - split) * both, by_price - split * both])
+    return frame.rename_axis("customer_id"), lapsed.astype(float), acted
+
+
+def test_true_shares_of_causes_are_found_though_signs_come_after_them():
+    rng, names = np.random.default_rng(12), ["delivery", "price"]
+    inside, off, by_odds = [], [], []
+    for _ in range(30):
+        frame, lapsed, _acted = left(rng, 4000)
+        hazard = fit_hazard(frame, lapsed)
+        plain = fit_hazard(frame.drop(columns="absent"), lapsed)
+        assert set(names) <= set(plain.groups)
+        now, happened, acted = left(rng, 800)
+        known, risk = Known(None, now, now, 800), special.expit(hazard.logit(now))
+        found = causes_of(learn_staying(plain, frame, lapsed), known, risk, None, 0.9, rng, 100).loc[names]
+        true = acted.sum(axis=0) / happened.sum()
+        off.append(found["share"] - true)
+        inside.append((found["lower"] <= true) & (true <= found["upper"]))
+        odds = hazard.parts(now)["delivery"].clip(lower=0)
+        by_odds.append(float((1 - np.exp(-odds)) @ risk / risk.sum() - true[0]))
+    assert np.abs(np.mean(off, axis=0)).max() < 0.015  # of shares near .15 and .19
+    assert np.mean(by_odds) < -0.018  # as the odds ratio beside the signs would have it, unshared even
+    assert np.mean(inside, axis=0).min() > 0.75  # nominal .9 of 30
 
 
 def test_too_few_are_named():
