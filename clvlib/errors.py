@@ -40,11 +40,31 @@ class EmptyDataError(DataError):
 
 
 class MissingTableError(DataError):
-    """An analysis asks for a table that this shop does not have."""
+    """An analysis asks for a table that this shop does not have.
+
+    Attributes
+    ----------
+    tables : tuple of str
+        Which, where that is known.
+    """
+
+    def __init__(self, message: str, *tables: str) -> None:
+        super().__init__(message)
+        self.tables = tables
 
 
 class MissingColumnError(DataError):
-    """A table lacks a column that is required, or that an analysis asks for."""
+    """A table lacks a column that is required, or that an analysis asks for.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Which, as ``table.column``, where that is known.
+    """
+
+    def __init__(self, message: str, *columns: str) -> None:
+        super().__init__(message)
+        self.columns = columns
 
 
 class EngineError(ClvError, RuntimeError):

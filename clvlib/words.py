@@ -181,7 +181,8 @@ def cents(amount: float, code: str | None = None) -> int:
     (2, 0, 0, 1)
     """
     if (_priced if code is None else code) in _WHOLE:
-        return 1 if abs(amount) < 10 and amount != round(amount) else 0  # a mean, such as a cost per click
+        # a mean, such as a cost per click, keeps a digit where it is small
+        return 1 if 1 <= abs(amount) < 10 and round(amount, 1) != round(amount) else 0
     return 0 if abs(amount) >= _ROUND else 2
 
 
@@ -217,10 +218,10 @@ def stopped(text: str) -> str:
 def in_words(name: str) -> str:
     """Return a name that data or the library have, such as that of a column or a model, as readers say it.
 
-    >>> in_words("age_band"), in_words("ModifiedBetaGeoModel")
-    ('age band', 'MBG/NBD')
+    >>> in_words("age_band"), in_words("host_id"), in_words("ModifiedBetaGeoModel")
+    ('age band', 'host', 'MBG/NBD')
     """
-    return tr(MODELS.get(name, name)).replace("_", " ")
+    return tr(MODELS.get(name, name)).removesuffix("_id").replace("_", " ")
 
 
 def mark(message: str) -> str:

@@ -22,7 +22,7 @@ from clvlib.data.together import together
 from clvlib.errors import EmptyDataError, ParameterError
 from clvlib.result import Result
 from clvlib.stats.multiplicity import adjust
-from clvlib.words import mark, tr
+from clvlib.words import mark, money, tr
 
 __all__ = ["MEASURES", "Platforms", "like_for_like", "platforms"]
 
@@ -34,7 +34,7 @@ MEASURES = {
     "basket": mark("basket"),
     "repeat_rate": mark("repeat rate"),
 }
-_SHARES = ("conversion", "repeat_rate")
+SHARES = ("conversion", "repeat_rate")
 _COLUMNS = ("raw", "raw_lower", "raw_upper", "standardised", "lower", "upper")
 _DIFFERENCE = ("difference", "difference_lower", "difference_upper", "p_value")
 
@@ -90,11 +90,17 @@ class Platforms(Result):
 
     @property
     def shown(self) -> pd.DataFrame:
-        """A row per platform: ``users`` and ``buyers``, and each measure as it is and (``_alike``) like for like."""
+        """A row per platform: ``users`` and ``buyers``, and each measure like for like, with its limits.
+
+        Where no platform can be compared in a measure, it is there as it is.
+        """
         parts = {"users": self.of("activity")["people"]} if "activity" in self.measures else {}
         parts["buyers"] = self.of("basket")["people"]
         for name in self.measures:
-            parts[name], parts[f"{name}_alike"] = self.of(name)["raw"], self.of(name)["standardised"]
+            one = self.of(name)
+            alike = one["standardised"].notna().any()
+            parts[name] = one["standardised" if alike else "raw"]
+            parts |= {f"{name}_{end}": one[end] for end in ("lower", "upper")} if alike else {}
         frame = pd.DataFrame(parts).rename_axis("platform")
         counts = frame.columns.intersection(["users", "buyers"])
         return frame.astype(dict.fromkeys(counts, "Int64")).sort_values("buyers", ascending=False, kind="stable")
@@ -103,7 +109,8 @@ class Platforms(Result):
     def formats(self) -> dict[str, str]:
         """How a notebook writes the columns of :attr:`shown`."""
         forms = {"conversion": "share", "repeat_rate": "share", "basket": "money", "activity": ".1f"}
-        return {f"{name}{end}": form for name, form in forms.items() if name in self.measures for end in ("", "_alike")}
+        columns = {f"{name}{end}": form for name, form in forms.items() for end in ("", "_lower", "_upper")}
+        return {name: form for name, form in columns.items() if name in self.shown}
 
     @property
     def clearest(self) -> str:
@@ -122,7 +129,7 @@ class Platforms(Result):
             return tr("Like for like, the platforms do not differ by more than chance explains.")
         row = found.sort_values("p_value", kind="stable").reset_index().iloc[0]
         measure = str(row["measure"])
-        form = "{:.1%}" if measure in _SHARES else "{:,.1f}"
+        form = money if measure == "basket" else "{:.1%}".format if measure in SHARES else "{:,.1f}".format
         return tr(
             "Like for like, {n} of {total} figures differ from the other platforms by more than chance explains; the "
             "clearest is {platform}, {measure} {here} against {there}.",
@@ -130,8 +137,8 @@ class Platforms(Result):
             total=len(tested),
             platform=row["platform"],
             measure=tr(MEASURES[measure]),
-            here=form.format(row["standardised"]),
-            there=form.format(row["standardised"] - row["difference"]),
+            here=form(row["standardised"]),
+            there=form(row["standardised"] - row["difference"]),
         )
 
 

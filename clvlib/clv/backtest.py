@@ -24,7 +24,7 @@ from clvlib.data.summary import Collapse, Unit
 from clvlib.data.together import a_shop
 from clvlib.errors import ConvergenceWarning, EmptyDataError, ParameterError, ThinDataWarning
 from clvlib.result import Result
-from clvlib.words import in_words, mark, tr, trn
+from clvlib.words import mark, tr, trn
 
 __all__ = ["AVERAGE_RATE", "LAST_PERIOD", "Backtest", "backtest", "graded", "ranking", "trials"]
 
@@ -231,7 +231,7 @@ def trials(
     for name, found in troubles.items():
         text = tr(
             "{name}: no proper fit at {n} of {total} origins, lastly: {found}",
-            name=in_words(name),
+            name=tr(name),
             n=len(found),
             total=len(held),
             found=found[-1],

@@ -109,7 +109,7 @@ class Shop:
             This shop does not have it.
         """
         if name not in self.tables:
-            raise MissingTableError(f"this shop has no table {name!r}; it has {', '.join(self.tables)}")
+            raise MissingTableError(f"this shop has no table {name!r}; it has {', '.join(self.tables)}", name)
         if name not in self._tables:
             relation = identifier(name)
             self._tables[name] = Table(self._engine, name, relation, tuple(self._engine.columns(relation)))

@@ -123,7 +123,8 @@ class Table:
         missing = [column for column in columns if column not in self.columns]
         if missing:
             raise MissingColumnError(
-                f"{self.name}: column {', '.join(missing)} is needed here; the table has {', '.join(self.columns)}"
+                f"{self.name}: column {', '.join(missing)} is needed here; the table has {', '.join(self.columns)}",
+                *(f"{self.name}.{column}" for column in missing),
             )
         return self
 

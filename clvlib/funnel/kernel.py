@@ -107,6 +107,28 @@ class FunnelResult(Result):
             rate=rate,
         )
 
+    @property
+    def wide(self) -> pd.DataFrame:
+        """A row per segment: people at the first step, each step's share of the one before, and the whole way's.
+
+        Columns are the steps, ``<step>_lower`` and ``<step>_upper`` for all but the first; ``all_the_way`` with limits.
+        """
+        first, *later = self.steps
+        rows = {step: part.set_index(list(self.by)) for step, part in self.table.groupby("step", sort=False)}
+        parts = {first: rows[first]["people"]}
+        for step in later:
+            limits = {f"{step}{end}": rows[step][end.removeprefix("_")] for end in ("_lower", "_upper")}
+            parts |= {step: rows[step]["from_previous"], **limits}
+        ends = {"": "from_first", "_lower": "first_lower", "_upper": "first_upper"}
+        parts |= {f"all_the_way{end}": rows[self.steps[-1]][column] for end, column in ends.items()}
+        return pd.DataFrame(parts)
+
+    @property
+    def formats(self) -> dict[str, str]:
+        """How a notebook writes the columns of :attr:`wide`."""
+        names = [*self.steps[1:], "all_the_way"]
+        return {f"{name}{end}": "share" for name in names for end in ("", "_lower", "_upper")}
+
     def step_before(self, step: str) -> str:
         """Return the required step before a step: what its rate is of.
 

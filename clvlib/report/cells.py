@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import mistune
 
-from clvlib.report.chapter import ALERT, HEADER
+from clvlib.report.chapter import ALERT, HEADER, MISSING, TABLE
 from clvlib.report.pictures import repacked
-from clvlib.words import tr
+from clvlib.words import begun, tr, trn
 
 __all__ = ["ChapterPage", "Part", "chapter_page", "within"]
 
@@ -34,6 +34,8 @@ _PIECE = re.compile(rf"([^<>]+)|<(/?)([a-z]+)((?:{_PAIR.pattern})*)>")
 _LONGEST_HTML = 100_000
 _LONGEST_TEXT = 4_000
 _FRAME = 200  # bytes around a part on the page
+_FEW = 3  # of what is left out: from so many on, one line says it for the chapter
+_LONG = 8  # rows of a table: with more of them the first stand, and the rest at a click (page.css says how many)
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -189,9 +191,64 @@ def _output(output: Any, where: str) -> Part | None:
     html = data.get("text/html", "")
     # a style sheet or a script cannot be kept, and without it the rest would be a mess: the plain text is better
     if html and len(html) <= _LONGEST_HTML and not re.search(r"<\s*(style|script|svg|iframe)\b", html, re.IGNORECASE):
-        return Part("html", _clean(html))
+        rows = len(data[TABLE].get("cells", ())) if TABLE in data else 0
+        return Part("html", _folded(_clean(html), rows) if rows > _LONG else _clean(html))
     text = data.get("text/plain", "")
     return None if not text or text.startswith("<Figure size") else _text(text)
+
+
+def _folded(table: str, rows: int) -> str:
+    """Put a switch below a long table, for the rows that are not among the first."""
+    words = (tr("All {n} rows", n=rows), tr("The first rows only"))
+    summary = "".join(f"<span>{escape(text)}</span>" for text in words)
+    end = "</table></div>"
+    return table.replace(end, f'{end}<details class="rows"><summary>{summary}</summary></details>', 1)
+
+
+@dataclass
+class _Section:
+    """What stands below one heading: its text, what its cells show, what they leave out, and their code."""
+
+    anchor: str = ""
+    title: str = ""
+    text: list[Part] = field(default_factory=list)
+    shown: list[Part] = field(default_factory=list)
+    missing: list[dict[str, Any]] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing of it is there but what is left out."""
+        return bool(self.missing) and len(self.missing) == len(self.shown)
+
+
+def _waiting(sections: list[_Section]) -> str:
+    """Say in one line which questions wait for data, with the analyses and their reasons at a click."""
+    missing = [one for section in sections for one in section.missing]
+    names = [section.title for section in sections if section.waits and section.title]
+    named = names or [one["section"] for one in missing]
+    text = trn(
+        "{n} question of this chapter waits for data: {questions}.",
+        "{n} questions of this chapter wait for data: {questions}.",
+        len(named),
+        questions=tr("; ").join(named),
+    )
+    tables = dict.fromkeys(table for one in missing for table in one["tables"])
+    if tables:
+        text = tr("{told} {more}", told=text, more=tr("Tables that would help: {tables}.", tables=", ".join(tables)))
+    by_reason: dict[str, list[str]] = {}
+    for one in missing:
+        by_reason.setdefault(one["reason"], []).append(one["section"])
+    lines = (
+        tr("{reason}: {sections}.", reason=begun(reason), sections=tr(", ").join(dict.fromkeys(named)))
+        for reason, named in by_reason.items()
+    )
+    listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    summary = trn("What is left out, {n} analysis", "What is left out, {n} analyses", len(missing))
+    return (
+        f'<p class="clv-missing">{escape(text)}</p>'
+        f'<details class="wait"><summary>{escape(summary)}</summary><ul>{listed}</ul></details>'
+    )
 
 
 def _code(sources: list[str]) -> list[Part]:
@@ -203,21 +260,38 @@ def chapter_page(name: str, node: Any, error: str = "", traceback: str = "") -> 
     """Turn an executed notebook into the parts of a chapter."""
     chapter = ChapterPage(name, error=error, traceback=traceback)
     markdown = mistune.create_markdown(renderer=_Markdown(chapter), plugins=["table", "strikethrough"])
-    code: list[str] = []
+    sections = [_Section()]
     for cell in node.cells:
         if cell.cell_type == "markdown":
             html = str(markdown(cell.source)).strip()
             if "<h3" in html:
-                chapter.parts += _code(code)
-                code = []
-            chapter.parts += [Part("html", html)] if html else []
+                sections.append(_Section(*chapter.sections[-1]))
+            sections[-1].text += [Part("html", html)] if html and not sections[-1].shown else []
+            sections[-1].shown += [Part("html", html)] if html and sections[-1].shown else []
         elif cell.cell_type == "code":
-            where = chapter.sections[-1][1] if chapter.sections else chapter.title
-            chapter.parts += [part for output in cell.outputs if (part := _output(output, where))]
-            code += [cell.source] if cell.source.strip() and cell.execution_count else []
-    chapter.parts += _code(code)
+            now = sections[-1]
+            where = now.title or chapter.title
+            now.shown += [part for output in cell.outputs if (part := _output(output, where))]
+            now.missing += [output.data[MISSING] for output in cell.outputs if MISSING in output.get("data", ())]
+            now.code += [cell.source] if cell.source.strip() and cell.execution_count else []
+    _laid_out(chapter, sections)
     chapter.title = chapter.title or name.replace("_", " ")
     return chapter
+
+
+def _laid_out(chapter: ChapterPage, sections: list[_Section]) -> None:
+    """Put the parts of the sections one after the other; where much is left out, one line stands for all of it."""
+    told = sum(len(section.missing) for section in sections) >= _FEW
+    for place, section in enumerate(sections):
+        if told and section.waits and section.title:
+            continue
+        shown = [part for part in section.shown if not (told and 'class="clv-missing"' in part.html)]
+        chapter.parts += [*section.text, *shown]
+        if told and not place:
+            chapter.parts.append(Part("html", _waiting(sections)))
+        chapter.parts += _code(section.code)
+    gone = {section.anchor for section in sections if told and section.waits}
+    chapter.sections = [(anchor, title) for anchor, title in chapter.sections if anchor not in gone]
 
 
 def within(chapters: list[ChapterPage], limit: int) -> None:

@@ -21,7 +21,14 @@ import pandas as pd
 
 from clvlib.data.calendar import Week
 from clvlib.data.privacy import Pseudonyms, names_for
-from clvlib.errors import ConvergenceWarning, DataError, ParameterError, ThinDataWarning
+from clvlib.errors import (
+    ConvergenceWarning,
+    DataError,
+    MissingColumnError,
+    MissingTableError,
+    ParameterError,
+    ThinDataWarning,
+)
 from clvlib.plotting import style
 from clvlib.report.form import UNITS, frame_cells, html_table, list_label, outcomes, show, text_table, worth
 from clvlib.report.groups import guarded
@@ -30,7 +37,7 @@ from clvlib.report.pictures import figure_of, pictured
 from clvlib.report.publish import outlasting
 from clvlib.report.record import cells_shown, drawn, exact
 from clvlib.report.tables import save_list, save_table
-from clvlib.words import begun, language, mark, price_in, speak, stopped, tr, trn
+from clvlib.words import MODELS, begun, in_words, language, mark, price_in, speak, stopped, tr, trn
 
 __all__ = ["ACTION", "ALERT", "CHANCES", "FIGURE", "FORECAST", "HEADER", "KPI", "MISSING", "TABLE", "Chapter"]
 
@@ -45,6 +52,7 @@ FIGURE: Final = "application/vnd.clvlib.figure+json"
 HEADER: Final = "application/vnd.clvlib.chapter+json"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_CLASSES = re.compile(rf"\b({'|'.join(MODELS)})\b")
 _SEVERITIES = (mark("high"), mark("medium"), mark("low"))
 _MARK = {"high": "▲", "medium": "◆", "low": "●"}
 _SAMPLE = mark("Sample data: a made-up shop. No figure here says anything about a real one.")
@@ -95,7 +103,8 @@ def _show_notes() -> None:
 
     def showwarning(message: Warning | str, category: type[Warning], *place: Any, **where: Any) -> None:
         if issubclass(category, ours):
-            note = tr("Note: {text}", text=message)
+            named = _CLASSES.sub(lambda found: in_words(found[0]), str(message))
+            note = tr("Note: {text}", text=named)
             _display(note, f'<p class="clv-note">{escape(note)}</p>')
         else:
             before(message, category, *place, **where)
@@ -185,9 +194,11 @@ class Chapter:
         """
         absent = [table for table in tables if not self.shop.has(table)]
         if absent:
-            listed = ", ".join(absent)
-            self._left_out(section, tr("this shop has no table {listed}", listed=listed), absent)
+            self._without(section, absent)
         return not absent
+
+    def _without(self, section: str, tables: Iterable[str]) -> None:
+        self._left_out(section, tr("this shop has no table {listed}", listed=", ".join(tables)), list(tables))
 
     @contextmanager
     def section(self, title: str) -> Iterator[None]:
@@ -198,6 +209,14 @@ class Chapter:
         """
         try:
             yield
+        except MissingTableError as error:
+            if error.tables:
+                self._without(title, error.tables)
+            else:
+                self._left_out(title, str(error), [])
+        except MissingColumnError as error:
+            told = tr("the data have no column {columns}", columns=", ".join(error.columns))
+            self._left_out(title, told if error.columns else str(error), [])
         except DataError as error:
             self._left_out(title, str(error), [])
 
@@ -371,6 +390,7 @@ class Chapter:
         formats: Mapping[str, str] | None = None,
         *,
         people: str = "",
+        columns: Iterable[str] = (),
     ) -> None:
         """Show the first rows of a frame, rounded; save all of it, exact, where the chapter has an output folder.
 
@@ -390,11 +410,13 @@ class Chapter:
             The column that says how many people a row is about, where rows are the groups of a whole or of several.
             Groups below the shop's ``smallest_group`` are left out, and the next smallest where those could be found by
             subtraction; a line below, and a row in the file, say how many. See :func:`clvlib.report.groups.guarded`.
+        columns : iterable of str
+            Those to show, where a page has no room for all; the file has all. By default every one.
 
         Raises
         ------
         ParameterError
-            The name or a format is not known.
+            The name, a column or a format is not known.
         ReportError
             The files could not be written.
         """
@@ -407,7 +429,13 @@ class Chapter:
         if self.output:
             save_table(full, self.output, _checked_name(name, "table"))
         saved = f"{name}.csv" if self.output else ""
-        self._show_table(name, frame, caption, rows, dict(formats or {}), saved, note)
+        formats = dict(formats or {})
+        if chosen := list(columns):
+            if absent := [column for column in chosen if column not in frame]:
+                raise ParameterError(f"table {name}: no column {', '.join(absent)}; it has {', '.join(frame.columns)}")
+            formats = {column: form for column, form in formats.items() if column in chosen or column not in frame}
+            frame = frame[chosen]
+        self._show_table(name, frame, caption, rows, formats, saved, note)
 
     def people(
         self,

@@ -69,6 +69,7 @@ _NAMES: Final = {
 _VERBATIM: Final = {"table", "file", "example"}  # columns of names that are the same in every language
 # language -> where a number has room for few digits: powers of ten, and what stands for them
 _BIG: Final = {"en": ((9, "B"), (6, "M")), "zh": ((8, "亿"), (4, "万"))}
+_LONG: Final = 30  # letters of a cell that on a phone needs room of its own
 _FEW: Final = 20  # things, whose change is written with a decimal where it is no whole number
 
 
@@ -344,6 +345,8 @@ def html_table(heads: list[str], rows: list[list[str]], numeric: list[bool], cap
             text += f"<br><small>{escape(span)}</small>"
         scope = ' scope="col"' if tag == "th" else ""
         side = ' class="num" style="text-align:right"' if numeric[place] else ' style="text-align:left"'
+        if tag == "td" and not numeric[place] and len(cells[place]) > _LONG:
+            side = ' class="long" style="text-align:left"'
         return f"<{tag}{scope}{side}>{text}</{tag}>"
 
     def row(cells: list[str], tag: str) -> str:

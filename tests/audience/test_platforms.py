@@ -8,7 +8,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from clvlib.audience.platforms import like_for_like, platforms
+from clvlib.audience.platforms import MEASURES, like_for_like, platforms
 from clvlib.audience.platforms_plot import platforms_data, platforms_plot
 from clvlib.data.identities import events_of
 from clvlib.errors import EmptyDataError, MissingColumnError, ParameterError
@@ -43,7 +43,8 @@ def test_every_figure_by_hand():
     assert found.of("conversion")["raw"].to_dict() == {"x": 2 / 3, "y": 0}
     assert found.of("conversion")["people"].to_dict() == {"x": 3, "y": 1}
     assert found.nameless == 1
-    assert found.shown.columns.tolist()[:4] == ["users", "buyers", "conversion", "conversion_alike"]
+    # nothing can be compared: as it is, and without limits
+    assert found.shown.columns.tolist() == ["users", "buyers", "conversion", "repeat_rate", "basket", "activity"]
     assert found.shown.loc["x", ["users", "buyers", "basket"]].tolist() == [3, 2, 30]
     assert found.table["standardised"].isna().all()  # too few to be compared like for like
     assert found.sentence.startswith("The platforms cannot be compared")
@@ -145,7 +146,15 @@ def test_the_sample_has_no_difference_of_baskets(sample_shop):
     assert (found.of("basket")["p_value"] > 0.05).all()
     assert min(found.covered.values()) > 0.8
     assert found.sentence.startswith("Like for like, ")
-    data = platforms_data(found)
-    drawn = platforms_plot(found).get_lines()
-    np.testing.assert_allclose(drawn[0].get_xdata(orig=False), data["raw"])
-    np.testing.assert_allclose(drawn[1].get_xdata(orig=False), data["standardised"])
+    shown = found.shown
+    assert shown.columns.tolist()[2:5] == ["conversion", "conversion_lower", "conversion_upper"]
+    assert shown["conversion"].to_dict() == found.of("conversion")["standardised"].to_dict()
+    panels = platforms_plot(found).figure.axes
+    assert [panel.get_xlabel() for panel in panels] == [MEASURES[name] for name in found.measures]
+    for panel, name in zip(panels, found.measures, strict=True):
+        data = platforms_data(found, name)
+        assert data.index.tolist() == shown.index.tolist()  # one order of the platforms, in the table and every panel
+        lines = panel.get_lines()
+        np.testing.assert_allclose(lines[0].get_xdata(orig=False), data["raw"])
+        drawn = np.concatenate([line.get_xdata(orig=False) for line in lines[1:] if line.get_marker() == "o"])
+        np.testing.assert_allclose(np.sort(drawn), np.sort(data["standardised"]))

@@ -738,3 +738,26 @@ def test_olist_leads_won():
 
 def test_help_shows_the_arguments_of_the_function_and_not_of_the_package():
     assert inspect.signature(clv.funnel) == inspect.signature(funnel)
+
+
+def test_a_row_per_segment_has_each_step_and_the_whole_way():
+    """Of 4 people on x, 3 click and 1 of these buys; on y, 2 of 2 click and none buys: by hand, limits as in table."""
+    made = [
+        *((f"x{i}", "see", "x") for i in range(4)),
+        *((f"x{i}", "click", "x") for i in range(3)),
+        ("x0", "buy", "x"),
+    ]
+    made += [(f"y{i}", step, "y") for i in range(2) for step in ("see", "click")]
+    events = pd.DataFrame(made, columns=["person_id", "event", "place"])
+    events["occurred_at"] = pd.Timestamp("2026-11-09") + pd.to_timedelta(range(len(events)), unit="min")
+    found = funnel(events, ["see", "click", "buy"], "7D", by="place")
+    wide = found.wide
+    assert wide[["see", "click", "buy", "all_the_way"]].to_dict("index") == {
+        "x": {"see": 4, "click": 3 / 4, "buy": 1 / 3, "all_the_way": 1 / 4},
+        "y": {"see": 2, "click": 1, "buy": 0, "all_the_way": 0},
+    }
+    row = found.table.query("place == 'x' and step == 'buy'").iloc[0]
+    assert wide.loc["x", ["buy_lower", "buy_upper"]].tolist() == [row["lower"], row["upper"]]
+    whole = wide.loc["x", ["all_the_way_lower", "all_the_way_upper"]].tolist()
+    assert whole == [row["first_lower"], row["first_upper"]]
+    assert set(found.formats) == set(wide.columns) - {"see"}

@@ -189,6 +189,17 @@ def test_table_shows_some_and_saves_all(chapter, shown, tmp_path: Path):
     assert saved["revenue"][0] == 1000.123456
 
 
+def test_table_shows_chosen_columns_and_saves_every_one(chapter, shown, tmp_path: Path):
+    frame = pd.DataFrame({"host": ["H1"], "rate": [0.5], "z": [1.25]})
+    chapter.table("hosts", frame, formats={"rate": "share", "z": ".1f"}, columns=["host", "rate"])
+    assert shown[0][0][TABLE]["columns"] == ["host", "rate"]
+    assert "50.0%" in shown[0][0]["text/plain"]
+    saved = pd.read_parquet(tmp_path / "tables" / "03_clv" / "hosts.parquet")
+    assert saved.columns.tolist() == ["host", "rate", "z"]
+    with pytest.raises(ParameterError, match="no column rank; it has host, rate, z"):
+        chapter.table("hosts", frame, columns=["host", "rank"])
+
+
 def test_table_without_rows_or_output(shop, shown):
     made = Chapter("03_clv", shop)
     made.table("none", pd.DataFrame({"a": []}))

@@ -20,9 +20,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from clvlib.data.calendar import Week
 from clvlib.report import cells, ledger
 from clvlib.report.cells import chapter_page, within
-from clvlib.report.chapter import ACTION, ALERT, FORECAST, KPI, MISSING
+from clvlib.report.chapter import ACTION, ALERT, FORECAST, KPI, MISSING, TABLE
 from clvlib.report.facts import Facts
 from clvlib.report.figures import _words, action_list
+from clvlib.report.form import html_table
 from clvlib.report.harvest import Harvest, harvest
 from clvlib.report.locale import days
 from clvlib.report.page import LIMIT, compose, render
@@ -435,6 +436,53 @@ def test_no_space_follows_a_chinese_mark():
     assert "（2.0%）" in html
     assert not re.search(r"[。，；：？！、](</\w+>)? ", re.sub("<pre.*?</pre>", "", html, flags=re.DOTALL))
     assert "<strong>Sample data.</strong> This shop" in page(book("# A"))
+
+
+def left_out(section: str, reason: str, *tables: str) -> Any:
+    payload = {"chapter": "01_x", "section": section, "tables": list(tables), "reason": reason}
+    return shown(
+        {"text/plain": "-", "text/html": f'<p class="clv-missing">{section} is left out</p>', MISSING: payload}
+    )
+
+
+def test_what_waits_for_data_is_one_line_of_its_chapter():
+    """A shop of orders alone had a line, a heading and an explanation for each of 24 analyses that it cannot have."""
+    absent = "this shop has no table events"
+    node = book(
+        "# Paths\n\nIntro.",
+        "## Full path\n\nHow many?", [left_out("F1 Path", absent, "events"), left_out("F1 Steps", absent, "events")],
+        "## Returns\n\nHow much?", [shown({"text/html": "<p>7% come back</p>"}), left_out("F11 Why", "no reasons")],
+        "## Complaints\n\nIn time?", [left_out("F9 Complaints", "this shop has no table complaints", "complaints")],
+    )  # fmt: skip
+    chapter = chapter_page("01_x", node)
+    html = "".join(part.html for part in chapter.parts)
+    assert [title for _, title in chapter.sections] == ["Returns"]
+    assert "How many?" not in html
+    assert html.count('class="clv-missing"') == 1
+    line = (
+        "2 questions of this chapter wait for data: Full path; Complaints. Tables that would help: events, complaints."
+    )
+    assert line in html
+    assert html.index(line) < html.index("Returns") < html.index("7% come back")
+    assert f"<li>T{absent[1:]}: F1 Path, F1 Steps.</li><li>No reasons: F11 Why.</li>" in html
+
+
+def test_the_little_that_is_left_out_stays_in_its_place():
+    node = book("# Paths", "## Full path", [left_out("F1 Path", "no events"), left_out("F1 Steps", "no events")])
+    chapter = chapter_page("01_x", node)
+    assert [title for _, title in chapter.sections] == ["Full path"]
+    assert [part.html for part in chapter.parts][1:3] == [
+        f'<p class="clv-missing">{name} is left out</p>' for name in ("F1 Path", "F1 Steps")
+    ]
+
+
+@pytest.mark.parametrize(("rows", "switched"), [(8, False), (9, True)])
+def test_a_long_table_shows_its_first_rows_and_the_rest_at_a_click(rows: int, *, switched: bool):
+    html = html_table(["host"], [[f"H{row}"] for row in range(rows)], [False], "Hosts", "More in a file")
+    chapter = chapter_page("01_x", book([shown({"text/html": html, TABLE: {"cells": [["H"]] * rows}})]))
+    switch = f'</table></div><details class="rows"><summary><span>All {rows} rows</span>'
+    assert (switch in chapter.parts[0].html) is switched
+    assert f"H{rows - 1}" in chapter.parts[0].html  # on paper, and for those whose browser knows no switch, all stand
 
 
 def test_columns_that_say_nothing_are_left_out():
