@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-__all__ = ["counts_up", "gauss_legendre", "interpolated", "log_rising", "rising_slope", "softplus"]
+__all__ = [
+    "chebyshev_nodes",
+    "clenshaw",
+    "counts_up",
+    "gauss_legendre",
+    "interpolated",
+    "log_rising",
+    "rising_slope",
+    "softplus",
+]
 
 Array = NDArray[np.float64]
 
@@ -125,18 +134,17 @@ def interpolated(function: Callable[[NDArray[np.intp], Array], Array], code: NDA
         return np.zeros(0)
     low, high = float(y.min()), float(y.max())
     half = max((high - low) / 2, 1e-9)
-    points = int(np.ceil(27.6 / np.arcsinh(np.pi / half))) + 3  # e^−27.6 = 1e-12
+    node, transform = chebyshev_nodes(half, 27.6)  # e^−27.6 = 1e-12
+    points = len(node)
     count = np.bincount(code)
     many = np.flatnonzero(count > 2 * points)
-    angle = np.pi * (np.arange(points) + 0.5) / points
-    at = (low + high) / 2 + half * np.cos(angle)
+    at = (low + high) / 2 + half * node
     few = np.flatnonzero(count[code] <= 2 * points)
     rest, some = few[_ROWS:], few[:_ROWS]
     found = function(np.append(np.repeat(many, points), code[some]), np.append(np.tile(at, len(many)), y[some]))
     values = found[: len(found) - len(some)].reshape(len(many), points)
     with np.errstate(divide="ignore", invalid="ignore"):
-        series = np.log(values) @ np.cos(angle[:, None] * np.arange(points)) * (2 / points)
-    series[:, 0] /= 2
+        series = np.log(values) @ transform
     good = np.abs(series[:, -2:]).max(axis=1, initial=0.0) < 1e-10  # False for NaN, too
     held = np.zeros(len(count), dtype=bool)
     held[many[good]] = True
@@ -152,12 +160,24 @@ def interpolated(function: Callable[[NDArray[np.intp], Array], Array], code: NDA
     for which, coefficients in zip(many[good], series[good], strict=True):
         for first in range(end[which] - count[which], end[which], _ROWS):
             rows = order[first : min(first + _ROWS, end[which])]
-            result[rows] = np.exp(_clenshaw(coefficients, (y[rows] - (low + high) / 2) / half))
+            result[rows] = np.exp(clenshaw(coefficients, (y[rows] - (low + high) / 2) / half))
     return result
 
 
-def _clenshaw(coefficients: Array, z: Array) -> Array:
-    """Return the sum of a Chebyshev series."""
+def chebyshev_nodes(half: float, digits: float) -> tuple[Array, Array]:
+    """Return nodes in (−1, 1), and the matrix that makes Chebyshev coefficients of a row of values there.
+
+    As many as it takes to err by e^−digits, where an interval of half the length is iπ away from a singularity.
+    """
+    points = int(np.ceil(digits / np.arcsinh(np.pi / half))) + 3
+    angle = np.pi * (np.arange(points) + 0.5) / points
+    transform = np.cos(angle[:, None] * np.arange(points)) * (2 / points)
+    transform[:, 0] /= 2
+    return np.cos(angle), transform
+
+
+def clenshaw(coefficients: Array, z: Array) -> Array:
+    """Return the sum of a Chebyshev series; its coefficients lie on the first axis."""
     twice, this, last = 2 * z, np.zeros_like(z), np.zeros_like(z)
     for coefficient in coefficients[:0:-1]:
         last *= -1

@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
 from clvlib.clv.cells import Cells, periods_per_year, unit_of
+from clvlib.clv.compound import Compound
 from clvlib.clv.models.base import normal_quantile
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
 from clvlib.clv.models.purchases import PurchaseModel, Uncertainty, combine, total_interval
@@ -25,7 +24,6 @@ __all__ = ["LifetimeValue", "Parts"]
 
 Array = NDArray[np.float64]
 
-_IMPOSSIBLE = 1e-12  # a count less likely than that moves no quantile
 _LEAST_FREEDOM = 2.1  # a spend distribution without a variance is given that of this many degrees of freedom
 
 
@@ -70,32 +68,15 @@ class Parts:
                 stacklevel=5,
             )
             freedom = np.maximum(freedom, _LEAST_FREEDOM)
-        result = np.empty(len(self.cells))
-        for where, n, probability in self._counts():
-            k = shape * n
-            first = (probability * k).sum(axis=0) / (freedom[where] - 1)
-            second = (probability * k * (k + 1)).sum(axis=0) / ((freedom[where] - 1) * (freedom[where] - 2))
-            result[where] = np.maximum(second - first**2, 0.0)
-        return result
+        mean, square = self.model._moments(self.model._p(), self.cells, self.horizon)  # of the number of purchases
+        first = shape * mean / (freedom - 1)
+        second = (shape * mean + shape**2 * square) / ((freedom - 1) * (freedom - 2))
+        return np.asarray(np.maximum(second - first**2, 0.0))
 
-    def quantiles(self, *probabilities: float) -> tuple[Array, ...]:
+    def quantiles(self, *probabilities: float) -> list[Array]:
         """Return quantiles of W per history: given n purchases W is a beta prime (p·n, q + p·x) variable."""
         shape, q = self.paying._p()[:2]
-        freedom = q + shape * self.cells["frequency"]
-        result = tuple(np.zeros(len(self.cells)) for _ in probabilities)
-        for where, n, mass in self._counts():
-            for probability, found in zip(probabilities, result, strict=True):
-                missing = probability - (1 - mass.sum(axis=0))
-                some = np.flatnonzero(missing > 0)  # for the others the quantile is 0: they buy nothing
-                if len(some):
-                    chosen = where[some]
-                    found[chosen] = _mixture_quantile(shape * n, mass[:, some], freedom[chosen], missing[some])
-        return result
-
-    def _counts(self) -> Iterator[tuple[NDArray[np.intp], Array, Array]]:
-        """Yield blocks of histories with counts n ≥ 1 and their probabilities, shapes (J, 1) and (J, m)."""
-        for where in self.model._alike(self.purchases):
-            yield where, *self.model._count_grid(self.model._p(), self.cells.take(where), self.horizon)
+        return Compound(self.model, self.cells, self.horizon, float(shape), float(q)).quantiles(probabilities)
 
 
 class LifetimeValue:
@@ -295,47 +276,3 @@ def _groups(index: pd.Index, by: pd.Series | None) -> tuple[NDArray[np.intp], pd
     if (codes < 0).any():
         raise ParameterError(f"by names no group for {int((codes < 0).sum()):,} of {len(codes):,} customers")
     return codes, names
-
-
-def _mixture_quantile(shape: Array, mass: Array, freedom: Array, level: Array) -> Array:
-    """Return w with Σ mass · P(beta prime(shape, freedom) ≤ w) = level, by Halley's method in log w, kept in a bracket.
-
-    Counts that are next to impossible are left out, and so is whoever is done: a step of 1e-4 errs by its third power.
-    """
-    column, number = np.nonzero(mass.T > _IMPOSSIBLE)
-    a, b, m = shape[number, 0], freedom[column], mass.T[column, number]
-    log_beta = special.betaln(a, b)
-    y = _gamma_quantile(shape, mass, freedom, level)
-    low, high = y - 64.0, y + 64.0
-    todo = np.ones(len(y), dtype=bool)
-    for _ in range(100):
-        x = special.expit(y)[column]
-        below = np.bincount(column, m * special.betainc(a, b, x), len(y))
-        density = m * np.exp(a * np.log(x) + b * np.log1p(-x) - log_beta)
-        slope, bend = np.bincount(column, density, len(y)), np.bincount(column, density * (a - (a + b) * x), len(y))
-        f = np.where(todo, below - level, 0.0)
-        low, high = np.where(f < 0, y, low), np.where(f > 0, y, high)
-        newton = np.divide(f, slope, out=np.full_like(y, np.inf), where=slope > 0)
-        curve = np.divide(bend, 2 * slope, out=np.zeros_like(y), where=slope > 0)
-        with np.errstate(invalid="ignore"):
-            step = y - newton / np.maximum(1 - newton * curve, 0.5)
-        after = np.where((step > low) & (step < high), step, (low + high) / 2)
-        done = (np.abs(f) < 1e-14) | (high - low < 1e-9) | (np.abs(after - y) < 1e-4)
-        y = np.where(todo, after, y)
-        todo &= ~done
-        if not todo.any():
-            break
-        kept = todo[column]
-        column, a, b, m, log_beta = column[kept], a[kept], b[kept], m[kept], log_beta[kept]
-    return np.asarray(np.exp(y))
-
-
-def _gamma_quantile(shape: Array, mass: Array, freedom: Array, level: Array) -> Array:
-    """Return the log quantile of gammas with about the moments of the mixtures."""
-    whole = np.maximum(mass.sum(axis=0), 1e-300)
-    mean = (mass * shape).sum(axis=0) / whole
-    square = (mass * shape * (shape + 1)).sum(axis=0) / whole
-    inflated = square / mean**2 * (freedom - 1).clip(min=1.0) / (freedom - 2).clip(min=1.0)
-    k = 1 / np.maximum(inflated - 1, 1e-6)
-    share = np.clip(level / whole, 1e-9, 1 - 1e-9)
-    return np.asarray(np.log(np.maximum(special.gammaincinv(k, share) / k, 1e-30)) + np.log(mean / freedom))

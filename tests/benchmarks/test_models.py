@@ -125,6 +125,16 @@ def foreseen_with_interval(model: Any, summary: pd.DataFrame) -> Any:
     return model.expected_purchases(summary, 26, interval=0.9)
 
 
+def valued_with_interval(model: Any, summary: pd.DataFrame) -> Any:
+    spend = clv.GammaGammaModel().fit(summary)
+    return clv.LifetimeValue(model, spend, annual_rate=0.15).predict(summary, 52)
+
+
+def valued_together(model: Any, summary: pd.DataFrame) -> Any:
+    spend = clv.GammaGammaModel().fit(summary)
+    return clv.LifetimeValue(model, spend, annual_rate=0.15).total(summary, 52)
+
+
 WEEK, DAY = 1.0, 1 / 7
 
 
@@ -144,6 +154,9 @@ WEEK, DAY = 1.0, 1 / 7
         ("ParetoNBDModel", 0.0, discounted, 0.35, 150),
         ("BetaGeoModel", 0.0, foreseen_with_interval, 2.0, 1000),
         ("ParetoNBDModel", 0.0, foreseen_with_interval, 2.0, 1000),
+        ("BetaGeoModel", 0.0, valued_with_interval, 4.0, 1000),
+        ("ParetoNBDModel", 0.0, valued_with_interval, 5.0, 1000),
+        ("BetaGeoModel", 0.0, valued_together, 3.0, 1000),
     ],
 )
 def test_cost_per_million_customers(name, grain, task, seconds, most):

@@ -115,6 +115,9 @@ class BetaGeoModel(PurchaseModel):
         rate = self._rate(cells)
         return [(0.5, 0.5 / (2 * rate), 0.7, 2.0), (2.0, 2.0 / rate, 1.0, 20.0), (0.2, 0.05 / rate, 0.3, 0.5)]
 
+    def _onset(self, p: Array) -> float:
+        return float(p[1])
+
     def _alive(self, p: Array, cells: Cells) -> Array:
         return np.asarray(special.expit(-self._mixture(p, cells)[0]))
 

@@ -307,6 +307,9 @@ class BetaGeoCNBDkModel(BetaGeoModel):
         chance = self._phases(p, cells)[1]
         return np.asarray(chance / chance.sum(axis=0))
 
+    def _onset(self, p: Array) -> float:  # noqa: ARG002 - the time since the last purchase tells of the next
+        return 0.0
+
     def _expected(self, p: Array, cells: Cells, horizon: Array) -> Array:
         if self.k_ == 1:
             return super()._expected(p, cells, horizon)

@@ -93,6 +93,9 @@ class NBDModel(PurchaseModel):
         rate = self._rate(cells)
         return [(0.5, 0.5 / rate), (3.0, 3.0 / rate), (0.1, 0.1 / rate)]
 
+    def _onset(self, p: Array) -> float:
+        return float(p[1])
+
     def _alive(self, p: Array, cells: Cells) -> Array:  # noqa: ARG002 - nobody leaves
         return np.ones(len(cells))
 

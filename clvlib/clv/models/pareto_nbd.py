@@ -208,6 +208,9 @@ class ParetoNBDModel(PurchaseModel):
         span = interpolated(worth, np.zeros(len(cells), dtype=np.intp), np.log(beta + cells["T"]))
         return np.asarray(self._alive(p, cells) * (r + cells["frequency"]) / (alpha + cells["T"]) * span)
 
+    def _onset(self, p: Array) -> float:
+        return float(min(p[1], p[3]))
+
     def _alive(self, p: Array, cells: Cells) -> Array:
         # of customers without a repeat purchase it is a function of T alone
         least, lone = min(p[1], p[3]), (cells["frequency"] == 0) & (cells["recency"] == 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -18,11 +19,11 @@ from scipy.optimize import elementwise
 
 from clvlib.clv.cells import Cells
 from clvlib.clv.models.base import Border, Estimator, normal_quantile, spans_of
-from clvlib.clv.special import gauss_legendre
+from clvlib.clv.special import gauss_legendre, interpolated
 from clvlib.errors import ParameterError
 from clvlib.words import mark
 
-__all__ = ["RATE_BORDERS", "PurchaseModel", "Uncertainty", "check_horizon", "combine"]
+__all__ = ["FINE", "RATE_BORDERS", "WIDTH", "PurchaseModel", "Uncertainty", "check_horizon", "combine", "seen_lately"]
 
 Array = NDArray[np.float64]
 Uncertainty = Literal["both", "parameters", "customer"]
@@ -37,6 +38,9 @@ RATE_BORDERS = (
 
 _NODES = 48  # Gauss–Legendre points of a discounting integral
 _EXACT = 24  # counts up to here stand alone in a distribution's grid, larger ones share bins
+WIDTH, FINE = 0.12, 0.03  # of these, in logs; where a grid serves many customers
+_MANY = 128  # histories of one x from which on they are looked up
+_LEVELS = 64  # numbers x at a time
 _TOGETHER = 8  # counts of a grid at a time, and a history that surely has no more drops out
 _NOTHING = 1e-18
 _RARE = 1e-7  # a chance below it makes no difference to a grid of counts
@@ -73,6 +77,10 @@ class PurchaseModel(Estimator):
     @abstractmethod
     def _draw(self, p: Array, cells: Cells, horizon: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return for one random customer of each history the coming purchases, and the time of the last since T."""
+
+    def _onset(self, p: Array) -> float:  # noqa: ARG002 - models that can answer need them
+        """Return τ where what those who will buy do depends on x and T alone, analytically in log(τ + T); else 0."""
+        return 0.0
 
     def _pace(self, p: Array, cells: Cells) -> Array:
         """Return the time scale on which expectations change, for integrals over time."""
@@ -441,12 +449,12 @@ class PurchaseModel(Estimator):
             todo = todo[high[todo] - low[todo] > 1]
         return high
 
-    def _count_grid(self, p: Array, cells: Cells, horizon: float) -> tuple[Array, Array]:
+    def _count_grid(self, p: Array, cells: Cells, horizon: float, width: float = WIDTH) -> tuple[Array, Array]:
         """Return purchase counts n ≥ 1 (large ones share bins) and their probabilities, shapes (J, 1) and (J, m)."""
         top = self._most(p, cells, horizon)
         steps = np.arange(1.0, _EXACT + 1)
         if top > _EXACT:
-            wide = np.ceil(np.geomspace(_EXACT + 1, top + 2, int(np.log(top / _EXACT) / 0.12) + 2))
+            wide = np.ceil(np.geomspace(_EXACT + 1, top + 2, int(np.log(top / _EXACT) / width) + 2))
             steps = np.unique(np.concatenate([steps, wide]))
         else:
             steps = np.arange(1.0, max(top, 1.0) + 1)
@@ -478,12 +486,46 @@ class PurchaseModel(Estimator):
 
     def _variance(self, p: Array, cells: Cells, horizon: float) -> Array:
         """Return Var[X(T, T + horizon)] of one customer of each history."""
-        result = np.empty(len(cells))
+        first, second = self._moments(p, cells, horizon)
+        return np.maximum(second - first**2, 0.0)
+
+    def _moments(self, p: Array, cells: Cells, horizon: float) -> tuple[Array, Array]:
+        """Return E[X(T, T + horizon)] and the mean of its square, both from the same grid of counts.
+
+        Of very many histories those are looked up that share their x with many others, where x and T are all that
+        matters to those who will buy.
+        """
+        onset, (levels, code, _) = self._onset(p), cells.histogram
+        count = np.bincount(code)
+        many = np.flatnonzero(count > _MANY)
+        if not onset or horizon <= 0 or not len(many):
+            return self._grid_moments(p, cells, horizon)
+        some = self._tail_cells(p, cells, horizon, np.ones(len(cells)))
+        y, moments = np.log(onset + cells["T"]), np.empty((2, len(cells)))
+        for first in range(0, len(many), _LEVELS):  # so few that all nodes share a grid of counts
+            x = levels[many[first : first + _LEVELS]]
+            rows = np.flatnonzero(np.isin(cells["frequency"], x))
+            of = np.searchsorted(x, cells["frequency"][rows])
+            for order in (0, 1):
+                of_buyers = partial(self._moment_of_buyers, p, horizon, onset, x, order)
+                moments[order, rows] = some[rows] * interpolated(of_buyers, of, y[rows])
+        rest = np.flatnonzero(count[code] <= _MANY)
+        moments[:, rest] = self._grid_moments(p, cells.take(rest), horizon)
+        return moments[0], moments[1]
+
+    def _moment_of_buyers(
+        self, p: Array, horizon: float, onset: float, levels: Array, order: int, code: NDArray[np.intp], y: Array
+    ) -> Array:
+        lately = seen_lately(levels[code], np.maximum(np.exp(y) - onset, 0.0))
+        buy = self._tail_cells(p, lately, horizon, np.ones(len(lately)))
+        return np.asarray(self._grid_moments(p, lately, horizon, FINE)[order] / np.maximum(buy, 1e-300))
+
+    def _grid_moments(self, p: Array, cells: Cells, horizon: float, width: float = WIDTH) -> tuple[Array, Array]:
+        first, second = np.empty(len(cells)), np.empty(len(cells))
         for where in self._alike(self._expected_cells(p, cells, horizon)):
-            n, probability = self._count_grid(p, cells.take(where), horizon)
-            first, second = (n * probability).sum(axis=0), (n**2 * probability).sum(axis=0)
-            result[where] = np.maximum(second - first**2, 0.0)
-        return result
+            n, probability = self._count_grid(p, cells.take(where), horizon, width)
+            first[where], second[where] = (n * probability).sum(axis=0), (n**2 * probability).sum(axis=0)
+        return first, second
 
     @staticmethod
     def _alike(expected: Array) -> list[NDArray[np.intp]]:
@@ -522,6 +564,11 @@ def total_interval(mean: float, variance: float, spread: float, interval: float)
     levels = np.array([(1 - interval) / 2, (1 + interval) / 2])
     lower, upper = special.gammaincinv(shape, levels) * mean / shape
     return pd.Series({"mean": mean, "lower": float(lower), "upper": float(upper)})
+
+
+def seen_lately(x: Array, T: Array) -> Cells:
+    """Return histories of customers who bought just now, where they bought again at all."""
+    return Cells.of(frequency=x, recency=np.where(x > 0, T, 0.0), T=T)
 
 
 def _newcomers(n: int) -> Cells:
