@@ -7,7 +7,8 @@ import json
 import tempfile
 import uuid
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -493,7 +494,8 @@ def _prepared(
     with tempfile.TemporaryDirectory(prefix=f".{kept.name}-", dir=kept.parent) as beside:
         fresh = Path(beside) / kept.name
         connection, scratch = _checked(origin, config, source, fresh, memory_limit)
-        _seal(connection, config, source, folder)
+        with _or_clear(connection, scratch, source):
+            _seal(connection, config, source, folder)
         _clear(connection, scratch)
         connection = opened(fresh, read_only=True)  # under its own path: this process may still read the old one
         scratch = _scratch(connection, memory_limit)
@@ -508,7 +510,7 @@ def _checked(
     """Read and check the tables of a source into a new database; return it, and the folder of what it spills."""
     connection = opened(into)
     scratch = _scratch(connection, memory_limit)
-    try:
+    with _or_clear(connection, scratch, source):
         origin.attach(connection, scratch.path)
         count = 0
 
@@ -522,12 +524,19 @@ def _checked(
             return found
 
         prepare(connection, config, parts, dt.datetime.now(ZoneInfo(config.timezone)).date())
+    return connection, scratch
+
+
+@contextmanager
+def _or_clear(connection: duckdb.DuckDBPyConnection, scratch: Scratch, source: str) -> Iterator[None]:
+    """Clear up where a ``with`` block fails, as on a full disk; what the engine says becomes an error of ours."""
+    try:
+        yield
     except BaseException as error:
         _clear(connection, scratch)
         if isinstance(error, duckdb.Error) and not isinstance(error, ClvError):
             raise EngineError(f"{source}: {str(error).splitlines()[0]}") from error
         raise
-    return connection, scratch
 
 
 def _seal(connection: duckdb.DuckDBPyConnection, config: Config, source: str, folder: Path | None) -> None:

@@ -26,6 +26,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 __all__ = ["Forked", "Server", "environment", "serve", "started"]
@@ -110,13 +111,14 @@ def _become_kernel(request: dict[str, Any], parent: int) -> NoReturn:
 
 
 @contextlib.contextmanager
-def started() -> Iterator[Server | None]:
+def started(scratch: Path | None = None) -> Iterator[Server | None]:
     """Start a server for a ``with`` block; it begins to import at once, in the background.
 
-    None where the system cannot fork safely (macOS).
+    None where the system cannot fork safely (macOS). What libraries put aside on import, as matplotlib does where there
+    is no home, lies in ``scratch`` if that is given: the server is killed, and cannot clean up.
     """
     with contextlib.ExitStack() as stack:
-        yield stack.enter_context(contextlib.closing(Server())) if hasattr(os, "pidfd_open") else None
+        yield stack.enter_context(contextlib.closing(Server(scratch))) if hasattr(os, "pidfd_open") else None
 
 
 def environment() -> dict[str, str]:
@@ -130,7 +132,7 @@ def environment() -> dict[str, str]:
 class Server:
     """Our end of a fork server."""
 
-    def __init__(self) -> None:
+    def __init__(self, scratch: Path | None = None) -> None:
         self._lock = threading.Lock()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.settimeout(_READY)
@@ -138,7 +140,7 @@ class Server:
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and a module of ours
                 command,
-                env=environment(),
+                env=environment() | ({"TMPDIR": str(scratch)} if scratch else {}),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for the run, which ends its kernels in order

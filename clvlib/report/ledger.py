@@ -247,7 +247,7 @@ def _write(ledger: Ledger, file: Path) -> None:
             part.with_name(f"{part.name}.wal").unlink(missing_ok=True)
             said = str(error).splitlines()[0].rstrip(". ")
             raise ReportError(f"cannot write {file}: {said}; is the disk full?") from error
-        part.chmod(0o444)  # only a run writes it; DuckDB opens it for reading alone
+        part.chmod(part.stat().st_mode & 0o444)  # only a run writes it; DuckDB opens it for reading alone
         with part.open("rb") as written:
             os.fsync(written.fileno())
 

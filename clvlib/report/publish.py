@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import secrets
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,8 +82,8 @@ def staging(out: Path, week: str) -> Iterator[Path]:
     """
     tidied(out, week)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".staging-{week}-", dir=out))
-        folder.chmod(0o755)
+        folder = out / f".staging-{week}-{secrets.token_hex(4)}"
+        folder.mkdir()  # readable for whom the umask says
     except OSError as error:
         raise _sentence(error, f"cannot write into the folder {out}") from error
     try:

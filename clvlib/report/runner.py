@@ -141,7 +141,7 @@ def run_weeks(
         writes the same week, or the report cannot be written.
     """
     _refuse(jobs, timeout, parameters or {}, languages)
-    with closing(Scratch()) as aside, forkserver.started() as server:
+    with closing(Scratch()) as aside, forkserver.started(aside.path) as server:
         program = browser(pdf if isinstance(pdf, str) else "") if pdf else ""
         chosen = select(notebooks, folder)
         given = checked(chosen, parameters or {})

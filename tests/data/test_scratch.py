@@ -47,3 +47,24 @@ def test_a_copy_of_the_orders_goes_with_its_process_or_the_next(
     ours.close()
     with_own.close()
     assert not list(aside.iterdir())
+
+
+FULL = """import resource, signal, sys
+import clvlib as clv
+from clvlib.errors import EngineError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    clv.connect(sys.argv[1], store=sys.argv[2])
+except EngineError as error:
+    print(error)"""
+
+
+def test_a_disk_that_fills_up_while_tables_are_written(tmp_path: Path):
+    store = tmp_path / "kept" / "shop.duckdb"
+    store.parent.mkdir()
+    command = [sys.executable, "-c", FULL, str(_shop(tmp_path / "shop")), str(store)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout, done.stderr
+    assert "File too large" in done.stdout
+    assert not list(store.parent.iterdir())

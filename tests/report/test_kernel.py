@@ -22,7 +22,7 @@ from clvlib.report.parameters import read_notebook
 from clvlib.report.runner import run
 from tests.conftest import ROOT
 
-from .books import notebook, shop_folder
+from .books import FIGURES, OPEN, notebook, shop_folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no descriptors of processes")
 FIGURE = """import os, warnings
@@ -144,6 +144,20 @@ def test_nothing_outlives_a_killed_run(tmp_path: Path):
     until(lambda: not any(map(alive, pids)))
     assert kept.exists()
     subprocess.run(again, check=True, cwd=ROOT, env=environ)
+    assert not list(aside.iterdir())
+
+
+def test_a_run_without_a_home_leaves_nothing(tmp_path: Path):
+    """Matplotlib then puts its cache among the temporary files, and counts on a process that ends by itself."""
+    shop_folder(tmp_path / "shop")
+    notebook(tmp_path / "books", "01_a", [OPEN, FIGURES])
+    (aside := tmp_path / "tmp").mkdir()
+    kept = {name: value for name, value in os.environ.items() if name not in {"MPLCONFIGDIR", "XDG_CACHE_HOME"}}
+    environ = kept | {"HOME": "/dev/null", "XDG_CONFIG_HOME": "/dev/null", "TMPDIR": str(aside)}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(tmp_path)], cwd=ROOT, env=environ, check=True, capture_output=True, text=True
+    )
+    assert "temporary cache directory at" in done.stderr
     assert not list(aside.iterdir())
 
 

@@ -14,7 +14,11 @@ import pytest
 
 from clvlib.errors import ReportError
 from clvlib.report import publish as module
+from clvlib.report.chapter import KPI
+from clvlib.report.ledger import NAME, current
 from clvlib.report.publish import exchange, locked, publish, staging
+
+from .books import kpi, published
 
 WEEK = "2026-W46"
 
@@ -131,7 +135,7 @@ def test_folders_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     def read_only(*args: object, **kwargs: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(module.tempfile, "mkdtemp", read_only)
+    monkeypatch.setattr(module.Path, "mkdir", read_only)
     with pytest.raises(ReportError, match="Read-only file system"):
         staging(tmp_path, WEEK).__enter__()
 
@@ -142,3 +146,16 @@ def test_a_read_only_folder(tmp_path: Path):
     with pytest.raises(ReportError, match="Permission denied"):
         locked(tmp_path, WEEK).__enter__()
     tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o755), (0o077, 0o700)])
+def test_who_may_read_a_report_is_for_the_umask_to_say(tmp_path: Path, mask: int, mode: int):
+    before = os.umask(mask)
+    try:
+        with locked(tmp_path, WEEK), staging(tmp_path, WEEK) as staged:
+            assert staged.stat().st_mode & 0o777 == mode
+        published(tmp_path, WEEK, [(KPI, kpi("sold", 5.0))])
+        current(tmp_path, print)
+    finally:
+        os.umask(before)
+    assert (tmp_path / NAME).stat().st_mode & 0o777 == mode & 0o444
