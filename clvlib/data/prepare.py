@@ -40,6 +40,7 @@ _RECORDS = (
 _PLANNED = dt.timedelta(days=366)  # what is announced for later than this is a clock's error
 _TOGETHER = 16  # parts of one form that one statement reads: to plan it costs more than to read a small file
 
+_AHEAD = mark("in the future")
 _NOT_A = {
     "id": mark("not an id"), "text": mark("not text"), "time": mark("not a time"), "date": mark("not a day"),
     "money": mark("not a number"), "number": mark("not a number"), "integer": mark("not a whole number"),
@@ -232,7 +233,7 @@ def _checks(item: Parsed, source: str, end: dt.date | None) -> list[_Check]:
     if column.kind in {"time", "date"}:
         conditions.append((f"{value} < DATE {literal(EARLIEST)}", f"before {EARLIEST[:4]}"))
     if end is not None:
-        conditions.append((f"{value} >= DATE {literal(end.isoformat())}", mark("in the future")))
+        conditions.append((f"{value} >= DATE {literal(end.isoformat())}", _AHEAD))
     if column.minimum is not None:
         conditions.append((f"{value} < {column.minimum:g}", f"below {column.minimum:g}"))
     if column.maximum is not None:
@@ -447,9 +448,13 @@ def _empty(job: _Job) -> None:
             "SELECT reason, \"rows\", example FROM _reasons WHERE \"table\" = 'orders' AND what = 'row'"
         ).fetchall()
         told = "; ".join(f"{r} in {n:,}" + (f" (such as {e!r})" if e else "") for r, n, e in rows)
+        ahead = any(reason.endswith(_AHEAD) for reason, _, _ in rows)
+        day = job.until - dt.timedelta(days=1)
+        clock = f" Today is {day} by the clock here, or as_of in clvlib.toml: is that right?" if ahead else ""
         raise EmptyDataError(
-            f"orders: none of the {read:,} rows passes the contract: {told}. If the values are well but of another "
-            'form, say which under [tables.orders.formats] of clvlib.toml, such as ordered_at = "%d.%m.%Y %H:%M"'
+            f"orders: none of the {read:,} rows passes the contract: {told}.{clock} If the values are well but "
+            "of another form, say which under [tables.orders.formats] of clvlib.toml, such as ordered_at = "
+            '"%d.%m.%Y %H:%M"'
         )
     if read:
         message = mark("has no row that passes, of {rows}; it is left out")

@@ -224,16 +224,24 @@ def _said(found: Harvest) -> dict[tuple[str, str], str]:
 def _read(file: Path | None = None) -> Ledger:
     """Read a ledger, all of it, so that every checksum in it is checked; without a file, an empty one."""
     connection = opened()
-    if file is None:
-        connection.execute(_ENTRIES)
-    else:
+    connection.execute(_ENTRIES)
+    if file is not None:
         connection.execute(f"ATTACH {literal(str(file))} AS file (READ_ONLY)")
         for table in ("runs", "entries", "lists"):
-            connection.execute(f"CREATE TABLE {table} AS FROM file.{table}")
+            if unknown := _columns(connection, f"file.{table}") - _columns(connection, table):
+                raise ReportError(
+                    f"{file} was written by a later version of clvlib: {table} has {', '.join(sorted(unknown))}, which "
+                    "this one does not know; use that one, or move the file away"
+                )
+            connection.execute(f"INSERT INTO {table} BY NAME FROM file.{table}")
         connection.execute("DETACH file")
     for statement in (_LATEST, *_views()):
         connection.execute(statement)
     return Ledger(connection)
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
+    return {str(row[0]) for row in connection.execute(f"DESCRIBE {table}").fetchall()}
 
 
 def _write(ledger: Ledger, file: Path) -> None:

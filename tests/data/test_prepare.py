@@ -15,7 +15,7 @@ from clvlib.data import config as settings_of
 from clvlib.data.connect import Shop, connect
 from clvlib.data.contract import CONTRACT, markdown
 from clvlib.data.engine import DuckDBEngine, as_table, literal
-from clvlib.errors import ClvError, EngineError, MissingColumnError, ParameterError
+from clvlib.errors import ClvError, EmptyDataError, EngineError, MissingColumnError, ParameterError
 
 
 def shop_of(tmp_path, orders: pd.DataFrame | str, toml: str = "", **tables: pd.DataFrame) -> Shop:
@@ -68,6 +68,12 @@ a,2026-01-06,10,9,x
 def test_the_last_moment_of_as_of_is_not_the_future(tmp_path) -> None:
     shop = shop_of(tmp_path, "customer_id,ordered_at,amount\na,2026-03-01 23:59:59.999,1\nb,2026-03-02,1\n")
     assert reasons(shop) == {"orders.ordered_at: in the future": 1}
+
+
+def test_a_clock_that_stands_before_all_orders_is_named(tmp_path) -> None:
+    (tmp_path / "orders.csv").write_text("customer_id,ordered_at,amount\na,2026-03-01,1\n", encoding="utf-8")
+    with pytest.raises(EmptyDataError, match=r"in the future in 1 .*Today is 2020-01-01 by the clock here, or as_of"):
+        clv.connect(tmp_path, as_of="2020-01-01")
 
 
 def test_two_equal_orders_without_a_number_are_two_orders(tmp_path) -> None:

@@ -279,6 +279,24 @@ def test_back_up_and_restore(tmp_path: Path):
     assert {row[0] for row in rows(out)} == {W1, W2}
 
 
+def test_a_ledger_of_a_later_version_is_left_alone(tmp_path: Path):
+    """Its further columns would be lost with the next report."""
+    published(tmp_path, W1, [SOLD])
+    current(tmp_path, quiet)
+    (tmp_path / NAME).chmod(0o644)
+    with duckdb.connect(tmp_path / NAME) as connection:
+        connection.execute("CREATE TABLE later AS SELECT *, 'here' AS host FROM runs")
+        for (view,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
+            connection.execute(f"DROP VIEW {view}")
+        connection.execute("DROP TABLE runs; ALTER TABLE later RENAME TO runs")
+    before = (tmp_path / NAME).read_bytes()
+    published(tmp_path, W2, [SOLD])
+    for touch in (lambda: current(tmp_path, quiet), lambda: restore(tmp_path, tmp_path / NAME, quiet)):
+        with pytest.raises(ReportError, match="written by a later version of clvlib: runs has host, which"):
+            touch()
+    assert (tmp_path / NAME).read_bytes() == before
+
+
 def test_a_lock_is_free_again(tmp_path: Path):
     with locked(tmp_path, "ledger"):
         assert (tmp_path / ".ledger.lock").read_text(encoding="utf-8") == str(os.getpid())
