@@ -27,7 +27,7 @@ THREADS = "CLVLIB_THREADS"  # environment variable: how many threads a query may
 
 
 def opened(path: str | Path = ":memory:", *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """Open a database that never reaches for the network, as DuckDB does where it misses an extension.
+    """Open a database that draws no bars, and never reaches for the network, as DuckDB does for an extension.
 
     Parameters
     ----------
@@ -39,7 +39,9 @@ def opened(path: str | Path = ":memory:", *, read_only: bool = False) -> duckdb.
     config: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     if os.environ.get(THREADS, "").isdecimal():
         config["threads"] = max(1, int(os.environ[THREADS]))
-    return duckdb.connect(str(path), read_only=read_only, config=config)
+    connection = duckdb.connect(str(path), read_only=read_only, config=config)
+    connection.execute("SET enable_progress_bar = false")  # on in Jupyter, where bars would stand in a chapter
+    return connection
 
 
 class Engine(Protocol):

@@ -44,6 +44,14 @@ def reasons(shop: clv.Shop) -> dict[str, int]:
     return dict(zip(frame["reason"], frame["rows"], strict=True))
 
 
+def test_long_queries_draw_no_bar_among_the_outputs() -> None:
+    asked = """import clvlib, pandas as pd
+shop = clvlib.connect(pd.DataFrame({"customer_id": ["a"], "ordered_at": ["2026-06-01"], "amount": [1.0]}))
+print(shop.query("SELECT current_setting('enable_progress_bar') AS bar")["bar"].tolist())"""
+    done = subprocess.run([sys.executable, "-c", asked], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[False]"  # DuckDB takes a program without a file for a person at a prompt
+
+
 # What people's files look like
 
 
