@@ -114,8 +114,8 @@ def ahead(
 
 def paced(model: PurchaseModel, past: Past) -> Array:
     """Return the pace of each past week: what lone weeks had of repeat orders, in those of the weeks before them."""
-    pace, (ratio, _, since) = np.ones(len(past.weeks)), _ratio(model, past, None)
-    for week in np.flatnonzero(lone(ratio)):
+    pace, (ratio, chance, since) = np.ones(len(past.weeks)), _ratio(model, past, None)
+    for week in np.flatnonzero(lone(ratio, chance)):
         pace[since + week] = np.exp(ratio[week] - np.median(ratio[week - _FEWEST : week]))
     return pace
 

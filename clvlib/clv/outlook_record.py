@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 
 _LEARN = 16  # weeks that a forecast of the past had to learn from, at least
 _PRIOR = 4.0  # past forecasts that were as their intervals said, added to those seen
+_FARTHEST = 4.0  # deviations, beyond which an outcome tells no more: none at all where a shop has shut
 _DRAWS = 500
 _ENDS = ("lower", "upper")
 _RECORD = [
@@ -121,13 +122,13 @@ class Wider(NamedTuple):
 
     @classmethod
     def by(cls, off: Array, span: int) -> Wider:
-        """Learn from past errors, of which ``span`` share weeks.
+        """Learn from past errors, of which ``span`` share weeks; those beyond four deviations count as four.
 
         >>> told = Wider.by(np.array([2.0, -2.0, 2.0, 2.0]), 2)
         >>> round(told.scale, 3), told.freedom  # (4 + 16 / 2) / (4 + 2) is 2
         (1.414, 6.0)
         """
-        off = off[np.isfinite(off)]
+        off = np.clip(off[~np.isnan(off)], -_FARTHEST, _FARTHEST)
         freedom = _PRIOR + len(off) / span
         return cls(float(np.sqrt(max((_PRIOR + (off**2).sum() / span) / freedom, 1.0))), freedom)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["SEASONS", "YEAR", "Drift", "arrivals_drift", "lone", "season", "shared_drift"]
 
@@ -140,7 +140,7 @@ def _learnt(
     """
     mean, spread, score = start, wide[:, :, None] * np.eye(2), prior.astype(float)
     residuals = []
-    for week, (value, alone) in enumerate(zip(values, lone(values), strict=True)):
+    for week, (value, alone) in enumerate(zip(values, lone(values, variance.min(axis=0)), strict=True)):
         mean = np.einsum("gij,gj->gi", moves, mean)
         spread = moves @ spread @ np.swapaxes(moves, 1, 2) + shock[:, :, None] ** 2 * np.eye(2)
         total = spread[:, 0, 0] + variance[:, week]
@@ -162,22 +162,22 @@ def _learnt(
     return Drift(weight, moves, shock * [wider, 1.0], mean, spread, noise, coming, found)
 
 
-def lone(values: Array) -> NDArray[np.bool_]:
+def lone(values: Array, chance: ArrayLike = 0.0) -> NDArray[np.bool_]:
     """Return which weeks stand alone, far from those before them: a festival, or a week that was shut.
 
-    Farther than three robust deviations from the median of the eight weeks before (Hampel 1974), and the week after is
-    not as far on the same side: then it is a change that lasts.
+    Far is more than three robust deviations from the median of the eight weeks before (Hampel 1974), the deviation
+    being that of all weeks from theirs, and no less than the variance ``chance`` has it; and the week after is not as
+    far on the same side: then it is a change that lasts.
 
-    >>> lone(np.array([9.0, 8, 9, 10, 9, 8, 9, 10, 30, 9, 20, 21])).nonzero()[0].tolist()
-    [8]
+    >>> lone(np.array([9.0, 8, 9, 10, 9, 8, 9, 10, 8, 10, 30, 9, 20, 21])).nonzero()[0].tolist()
+    [10]
     """
     far = np.zeros(len(values))
     if len(values) > _NEAR:
-        before = np.lib.stride_tricks.sliding_window_view(values, _NEAR)[:-1]
-        middle = np.median(before, axis=1)
-        reach = 3 * 1.4826 * np.median(np.abs(before - middle[:, None]), axis=1)
-        off = values[_NEAR:] - middle
-        far[_NEAR:] = np.sign(off) * (np.abs(off) > reach)
+        before = np.median(np.lib.stride_tricks.sliding_window_view(values, _NEAR)[:-1], axis=1)
+        off = values[_NEAR:] - before
+        usual = np.maximum(1.4826 * np.median(np.abs(off)), np.sqrt(np.broadcast_to(chance, values.shape)[_NEAR:]))
+        far[_NEAR:] = np.sign(off) * (np.abs(off) > 3 * usual)
     return np.asarray((far != 0) & (far != np.append(far[1:], 0.0)) & (far != np.append(0.0, far[:-1])))
 
 

@@ -142,6 +142,8 @@ class Voice(Result):
         if self.table.index[0] == OTHER:
             return tr("What negative comments complain of has no theme in common.")
         first = self.table.iloc[0]
+        if not first["priority"] > 0:
+            return tr("Who complains gave 5 of 5 all the same, so nothing comes first to improve.")
         told = {
             "theme": tr(str(self.table.index[0])),
             "people": int(first["people"]),

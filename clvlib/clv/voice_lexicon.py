@@ -13,7 +13,7 @@ _POSITIVE = """
 开心 高兴 愉快 幸福 爽 酷 喷香 鲜美 酥脆 脆 嫩 入味 爽口 合口味 热乎 热乎乎 温热 热腾腾 解馋 过瘾 百吃不厌 吃不够
 大爱 最爱 超爱 爱吃 爱喝 态度好 服务好 速度快 质量好 味道好 效果好 超出预期 大方 诱人 柔软 保暖 透气 显瘦 清晰 流畅
 好闻 温柔 亲切 麻利 良心 用心 赠送 送了 惊艳 出色 卓越 强 一如既往 名不虚传 不愧 没话说 没得说 没毛病 不贵 不油 不腻
-不辣 不咸 不慢 没问题 不赖 不负 期待 哈哈 嘿嘿 嘻嘻 么么哒 棒棒哒 萌萌哒 亲民 良好 正好 刚好 good great excellent
+无可挑剔 不辣 不咸 不慢 没问题 不赖 不负 期待 哈哈 嘿嘿 嘻嘻 么么哒 棒棒哒 萌萌哒 亲民 良好 正好 刚好 good great excellent
 amazing awesome love loved lovely loves like liked nice perfect perfectly fantastic wonderful best better fast quick
 quickly prompt happy pleased satisfied recommend recommended recommends delicious tasty fresh beautiful comfortable
 soft sturdy durable cute friendly helpful polite patient professional easy worth bargain cheap value superb
@@ -86,7 +86,7 @@ _STOP = """
 of to in on for with is are was were be been it its this that i me my we our you your he she they them at as so if
 by from had has have do did does just but not no all very too when then than what which who will would can could up
 out there here one two only also again about after before because into over more most phone number address name
-account link mail
+account link mail 不会 尽快 要求 说好 根本 完全 居然 竟然 结果 明明
 """
 
 POSITIVE = frozenset(_POSITIVE.split())

@@ -41,6 +41,8 @@ _WORDS = re.compile(r"[a-z]+(?:['’][a-z]+)?|[:^][-_]?[)(d^]|[\u4e00-\u9fff]+|[
 _KNOWN = POSITIVE | NEGATIVE | NEGATIONS | EMPHASIS | FAINT | TURNS | EXCEPTIONS
 _WEIGHED = POSITIVE | NEGATIVE | NEGATIONS
 _LONGEST_WORD = max(map(len, _KNOWN))
+_PHRASES = sorted((w for w in _KNOWN if len(w) > 2 and "\u4e00" <= w[0] <= "\u9fff"), key=lambda w: (-len(w), w))
+_PHRASE = re.compile(f"({'|'.join(_PHRASES)})")  # a segmentation would cut these in two: 不会 再
 
 
 def lexicon_score(comment: str) -> float:
@@ -87,14 +89,15 @@ def lexicon_sentiment(comments: Sequence[str]) -> NDArray[np.object_]:
 
 
 def _split(clause: str) -> list[str]:
-    """Return the words of a clause: those of the segmentation, and the known ones inside words that are unknown."""
+    """Return the words of a clause: known phrases, else those of the segmentation, and the known ones inside others."""
     words: list[str] = []
     for piece in _WORDS.findall(clause):
         if piece[0] < "\u4e00" or piece[0] > "\u9fff":
             words.append(piece)
             continue
-        for word in segmenter().cut(piece):
-            words += [word] if word in _KNOWN else _inside(word)
+        for place, part in enumerate(_PHRASE.split(piece)):
+            for word in [part] if place % 2 else segmenter().cut(part):
+                words += [word] if word in _KNOWN else _inside(word)
     return words
 
 

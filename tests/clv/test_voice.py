@@ -75,6 +75,16 @@ def test_priority_by_hand() -> None:
     assert even["rank_upper"].tolist() == [2, 2]
 
 
+def test_nothing_is_first_to_improve_where_all_gave_the_best_rating() -> None:
+    heard = voice(said(["太慢了", "很差", "很好"], rating=5, topic="delivery"), WEEK)
+    assert heard.table.loc["delivery", "people"] == 2
+    assert heard.priority_sentence.startswith("Who complains gave 5 of 5")
+
+
+def test_words_that_name_nothing_are_no_theme() -> None:
+    assert words_of("不会再买，请尽快退款，根本没人管") == {"退款", "没人管"}
+
+
 def test_what_has_no_theme_comes_last_however_many_say_it() -> None:
     frame = pd.DataFrame({"customer_id": range(50), "theme": ["other"] * 45 + ["late"] * 5, "rating": 1})
     table = priorities(frame, 50)

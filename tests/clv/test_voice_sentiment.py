@@ -28,6 +28,10 @@ from tests.conftest import shared_data
         ("物流给力，host was awful, 态度很差", -1),
         ("周三到的", 0),
         ("好像是周三", 0),
+        ("以后不会再买", -1),
+        ("再也不买了", -1),
+        ("还没收到货", -1),
+        ("无可挑剔", 1),
         ("", 0),
     ],
 )
@@ -52,7 +56,7 @@ def test_the_lexicon_on_real_reviews_that_it_was_not_made_from() -> None:
     decided = found != "neutral"
     assert (found == held["label"])[decided].mean() > 0.85
     assert decided.mean() > 0.85
-    assert (found == held["label"]).mean() > 0.75  # an undecided comment counts as wrong here
+    assert (found == held["label"]).mean() > 0.775  # an undecided comment counts as wrong here
 
 
 def test_labels_beat_the_lexicon_and_their_accuracy_is_that_of_held_out_reviews() -> None:
