@@ -13,12 +13,13 @@ _POSITIVE = """
 开心 高兴 愉快 幸福 爽 酷 喷香 鲜美 酥脆 脆 嫩 入味 爽口 合口味 热乎 热乎乎 温热 热腾腾 解馋 过瘾 百吃不厌 吃不够
 大爱 最爱 超爱 爱吃 爱喝 态度好 服务好 速度快 质量好 味道好 效果好 超出预期 大方 诱人 柔软 保暖 透气 显瘦 清晰 流畅
 好闻 温柔 亲切 麻利 良心 用心 赠送 送了 惊艳 出色 卓越 强 一如既往 名不虚传 不愧 没话说 没得说 没毛病 不贵 不油 不腻
-无可挑剔 不辣 不咸 不慢 没问题 不赖 不负 期待 哈哈 嘿嘿 嘻嘻 么么哒 棒棒哒 萌萌哒 亲民 良好 正好 刚好 good great excellent
+不辣 不咸 不慢 没问题 不赖 不负 期待 哈哈 嘿嘿 嘻嘻 么么哒 棒棒哒 萌萌哒 亲民 良好 正好 刚好 good great excellent
 amazing awesome love loved lovely loves like liked nice perfect perfectly fantastic wonderful best better fast quick
 quickly prompt happy pleased satisfied recommend recommended recommends delicious tasty fresh beautiful comfortable
 soft sturdy durable cute friendly helpful polite patient professional easy worth bargain cheap value superb
 brilliant thanks thank gorgeous smooth reliable impressed enjoy enjoyed favourite favorite clear clearly 👍 👌 👏 ❤
 ♥ 💕 💖 💗 💯 😍 🥰 😘 😊 😄 😁 😀 😃 🙂 😋 🤩 🎉 🌹 💪 🙏 ⭐ ★ ✨ 😎 🥳 ☺ ^_^ :) :-) :d
+无可挑剔
 """
 
 _NEGATIVE = """
