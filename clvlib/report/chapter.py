@@ -254,6 +254,7 @@ class Chapter:
         *,
         level: float = 0.95,
         why: str = "",
+        note: str = "",
     ) -> None:
         """Show a key figure, and hand it to the report's first table.
 
@@ -275,6 +276,8 @@ class Chapter:
             Of the interval.
         why : str
             Why there is no number, where there is none.
+        note : str
+            What is to be known of the number, in a few words; it stands below it.
 
         Raises
         ------
@@ -284,7 +287,7 @@ class Chapter:
         if better not in {"higher", "lower", ""}:
             raise ParameterError(f"kpi {name}: better is 'higher', 'lower' or '', not {better!r}")
         figures = {"value": exact(value), "lower": exact(lower), "upper": exact(upper)}
-        more = {"better": better, "level": level, "why": tr(why)}
+        more = {"better": better, "level": level, "why": tr(why)} | ({"note": tr(note)} if note else {})
         payload = self._figure("kpi", name, label, figures, unit) | more
         self._state(payload, KPI, payload["value"], payload["label"])
 

@@ -51,7 +51,7 @@ def _figure(kpi: Mapping[str, Any], trend: Trend, target: float | None) -> dict[
         "text": show(value, unit, currency, short=True),
         "interval": interval,
         "level": "" if kpi["level"] == 0.95 or not interval else f"{100 * kpi['level']:.4g}%",
-        "why": kpi["why"] if is_absent(value) else "",
+        "why": kpi["why"] if is_absent(value) else kpi.get("note", ""),
         "better": tr({"higher": mark("higher is better"), "lower": mark("lower is better")}.get(kpi["better"], "")),
         "target": _target(value, target, kpi),
         "last": show(trend.last, unit, currency, short=True),

@@ -20,6 +20,9 @@ from clvlib.data.privacy import SAMPLE_KEY, Pseudonyms
 from clvlib.errors import EmptyDataError, ParameterError, ThinDataWarning
 from clvlib.report import chapter as module
 from clvlib.report.chapter import ACTION, ALERT, FORECAST, HEADER, KPI, MISSING, TABLE, Chapter
+from clvlib.report.figures import figure_groups
+from clvlib.report.harvest import Harvest
+from clvlib.report.trend import Trend
 from clvlib.words import currency_symbol, money
 
 from .books import shop_folder
@@ -111,6 +114,14 @@ def test_kpi(chapter, shown):
         "upper": 1300000, "unit": "money", "better": "higher", "level": 0.95, "week": "2026-W27", "currency": "CNY",
         "why": "",
     }  # fmt: skip
+
+
+def test_what_is_to_be_known_of_a_figure_goes_with_it(chapter, shown):
+    chapter.kpi("revenue", 100.0, unit="money", note="about 90 in the end")
+    assert shown[0][0][KPI]["note"] == "about 90 in the end"
+    said = {"03_clv": Harvest(kpis=[shown[0][0][KPI]])}
+    (group,) = figure_groups({}, said, {"03_clv": "x"}, {("03_clv", "revenue"): Trend(())})
+    assert group["rows"][0]["why"] == "about 90 in the end"  # it stands below the number
 
 
 def test_kpi_without_a_number(chapter, shown):
