@@ -118,15 +118,16 @@ def refunds_to_come(
                COALESCE(COVAR_SAMP(x, y), 0) AS covariance
         FROM placed GROUP BY 1"""
     ).set_index("when")
-    if len(rows) < 2 or not rows.loc["settled", "refunded"] > 0 or rows["customers"].min() < 2:
+    if len(rows) < 2 or not float(rows["refunded"].loc["settled"]) > 0 or rows["customers"].min() < 2:
         return nothing
-    now, settled = (_share(rows.loc[when]) for when in ("week", "settled"))
+    moments = {str(when): _share(row) for when, row in rows.iterrows()}
+    now, settled = moments["week"], moments["settled"]
     limits = mean_interval(settled, level)
     table = rows.loc[["week", "settled"], ["customers", "sold", "refunded"]].assign(share=[now.mean, settled.mean])
     table.loc["settled", ["lower", "upper"]] = [max(limits.lower, 0.0), limits.upper]
     until = pd.Timestamp(rows["until"].iloc[0]).date()
     awaited = until < week.shift(settled_after).start and mean_difference(settled, now, level).lower > 0
-    net = float(rows.loc["week", "sold"]) * (1 - max(now.mean, settled.mean))
+    net = float(table["sold"].loc["week"]) * (1 - max(now.mean, settled.mean))
     return RefundsToCome(table=table, net=net, short=awaited)
 
 

@@ -171,6 +171,8 @@ def _trend(
     p_value = chart.p_value(change) if chart else None
     if p_value is None and lower is not None and upper is not None:
         p_value = _p_value(change, lower, upper, float(kpi["level"]))
+    if p_value is None and len(before) >= FEWEST and change == 0:
+        p_value = 1.0  # what stood still as ever did not change
     early = mark("too early to say") if len(before) < FEWEST else mark("moves too seldom to say")
     verdict = "" if p_value is not None else early
     return Trend(points, last, change, lower, upper, p_value, chart, verdict=verdict)

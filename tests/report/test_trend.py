@@ -95,6 +95,7 @@ def test_a_figure_that_stands_still_is_judged_by_its_interval(tmp_path: Path):
         assert (trend.verdict, trend.chart, trend.usual) == (verdict, None, None)
     assert told(tmp_path / "same", list(map(dict, past)), sold(**sure)).verdict == NORMAL
     assert told(tmp_path / "bare", [sold(7.0) for _ in range(12)], sold(8.0)).verdict == "moves too seldom to say"
+    assert told(tmp_path / "bare", [], sold(7.0)).verdict == NORMAL
     steady = [sold(float(value)) for value in range(12)]  # what moves by as much every week does move
     assert told(tmp_path / "steady", steady, sold(20.0)).verdict == CHANGED
 
