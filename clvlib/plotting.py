@@ -254,14 +254,31 @@ def _formatter(ax: Axes, axis: Literal["x", "y"], write: Any) -> Axes:
     return ax
 
 
+def _hundredths(ax: Axes, axis: Literal["x", "y"], decimals: int, form: str) -> Axes:
+    """Write ticks as hundredths, with so many decimals that each stands where it says: 2.5% is no tick of 2%."""
+    from matplotlib.ticker import FuncFormatter
+
+    def written(value: float, few: int) -> str:
+        return form.format(100 * value, few).replace("-", "−")
+
+    class Hundredths(FuncFormatter):
+        def format_ticks(self, values: Any) -> list[str]:
+            exact = (n for n in (decimals, 1, 2) if all(abs(100 * v - round(100 * v, n)) < 1e-6 for v in values))
+            few = max(next(exact, 2), decimals)
+            return [written(value, few) for value in values]
+
+    getattr(ax, f"{axis}axis").set_major_formatter(Hundredths(lambda value, _: written(value, decimals)))
+    return ax
+
+
 def percent_axis(ax: Axes, axis: Literal["x", "y"] = "y", decimals: int = 0) -> Axes:
-    """Write an axis of shares as per cent: 0.25 becomes ``25%``."""
-    return _formatter(ax, axis, lambda value, _: f"{100 * value:.{decimals}f}%".replace("-", "−"))
+    """Write an axis of shares as per cent: 0.25 becomes ``25%``; with more decimals where the ticks have them."""
+    return _hundredths(ax, axis, decimals, "{:.{}f}%")
 
 
 def points_axis(ax: Axes, axis: Literal["x", "y"] = "y", decimals: int = 0) -> Axes:
     """Write an axis of differences of shares as percentage points, which are no per cent: 0.02 becomes ``+2 pp``."""
-    return _formatter(ax, axis, lambda value, _: f"{100 * value:+.{decimals}f} pp".replace("-", "−"))
+    return _hundredths(ax, axis, decimals, "{:+.{}f} pp")
 
 
 def money_axis(ax: Axes, axis: Literal["x", "y"] = "y", symbol: str = "") -> Axes:

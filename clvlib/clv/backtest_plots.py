@@ -34,7 +34,7 @@ def leaderboard_plot(result: Backtest, ax: Axes | None = None) -> Axes:
         text = mark("better than {rule} by (purchases per customer)")
         if result.by == "log_score":
             text = mark("better than {rule} by (nats per customer)")
-        ax.set(xlabel=tr(text, rule=tr(result.best_baseline)), ylim=(-0.6, len(table) - 0.4))
+        ax.set(xlabel=tr(text, rule=in_words(result.best_baseline)), ylim=(-0.6, len(table) - 0.4))
         told = mark("{model} forecast better than any simple rule")
         if result.table.loc[result.choice, "baseline"]:
             told = mark("No model clearly forecast better than {model}")

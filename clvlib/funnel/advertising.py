@@ -31,7 +31,9 @@ _WEEKDAYS = (
     *(mark("Monday"), mark("Tuesday"), mark("Wednesday"), mark("Thursday")),
     *(mark("Friday"), mark("Saturday"), mark("Sunday")),
 )
-SLOTS = {"00–06 h": 6, "06–12 h": 12, "12–18 h": 18, "18–21 h": 21, "21–24 h": 24}
+SLOTS = {
+    mark("00–06 h"): 6, mark("06–12 h"): 12, mark("12–18 h"): 18, mark("18–21 h"): 21, mark("21–24 h"): 24,
+}  # fmt: skip
 """Parts of the day, and the hour at which each ends."""
 
 _KEYS = ["dimension", "segment"]

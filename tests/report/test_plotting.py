@@ -114,6 +114,18 @@ def test_axes_are_written_for_readers():
 
 
 @pytest.mark.parametrize(
+    ("ticks", "texts"),
+    [([0, 0.05, 0.1], ["0%", "5%", "10%"]), ([0, 0.025, 0.05, 0.075], ["0.0%", "2.5%", "5.0%", "7.5%"])],
+)
+def test_a_tick_of_a_share_says_where_it_stands(ticks: list[float], texts: list[str]):
+    """Ticks at every 2.5% were written 0, 2, 5 and 8%."""
+    ax = plotting.percent_axis(plotting.new_axes(), "x")
+    ax.set_xticks(ticks)
+    ax.figure.canvas.draw()
+    assert [label.get_text() for label in ax.get_xticklabels()] == texts
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [(0, "0"), (999, "999"), (999.9, "1K"), (1000, "1K"), (1550, "1.55K"), (-3.2e9, "−3.2B"), (float("inf"), "—")],
 )
