@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from clvlib.errors import ParameterError
 
@@ -156,16 +156,15 @@ def as_date(value: str | dt.date | np.datetime64, name: str = "as_of") -> dt.dat
     ParameterError
         It is none of these.
     """
-    if isinstance(value, dt.datetime):  # pandas.Timestamp too
-        return value.date()
-    if isinstance(value, dt.date):
-        return value
+    day: object = value.date() if isinstance(value, dt.datetime) else value  # pandas.Timestamp is one, too
+    if isinstance(day, dt.date) and not isinstance(day, dt.datetime):  # pandas.NaT stays what it is
+        return day
     import numpy as np  # not before it is needed: the front door of reports stands before it
 
     try:
         if isinstance(value, np.datetime64):
             return dt.date.fromisoformat(str(value.astype("datetime64[D]")))
-        return dt.date.fromisoformat(value)
+        return dt.date.fromisoformat(cast("str", day))  # what is no text is refused
     except (TypeError, ValueError):
         raise ParameterError(f"{name}: {value!r} is not a day; write it like 2026-11-15") from None
 

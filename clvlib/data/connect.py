@@ -27,10 +27,18 @@ from clvlib.data.engine import DuckDBEngine, Table, identifier, literal, opened
 from clvlib.data.prepare import prepare
 from clvlib.data.quality import Quality, read_quality
 from clvlib.data.reader import RawPart
-from clvlib.data.remote import BackendSource, UrlSource, is_backend, is_url
+from clvlib.data.remote import UrlSource, is_remote, is_url, remote_source
 from clvlib.data.scratch import Scratch
 from clvlib.data.sources import DatabaseSource, FileSource, FolderSource, FrameSource, Source
-from clvlib.errors import ClvError, ConfigError, DataError, EngineError, MissingTableError, ParameterError
+from clvlib.errors import (
+    ClvError,
+    ConfigError,
+    DataError,
+    EmptyDataError,
+    EngineError,
+    MissingTableError,
+    ParameterError,
+)
 
 __all__ = ["Shop", "connect"]
 
@@ -368,12 +376,13 @@ def connect(
 
     Parameters
     ----------
-    source : str, Path, frame, mapping of frames, or Ibis backend
+    source : str, Path, frame, mapping of frames, connection, or Ibis backend
         A folder of CSV or Parquet files, a DuckDB file, a ``clvlib.toml``, one CSV or Parquet file of orders, the
         name of a data set that ships with a dependency (``"cdnow"``), a frame of orders, frames by table name, a store
         that ``connect`` made before, the URL of a database as SQLAlchemy writes it (``"postgresql+psycopg://ann:$SHOP_KEY@db/shop"``,
-        in which ``$SHOP_KEY`` is a variable of the environment), or a connected backend of Ibis (Spark, a warehouse).
-        Of a database, tables or views of the contract's names are read, once and in batches.
+        in which ``$SHOP_KEY`` is a variable of the environment), a connection to DuckDB, or a connected backend of
+        Ibis (Spark, a warehouse). Frames are of pandas, or of what makes an Arrow stream (polars, pyarrow). Of a
+        database, tables or views of the contract's names are read, once and in batches.
     mapping : str or Path, optional
         A ``clvlib.toml`` that says how to read the source, or the name of one that ships; by default the one in the
         folder, if any.
@@ -409,12 +418,17 @@ def connect(
     >>> print(shop.quality().sentences()[0])
     orders: amount: not a number: 1 of 3 rows, first at row 3 of orders ('9 yuan'); the rows were quarantined
     """
-    if is_url(source) or is_backend(source):
+    if is_remote(source):
         config = _with_as_of(read_config(mapping) if mapping else Config(), as_of)
         return _remote(source, config, store, memory_limit)
-    if isinstance(source, pd.DataFrame):
+    if _is_frame(source):
         source = {"orders": source}
     if not isinstance(source, Mapping):
+        if not isinstance(source, str | Path):
+            raise ParameterError(
+                "source: a folder, a file, the URL or connection of a database, an Ibis backend, a frame of orders, or "
+                f"frames by table name; found {type(source).__name__}"
+            )
         text = str(source)
         known = datasets.frames(text) if not Path(text).exists() else None
         if known is None:
@@ -427,9 +441,15 @@ def connect(
     for name in source:
         if name not in CONTRACT:
             raise DataError(f"the contract has no table {name!r}; it has {', '.join(CONTRACT)}")
-        if not hasattr(source[name], "columns"):
+        if not _is_frame(source[name]):
             raise ParameterError(f"{name}: a pandas.DataFrame is needed, found {type(source[name]).__name__}")
+        if isinstance(source[name], pd.DataFrame) and source[name].columns.empty:
+            raise EmptyDataError(f"{name}: the frame has no column")
     return _prepared(FrameSource(source), config, text, store, memory_limit)
+
+
+def _is_frame(source: Any) -> bool:
+    return isinstance(source, pd.DataFrame) or hasattr(source, "__arrow_c_stream__")
 
 
 def _with_as_of(config: Config, as_of: str | dt.date | None) -> Config:
@@ -437,7 +457,7 @@ def _with_as_of(config: Config, as_of: str | dt.date | None) -> Config:
 
 
 def _remote(source: Any, config: Config, store: str | Path | None, memory_limit: str | None) -> Shop:
-    origin = UrlSource(source) if is_url(source) else BackendSource(source)
+    origin = remote_source(source)
     return _prepared(origin, config, origin.name, store, memory_limit)
 
 
@@ -461,18 +481,24 @@ def _from_path(
             raise ConfigError(f"clvlib.toml: source = {config.source!r}: there is no such folder or file")
     elif config is None and path.is_dir() and (path / "clvlib.toml").is_file():
         return _from_path(path / "clvlib.toml", None, as_of, store, memory_limit)
-    if path.is_file() and path.suffix in {".duckdb", ".db", ".ddb"}:
+    origin: Source = FolderSource(path) if path.is_dir() else FileSource(path, config.tables if config else ())
+    if _is_sqlite(path):
+        origin = UrlSource(f"sqlite:///{path.resolve()}")
+    elif path.is_file() and path.suffix in {".duckdb", ".db", ".ddb"}:
         opened = _open_store(path, memory_limit)
         if opened is not None:
             if mapping is not None or as_of is not None or store is not None:
                 raise ParameterError(f"{path.name} was checked before; connect to its source to read it otherwise")
             return opened
-        origin: Source = DatabaseSource(path)
-    elif path.is_dir():
-        origin = FolderSource(path)
-    else:
-        origin = FileSource(path, config.tables if config else ())
+        origin = DatabaseSource(path)
     return _prepared(origin, _with_as_of(config or Config(), as_of), path.name, store, memory_limit, folder)
+
+
+def _is_sqlite(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
 
 
 def _prepared(

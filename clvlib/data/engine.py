@@ -136,8 +136,16 @@ class Table:
         return Table(self.engine, self.name, relation, self.columns)
 
 
-def register(connection: duckdb.DuckDBPyConnection, name: str, frame: pd.DataFrame) -> None:
-    """Let a connection scan a frame in place; a copy of it where its memory runs backwards, as after ``iloc[::-1]``."""
+def register(connection: duckdb.DuckDBPyConnection, name: str, frame: Any) -> None:
+    """Let a connection scan a frame in place; a copy of it where its memory runs backwards, as after ``iloc[::-1]``.
+
+    Frames of others (pyarrow, polars, a relation of DuckDB) are taken as the Arrow tables that they are or make.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        import pyarrow as pa  # slow to import, and pandas frames do without
+
+        connection.register(name, pa.table(frame))
+        return
     try:
         connection.register(name, frame)
     except duckdb.Error:

@@ -22,10 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clvlib.data.config import TableConfig
+from clvlib.data.engine import identifier
 from clvlib.data.reader import RawPart, raw_part
 from clvlib.errors import ConfigError, DataError, EngineError
 
-__all__ = ["BackendSource", "UrlSource", "is_backend", "is_url", "without_password"]
+__all__ = ["UrlSource", "is_backend", "is_remote", "is_url", "remote_source", "without_password"]
 
 _BATCH = 50_000  # rows
 _URL = re.compile(r"[A-Za-z][\w+.-]*://")
@@ -45,6 +46,19 @@ def is_url(source: Any) -> bool:
 def is_backend(source: Any) -> bool:
     """Whether a source is an Ibis backend, such as ``ibis.pyspark.connect(session)``."""
     return all(callable(getattr(source, name, None)) for name in ("list_tables", "table"))
+
+
+def is_remote(source: Any) -> bool:
+    """Whether a source is a database that answers from where it is."""
+    return is_url(source) or is_backend(source) or isinstance(source, duckdb.DuckDBPyConnection)
+
+
+def remote_source(source: Any) -> UrlSource | OpenDuckDB | BackendSource:
+    """Return what reads it."""
+    if is_url(source):
+        return UrlSource(source)
+    held = getattr(source, "con", None) if is_backend(source) else source
+    return OpenDuckDB(held) if isinstance(held, duckdb.DuckDBPyConnection) else BackendSource(source)
 
 
 def without_password(source: str) -> str:
@@ -129,6 +143,34 @@ class BackendSource(_Streamed):
         reader = found.to_pyarrow_batches(chunk_size=_BATCH)
         yield pa.RecordBatch.from_pylist([], schema=reader.schema)
         yield from reader
+
+
+class OpenDuckDB(_Streamed):
+    """A connection to DuckDB that its owner holds open.
+
+    Ibis' backend for DuckDB has one, and reading it takes no part of Ibis, which lags behind new versions of DuckDB.
+    """
+
+    name = "duckdb"
+
+    def __init__(self, owned: duckdb.DuckDBPyConnection) -> None:
+        self.owned = owned
+
+    def _has(self, name: str) -> bool:
+        try:
+            self.owned.sql(f"SELECT * FROM {_quoted(name)} LIMIT 0")
+        except duckdb.CatalogException:
+            return False
+        return True
+
+    def _batches(self, name: str) -> Iterator[pa.RecordBatch]:
+        reader = pa.RecordBatchReader.from_stream(self.owned.sql(f"SELECT * FROM {_quoted(name)}"))
+        yield pa.RecordBatch.from_pylist([], schema=reader.schema)
+        yield from reader
+
+
+def _quoted(name: str) -> str:
+    return ".".join(identifier(part) for part in name.split("."))
 
 
 class UrlSource(_Streamed):

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import clvlib as clv
@@ -440,6 +441,32 @@ def two_orders() -> clv.Shop:
     return clv.connect(
         pd.DataFrame({"customer_id": ["a", "b"], "ordered_at": ["2026-01-05", "2026-01-06"], "amount": 9})
     )
+
+
+def test_frames_of_others_are_read_as_their_arrow_tables(two_orders) -> None:
+    frame = pd.DataFrame(
+        {"customer_id": ["a", "b", "a"], "ordered_at": ["2026-01-05", "2026-01-06", "2026-01-19"], "amount": [9, 5, 7]}
+    )
+    ours = clv.connect(frame).fingerprint()
+    with duckdb.connect() as other:
+        for theirs in (pa.table(frame), pa.table(frame).to_reader(), other.from_df(frame)):
+            assert clv.connect(theirs).fingerprint() == ours
+        assert clv.connect({"orders": pa.table(frame)}).fingerprint() == ours
+
+
+@pytest.mark.parametrize("source", [None, 5, [{"customer_id": "a"}]])
+def test_what_is_no_source_is_named(source) -> None:
+    with pytest.raises(
+        ParameterError, match=f"a frame of orders, or frames by table name; found {type(source).__name__}"
+    ):
+        clv.connect(source)
+
+
+def test_a_frame_without_columns_and_a_day_that_is_none(two_orders) -> None:
+    with pytest.raises(EmptyDataError, match="orders: the frame has no column"):
+        clv.connect(pd.DataFrame())
+    with pytest.raises(ParameterError, match="as_of: NaT is not a day"):
+        two_orders.customer_summary(pd.NaT)
 
 
 def test_a_frame_alone_is_the_orders(two_orders) -> None:

@@ -8,7 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
+import duckdb
 import ibis
+import pandas as pd
 import pytest
 
 import clvlib as clv
@@ -75,7 +77,7 @@ def test_an_ibis_backend_says_what_its_rows_say(tmp_path: Path):
     through, direct = clv.connect(backend, as_of="2026-02-01"), clv.connect(f"sqlite:///{path}", as_of="2026-02-01")
     assert through.tables == ("orders", "customers", "refunds")
     assert through.fingerprint() == direct.fingerprint()
-    kept = through.quality().table.set_index("table").at["orders", "amount_kept"]
+    kept = through.quality().table.set_index("table").loc["orders", "amount_kept"]
     assert kept == 12.5 + 1000  # the third order is of nobody among the customers
     backend.disconnect()
 
@@ -107,6 +109,30 @@ def test_a_backend_that_keeps_tables_in_schemas(tmp_path: Path):
     assert shop.query("SELECT sum(amount) AS total FROM orders")["total"].tolist() == [12.5]
     assert Backend.asked == {"main", "sales"}
     held.disconnect()
+
+
+@pytest.mark.parametrize("open_it", [duckdb.connect, ibis.duckdb.connect], ids=["plain", "Ibis"])
+def test_a_connection_to_duckdb_that_is_open(tmp_path: Path, open_it):
+    rows = ORDERS[:2] + ORDERS[-1:]
+    frame = pd.DataFrame(rows, columns=["customer_id", "ordered_at", "amount", "quantity"])
+    with duckdb.connect(tmp_path / "shop.duckdb") as made:
+        made.register("frame", frame)
+        made.sql("CREATE TABLE orders AS SELECT * FROM frame")
+        made.sql('CREATE SCHEMA sales; CREATE VIEW sales."the orders" AS SELECT * FROM orders LIMIT 1')
+    owned = open_it(tmp_path / "shop.duckdb")
+    shop = clv.connect(owned, as_of="2026-02-01")
+    assert shop.fingerprint() == clv.connect(csv(tmp_path / "files", rows), as_of="2026-02-01").fingerprint()
+    (tmp_path / "clvlib.toml").write_text('[tables.orders]\nfiles = "sales.the orders"\n', "utf-8")
+    assert len(clv.connect(owned, mapping=tmp_path / "clvlib.toml").table("orders").query("FROM {t}")) == 1
+    (tmp_path / "clvlib.toml").write_text('[tables.orders]\nfiles = "nowhere"\n', "utf-8")
+    with pytest.raises(DataError, match="the database has no table 'nowhere'"):
+        clv.connect(owned, mapping=tmp_path / "clvlib.toml")
+    (owned.con if hasattr(owned, "con") else owned).close()
+
+
+def test_a_file_of_sqlite_is_read_as_its_url_is(tmp_path: Path):
+    url = sqlite(tmp_path / "shop.db")
+    assert told(clv.connect(tmp_path / "shop.db", as_of="2026-02-01")) == told(clv.connect(url, as_of="2026-02-01"))
 
 
 def test_more_rows_than_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
