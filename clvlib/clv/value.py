@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from clvlib.clv.cells import Cells, periods_per_year, unit_of
 from clvlib.clv.compound import Compound
-from clvlib.clv.models.base import normal_quantile
+from clvlib.clv.models.base import check_level, normal_quantile
 from clvlib.clv.models.gamma_gamma import GammaGammaModel
-from clvlib.clv.models.purchases import PurchaseModel, Uncertainty, combine, total_interval
+from clvlib.clv.models.purchases import PurchaseModel, Uncertainty, check_uncertainty, combine, total_interval
 from clvlib.errors import ParameterError, ThinDataWarning
 from clvlib.words import tr
 
@@ -160,6 +160,8 @@ class LifetimeValue:
         mean = self.margin * expand(parts.purchases * parts.discount) * parts.spend
         if interval is None:
             return pd.Series(mean, index=index, name="value")
+        check_level(interval)
+        check_uncertainty(uncertainty)
         own = known = (mean, mean)
         if uncertainty != "parameters":
             worth = self.margin * parts.scale
@@ -219,6 +221,7 @@ class LifetimeValue:
         Intervals that hold the uncertainty of the parameters also hold that the models themselves err, by a relative
         deviation of ``model_error`` (:func:`clvlib.clv.misses.model_error`), in which all customers share.
         """
+        check_uncertainty(uncertainty)
         expand, rows = parts.cells.expand, parts.cells.rows
         codes, names = _groups(parts.cells.index, by)
 
@@ -271,6 +274,8 @@ def _log_spread(values: list[Array]) -> Array:
 def _groups(index: pd.Index, by: pd.Series | None) -> tuple[NDArray[np.intp], pd.Index]:
     if by is None:
         return np.zeros(len(index), dtype=np.intp), pd.Index(["all"])
+    if not isinstance(by, pd.Series):
+        raise ParameterError(f"by is a pandas.Series, a group per customer, indexed as the summary; found {by!r:.60}")
     groups = by.reindex(index)
     codes, names = pd.factorize(groups, sort=True)
     if (codes < 0).any():

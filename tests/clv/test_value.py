@@ -104,3 +104,24 @@ def test_a_customers_interval_agrees_with_simulation(d):
         assert (spent <= table["lower"]).mean() == pytest.approx(max(0.05, (spent == 0).mean()), abs=0.006)
         chance = value.parts(frame, 52).chance[0] * scale**2
         assert np.sqrt(chance) == pytest.approx(spent.std(), rel=0.03)
+
+
+@pytest.mark.parametrize("level", [0, 1, 1.5, 90, -0.1, float("nan"), "0.9"])
+def test_levels_that_are_none(value, cdnow, level):
+    model = value.purchases
+    for ask in (value.predict, value.total, model.total_purchases, model.total_buyers, model.expected_purchases):
+        with pytest.raises(ParameterError, match=r"an interval's level lies between 0 and 1, such as 0\.9; found"):
+            ask(cdnow, 52, level)
+    with pytest.raises(ParameterError, match=r"such as 0\.9; found"):
+        value.new_customer(52, level)
+    with pytest.raises(ParameterError, match=r"such as 0\.9; found"):
+        model.probability_alive(cdnow, level)
+
+
+def test_what_an_interval_cannot_hold_and_what_is_no_group(value, cdnow):
+    for ask in (value.predict, value.total):
+        with pytest.raises(ParameterError, match="'both', 'parameters' or 'customer'; found 'all'"):
+            ask(cdnow, 52, uncertainty="all")
+    for by in ("frequency", cdnow["frequency"].tolist()):
+        with pytest.raises(ParameterError, match=r"by is a pandas\.Series, a group per customer"):
+            value.total(cdnow, 52, by=by)

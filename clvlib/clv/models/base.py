@@ -25,7 +25,7 @@ from clvlib.clv.optimise import Derivatives, Objective, Optimum, flat_direction,
 from clvlib.errors import ConvergenceWarning, NotFittedError, ParameterError, UnitMismatchError
 from clvlib.words import mark, tr
 
-__all__ = ["Border", "Estimator", "Penalty", "Prior", "load", "normal_quantile", "spans_of"]
+__all__ = ["Border", "Estimator", "Penalty", "Prior", "check_level", "load", "normal_quantile", "spans_of"]
 
 Array = NDArray[np.float64]
 Prior = Mapping[str, Sequence[float]]
@@ -508,8 +508,13 @@ def spans_of(n: int, T: ArrayLike) -> Array:
     return np.broadcast_to(span, (n,)).copy()
 
 
+def check_level(level: float) -> None:
+    """Refuse what is no level of an interval."""
+    if not isinstance(level, int | float | np.number) or not 0 < level < 1:
+        raise ParameterError(f"an interval's level lies between 0 and 1, such as 0.9; found {level!r}")
+
+
 def normal_quantile(level: float) -> float:
     """Return z such that a standard normal lies within ±z with the given probability."""
-    if not 0 < level < 1:
-        raise ParameterError(f"an interval's level lies between 0 and 1; found {level}")
+    check_level(level)
     return float(special.ndtri(0.5 + level / 2))

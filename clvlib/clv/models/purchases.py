@@ -18,12 +18,22 @@ from scipy import special
 from scipy.optimize import elementwise
 
 from clvlib.clv.cells import Cells
-from clvlib.clv.models.base import Border, Estimator, normal_quantile, spans_of
+from clvlib.clv.models.base import Border, Estimator, check_level, normal_quantile, spans_of
 from clvlib.clv.special import gauss_legendre, interpolated
 from clvlib.errors import ParameterError
 from clvlib.words import mark
 
-__all__ = ["FINE", "RATE_BORDERS", "WIDTH", "PurchaseModel", "Uncertainty", "check_horizon", "combine", "seen_lately"]
+__all__ = [
+    "FINE",
+    "RATE_BORDERS",
+    "WIDTH",
+    "PurchaseModel",
+    "Uncertainty",
+    "check_horizon",
+    "check_uncertainty",
+    "combine",
+    "seen_lately",
+]
 
 Array = NDArray[np.float64]
 Uncertainty = Literal["both", "parameters", "customer"]
@@ -165,7 +175,7 @@ class PurchaseModel(Estimator):
     def _limits(
         self, cells: Cells, horizon: float, mean: Array, interval: float, uncertainty: Uncertainty
     ) -> tuple[Array, Array]:
-        _check_uncertainty(uncertainty)
+        check_uncertainty(uncertainty)
         z = normal_quantile(interval)
         own = known = (mean, mean)
         if uncertainty in {"both", "parameters"}:
@@ -214,7 +224,7 @@ class PurchaseModel(Estimator):
         uncertainty: Uncertainty,
     ) -> pd.Series:
         """Return the interval of a sum over customers from each history's mean, given parameters, and its variance."""
-        _check_uncertainty(uncertainty)
+        check_uncertainty(uncertainty)
         own = mean(self._p())
         chance = 0.0 if uncertainty == "parameters" else float(cells.weight @ variance(own))
         spread = 0.0
@@ -553,6 +563,7 @@ def total_interval(mean: float, variance: float, spread: float, interval: float)
     The total is positive and skewed to the right when customers are few, so a gamma distribution with its two moments
     gives the limits.
     """
+    check_level(interval)
     total_variance = variance + (mean * spread) ** 2
     if mean <= 0 or total_variance <= 0:
         return pd.Series({"mean": mean, "lower": mean, "upper": mean})
@@ -581,7 +592,8 @@ def check_horizon(horizon: float) -> None:
         raise ParameterError(f"the horizon is a finite span of time, not negative; found {horizon!r}")
 
 
-def _check_uncertainty(uncertainty: str) -> None:
+def check_uncertainty(uncertainty: str) -> None:
+    """Refuse what :data:`Uncertainty` does not name."""
     if uncertainty not in {"both", "parameters", "customer"}:
         raise ParameterError(f"uncertainty is 'both', 'parameters' or 'customer'; found {uncertainty!r}")
 
