@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from clvlib.clv.churn_features import CAUSES, FEATURES, REASONS, Feature, Known
-from clvlib.clv.churn_hazard import STRENGTH, Hazard, robust
+from clvlib.clv.churn_hazard import BESIDE, STRENGTH, Hazard, robust
 from clvlib.words import mark, tr
 
 __all__ = ["UNKNOWN", "Staying", "causes_of", "learn_staying", "reasons_by_hazard", "reasons_by_model"]
@@ -98,8 +98,8 @@ def learn_staying(hazard: Hazard, frame: pd.DataFrame, lapsed: ArrayLike) -> Sta
     """Learn in how many customers each cause of a hazard acted.
 
     Who stays is a product, of who would without any cause, and for each cause of those whom it does not drive away: a
-    log-linear model (Poisson regression with robust errors: Zou 2004). Signs of leaving are left out of it. They come
-    after a cause, and with them in the model it explains only what they leave over (Rosenbaum 1984).
+    log-linear model (Poisson regression with robust errors: Zou 2004). Signs of leaving but for silence are left out of
+    it. They come after a cause, and with them in the model it explains only what they leave over (Rosenbaum 1984).
 
     Parameters
     ----------
@@ -110,8 +110,8 @@ def learn_staying(hazard: Hazard, frame: pd.DataFrame, lapsed: ArrayLike) -> Sta
     """
     from sklearn.linear_model import PoissonRegressor  # type: ignore[import-untyped]
 
-    asked = [f for f in FEATURES if f.name in frame and (f.kind == "context" or f.name in hazard.names)]
-    asked = [f for f in asked if f.kind != "sign"]
+    causes = {f.name for f in FEATURES if f.kind == "cause"} & set(hazard.names)
+    asked = [f for f in FEATURES if f.name in frame and f.name in {*BESIDE, *causes}]
     values, stays = frame[[f.name for f in asked]].to_numpy(dtype=float), 1 - np.asarray(lapsed, dtype=float)
     centre, scale = values.mean(axis=0), values.std(axis=0)
     kept = scale > 1e-9 * np.maximum(np.abs(centre), 1)

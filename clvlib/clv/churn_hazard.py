@@ -22,7 +22,18 @@ from clvlib.errors import EmptyDataError
 from clvlib.stats.multiplicity import adjust
 from clvlib.words import mark
 
-__all__ = ["FEWEST", "STRENGTH", "Hazard", "Line", "fit_hazard", "logit", "no_evidence", "robust", "straightened"]
+__all__ = [
+    "BESIDE",
+    "FEWEST",
+    "STRENGTH",
+    "Hazard",
+    "Line",
+    "fit_hazard",
+    "logit",
+    "no_evidence",
+    "robust",
+    "straightened",
+]
 
 Array = NDArray[np.float64]
 
@@ -31,6 +42,10 @@ STRENGTH = 1.0  # C of scikit-learn: coefficients of standardised features ~ N(0
 _GENTLE = 4.0  # precision of the prior that calibration changes nothing: standard deviations of 0.5
 _SMALL = 1e-9
 _IN = mark("in the model")
+BESIDE = (
+    "silence",
+    *(feature.name for feature in FEATURES if feature.kind == "context"),
+)  # what is known beside causes
 _BY_FEATURE = {feature.name: feature for feature in FEATURES}
 
 
@@ -51,9 +66,9 @@ class Hazard:
     covariance : array
         Of the coefficients, robust to customers being in several rows.
     evidence : pandas.DataFrame
-        By feature, those left out too: group, odds_ratio (yes against no, or per standard deviation) with lower and
-        upper (95%), p_value (of the group, adjusted by Holm), verdict: "in the model", "not shown", "no harm shown",
-        "the same for everybody".
+        By feature, those left out too: group, odds_ratio (yes against no, or per standard deviation; of a cause beside
+        :data:`BESIDE` alone) with lower and upper (95%), p_value (of the group, adjusted by Holm), verdict: "in the
+        model", "not shown", "no harm shown", "the same for everybody".
     """
 
     names: tuple[str, ...]
@@ -153,6 +168,8 @@ def fit_hazard(frame: pd.DataFrame, lapsed: ArrayLike, alpha: float = 0.05) -> H
 
     Causes that come out harmless are left out, then groups (but for silence) whose Wald test, adjusted by Holm for
     their number, does not reject at ``alpha``; so a cause is named where the data show one, and hardly ever else.
+    Causes are tested first, beside :data:`BESIDE` alone: other signs come after a cause and would hide it. Silence
+    stays, since what takes time to be seen, such as a late parcel, is seen in those who have been silent for longer.
 
     Parameters
     ----------
@@ -182,17 +199,26 @@ def fit_hazard(frame: pd.DataFrame, lapsed: ArrayLike, alpha: float = 0.05) -> H
     kept = np.flatnonzero(scale > _SMALL * np.maximum(np.abs(centre), 1))
     for place in set(range(len(features))) - set(kept.tolist()):
         evidence[features[place].name] = {"verdict": "the same for everybody"}
-    while True:
-        z = (values[:, kept] - centre[kept]) / scale[kept]
-        fitted = _fitted(z, y, customers)
-        used = [features[i] for i in kept]
-        tested = _tested(used, fitted, scale[kept])
-        verdicts = _verdicts(used, fitted, tested, alpha)
-        evidence |= {f.name: {**row, "verdict": v} for f, row, v in zip(used, tested, verdicts, strict=True)}
-        lasting = np.array([verdict == _IN for verdict in verdicts])
-        if lasting.all():
-            break
-        kept = kept[lasting]
+
+    def select(kept: NDArray[np.intp], kinds: set[str]) -> tuple[NDArray[np.intp], _Fitted]:
+        while True:
+            fitted = _fitted((values[:, kept] - centre[kept]) / scale[kept], y, customers)
+            used = [features[i] for i in kept]
+            tested = _tested(used, fitted, scale[kept], kinds)
+            verdicts = _verdicts(used, fitted, tested, kinds, alpha)
+            for f, row, verdict in zip(used, tested, verdicts, strict=True):
+                if f.kind in kinds or verdict != _IN:
+                    evidence[f.name] = {**row, "verdict": verdict}
+            lasting = np.array([verdict == _IN for verdict in verdicts])
+            if lasting.all():
+                return kept, fitted
+            kept = kept[lasting]
+
+    apart = np.array([features[i].kind == "cause" for i in kept], dtype=bool)
+    beside = np.array([features[i].name in BESIDE for i in kept], dtype=bool)
+    named, _ = select(kept[apart | beside], {"cause"}) if apart.any() else (kept[:0], None)
+    kept, fitted = select(kept[~apart | np.isin(kept, named)], {"sign", "context"})
+    used = [features[i] for i in kept]
     coefficients = fitted.coefficients / scale[kept]
     reference = np.array([0.0 if f.binary else m for f, m in zip(used, centre[kept], strict=True)])
     return Hazard(
@@ -235,9 +261,9 @@ def robust(design: Array, residual: Array, hessian: Array, customers: ArrayLike 
     return np.asarray(bread @ (scores.T @ scores) @ bread)
 
 
-def _tested(used: Sequence[Feature], fitted: _Fitted, scale: Array) -> list[dict[str, object]]:
-    """Return each feature's odds ratio with limits, and the adjusted p-value of its group."""
-    groups = list(dict.fromkeys(feature.group for feature in used))
+def _tested(used: Sequence[Feature], fitted: _Fitted, scale: Array, kinds: set[str]) -> list[dict[str, object]]:
+    """Return odds ratios with limits, and the p-value of each group of these kinds, adjusted for their number."""
+    groups = list(dict.fromkeys(feature.group for feature in used if feature.kind in kinds))
     p_values = []
     for group in groups:
         at = [i for i, feature in enumerate(used) if feature.group == group]
@@ -253,18 +279,22 @@ def _tested(used: Sequence[Feature], fitted: _Fitted, scale: Array) -> list[dict
         limits = np.exp(np.clip(unit * np.array([b, b - z * error[i], b + z * error[i]]), -50, 50))
         rows.append(
             dict(zip(("odds_ratio", "lower", "upper"), limits.tolist(), strict=True))
-            | {"p_value": float(adjusted[feature.group])}
+            | {"p_value": float(adjusted.get(feature.group, np.nan))}
         )
     return rows
 
 
-def _verdicts(used: Sequence[Feature], fitted: _Fitted, tested: Sequence[dict[str, object]], alpha: float) -> list[str]:
+def _verdicts(
+    used: Sequence[Feature], fitted: _Fitted, tested: Sequence[dict[str, object]], kinds: set[str], alpha: float
+) -> list[str]:
     """Return which features stay; those that do no harm go first, since others may stand in for them."""
     harmless = [f.kind == "cause" and b <= 0 for f, b in zip(used, fitted.coefficients, strict=True)]
     if any(harmless):
         return ["no harm shown" if bad else _IN for bad in harmless]
     return [
-        _IN if feature.group == "silence" or float(str(row["p_value"])) <= alpha else "not shown"
+        _IN
+        if feature.kind not in kinds or feature.group == "silence" or float(str(row["p_value"])) <= alpha
+        else "not shown"
         for feature, row in zip(used, tested, strict=True)
     ]
 

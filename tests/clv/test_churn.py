@@ -202,7 +202,7 @@ def test_alerts_have_reasons(result):
     assert f"{result.high} of {result.customers} active customers are at high risk" in result.sentence
     assert f"With them may go {result.value_at_risk / result.value:.0%} of what" in result.sentence
     calm = replace(result.earlier, predicted=0.6, observed=0.6, lower=0.5, upper=0.7)
-    causes = result.causes.assign(lower=[0.2, 0.05, 0.05, np.nan])
+    causes = result.causes.assign(lower=[0.2, *[0.05] * (len(result.causes) - 2), np.nan])
     quiet = replace(result, earlier=calm, causes=causes, expected_lapses=0.6 * result.customers)
     only = quiet.alerts()
     assert [(alert["rule"], alert["segment"]) for alert in only] == [("a cause of leaving", causes["words"].iloc[0])]

@@ -61,7 +61,12 @@ def test_parts_add_up_and_references_are_harmless():
     assert parts["absent"].mean() == pytest.approx(0, abs=1e-9)
     assert hazard.evidence.loc["slow_answer", "verdict"] == "the same for everybody"
     assert hazard.evidence.loc["late", "verdict"] == "in the model"
-    assert hazard.evidence.loc["late", "lower"] < np.exp(1.2) < hazard.evidence.loc["late", "upper"]
+    row, asked = hazard.evidence.loc["late"], ["late", "unanswered", "spend"]  # of causes, beside no sign but silence
+    oracle = sm.Logit(lapsed, sm.add_constant(frame[asked])).fit(disp=0, cov_type="HC0")
+    low, high = oracle.conf_int().loc["late"]
+    assert row[["odds_ratio", "lower", "upper"]].astype(float).tolist() == pytest.approx(
+        np.exp([oracle.params["late"], low, high]).tolist(), rel=0.03
+    )
 
 
 def test_repeated_customers_do_not_make_surer():
@@ -128,6 +133,41 @@ def left(rng: np.random.Generator, n: int) -> tuple[pd.DataFrame, np.ndarray, np
     split = np.log(0.5) / np.log(0.5 * 0.8)
     acted = np.column_stack([by_late - (1 - split) * both, by_price - split * both])
     return frame.rename_axis("customer_id"), lapsed.astype(float), acted
+
+
+def test_a_cause_is_not_hidden_by_the_signs_that_follow_it():
+    """Full prices drive a tenth of their buyers away, who then stop watching: that sign leaves nothing to see."""
+    rng, named, hidden = np.random.default_rng(13), 0, 0
+    for _ in range(20):
+        full, rhythm = rng.random(2500) < 0.6, rng.normal(size=2500)
+        gone = full & (rng.random(2500) < 0.1)
+        lapsed = (gone | (rng.random(2500) < special.expit(rhythm - 0.4))).astype(float)
+        absent = rng.normal(size=2500) + 5.0 * gone
+        frame = pd.DataFrame({"model": rhythm, "absent": absent, "full_price": full.astype(float), "purchases": rhythm})
+        named += "price" in fit_hazard(frame, lapsed).groups
+        beside = sm.Logit(lapsed, sm.add_constant(frame.drop(columns="model"))).fit(disp=0)
+        hidden += beside.pvalues["full_price"] > 0.05
+    assert named >= 13
+    assert hidden >= 13
+
+
+def test_what_takes_time_to_be_seen_is_no_cause():
+    """A third left for no cause at all; a late parcel and a low rating show only some days after the purchase."""
+    rng, named, n = np.random.default_rng(14), 0, 2500
+    for _ in range(60):
+        gone, rhythm = rng.random(n) < 0.33, rng.gamma(2, 12, n)
+        quiet = np.where(gone, rng.uniform(0, 91, n), np.minimum(rng.exponential(rhythm), 90))
+        lapsed = (gone | (rng.random(n) < np.exp(-56 / rhythm))).astype(float)
+        frame = pd.DataFrame({
+            "silence": np.log((quiet + 7) / (rhythm + 7)),
+            "absent": rng.normal(size=n) + 2.0 * gone,
+            "late": (quiet > 4) & (rng.random(n) < 0.1),
+            "unhappy": (quiet > 10) & (rng.random(n) < 0.1),
+            "full_price": rng.random(n) < 0.6,
+            "purchases": -np.log(rhythm),
+        }).astype(float)  # fmt: skip
+        named += bool({"delivery", "satisfaction", "price"} & set(fit_hazard(frame, lapsed).groups))
+    assert named <= 8  # nominal 5% at most, of one side: 3 of 60, and three standard errors
 
 
 def test_true_shares_of_causes_are_found_though_signs_come_after_them():
