@@ -1,18 +1,21 @@
 """A canvas for figures that are drawn once: what matplotlib finds again and again while it draws is found once.
 
 The layout, the title, each label of an axis and the drawing ask for the ticks of the axis and for the boxes of their
-labels, some twenty times in all; and each text is set once to be measured and once more, letter by letter, to be drawn.
+labels, some twenty times in all; each text is set once to be measured and once more, letter by letter, to be drawn; and
+each tick is made anew, though it is to look like the first of its axis.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import cache, lru_cache
 from math import ceil, floor
 from typing import Any, Final
 
 import numpy as np
+from matplotlib.axis import XTick, YTick
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg, get_hinting_flag
 from matplotlib.font_manager import fontManager, get_font
 
@@ -22,6 +25,7 @@ _TEXTS: Final = 1024  # that are kept as they were set: figures have many number
 _ROOM: Final = 0.04  # inches beside a long title
 # of an axis; with a matplotlib that lacks one of them, drawing is slower and no different
 _ASKED: Final = ("_update_ticks", "_get_ticklabel_bboxes", "get_tightbbox")
+_TICK: Final = ("tick1line", "tick2line", "gridline", "label1", "label2")  # what a tick is made of
 
 
 class Canvas(FigureCanvasAgg):
@@ -139,13 +143,33 @@ def _asked_once(figure: Any) -> Iterator[None]:
     """Let each axis find its ticks, the boxes of their labels and its own, once for each place its axes are put to."""
     axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
     asked = [(axis, name) for axis in axes for name in _ASKED if hasattr(axis, name)]
+    copied = [(axis, "_get_tick") for axis in axes if getattr(axis, "_tick_class", None) in {XTick, YTick}]
     for axis, name in asked:
         setattr(axis, name, _once(axis, getattr(axis, name)))
+    for axis, name in copied:
+        setattr(axis, name, _like_the_first(axis, getattr(axis, name)))
     try:
         yield
     finally:
-        for axis, name in asked:
+        for axis, name in asked + copied:
             delattr(axis, name)  # the method of its class is left
+
+
+def _like_the_first(axis: Any, make: Callable[[bool], Any]) -> Callable[[bool], Any]:
+    """Copy the first tick of an axis, whose looks matplotlib gives to each later one that it has made anew."""
+
+    def made(major: bool) -> Any:  # noqa: FBT001 - matplotlib's
+        ticks = vars(axis).get("majorTicks" if major else "minorTicks")
+        if not ticks:
+            return make(major)
+        tick = copy(ticks[0])
+        for name in _TICK:
+            setattr(tick, name, copy(getattr(tick, name)))
+        for label in (tick.label1, tick.label2):
+            label.set_fontproperties(label.get_fontproperties().copy())
+        return tick
+
+    return made
 
 
 def _once(axis: Any, find: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,22 +9,23 @@ from collections import Counter
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XTick, YTick
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from PIL import Image
 
 from clvlib.plotting import new_axes, percent_axis, styled
+from clvlib.report import canvas
 from clvlib.report.canvas import _ASKED, Canvas, _Renderer
 from clvlib.report.pictures import pictured
 
 FONTS = [["DejaVu Sans", "clvlib Sans SC"], ["clvlib Sans SC", "DejaVu Sans"]]
 
 
-def drawn(figure: Figure, canvas: type[FigureCanvasAgg]) -> np.ndarray:
+def drawn(figure: Figure, kind: type[FigureCanvasAgg]) -> np.ndarray:
     figure.set_dpi(160)
-    canvas(figure).draw()
+    kind(figure).draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
 
 
@@ -110,6 +111,39 @@ def test_ticks_are_found_once_for_each_place(monkeypatch: pytest.MonkeyPatch):
     ax.set_title("A title")
     drawn(ax.figure, Canvas)
     assert list(asked.values()) == [2, 2]  # where the layout finds the axes, and where it puts them
+
+
+def ticked() -> Figure:
+    ax = new_axes(4, 3)
+    ax.plot([1, 40], [1, 90])
+    ax.minorticks_on()
+    ax.tick_params(axis="x", which="both", top=True, labeltop=True, labelrotation=90, colors="#D55E00", direction="in")
+    ax.tick_params(axis="y", labelsize=6, length=9)
+    for label in ax.get_yticklabels():
+        label.set_fontweight("bold")
+    ax.get_yticklabels()[1].set_color("#0072B2")  # one alone, though not the first, after which the others are made
+    return ax.figure
+
+
+def test_ticks_that_are_copied_look_like_those_that_are_made(monkeypatch: pytest.MonkeyPatch):
+    made = Counter()
+    for kind in (XTick, YTick):
+        init = kind.__init__
+        monkeypatch.setattr(
+            kind, "__init__", lambda self, *a, i=init, **k: (made.update([type(self)]), i(self, *a, **k))[1]
+        )
+    one = ticked()
+    before, ours = made.total(), drawn(one, Canvas)
+    copied = (
+        sum(len(axis.majorTicks) + len(axis.minorTicks) for axis in (one.axes[0].xaxis, one.axes[0].yaxis)) - before
+    )
+    assert made.total() == before
+    assert copied > 10
+    with monkeypatch.context() as patch:
+        patch.setattr(canvas, "_like_the_first", lambda _, make: make)
+        theirs = drawn(ticked(), Canvas)
+    assert made.total() >= 2 * before + copied
+    assert (ours == theirs).all()
 
 
 def test_what_changes_between_drawings_is_drawn():
