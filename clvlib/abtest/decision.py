@@ -224,6 +224,10 @@ def finding(row: pd.Series, control: str) -> str:
         size = amount(change, unit, sign=True)
         claim = tr("{arm}'s {metric} cannot be told from {control}'s, {size}", size=size, **names)
     if not abs(row["upper"] - row["lower"]) < float("inf"):
+        if pd.isna(row["lower"]) and 1 in {row.get("clusters"), row.get("control_clusters")}:
+            return tr(
+                "{claim} (an arm of one cluster does not show how much clusters differ: no interval)", claim=claim
+            )
         if pd.isna(row["lower"]):
             return tr("{claim} (nothing varies, so there is no interval)", claim=claim)
         return tr("{claim} (it is too early, so there is no interval)", claim=claim)

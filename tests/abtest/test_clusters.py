@@ -277,6 +277,17 @@ def test_one_cluster_an_arm_or_no_event_gives_no_interval() -> None:
         assert (row["p_value"], result.verdict) == (1, "do not ship")
 
 
+def test_one_cluster_an_arm_is_not_said_to_vary_in_nothing() -> None:
+    """A converts 10 of 100 and B 30 of 100: what is missing is a second cluster, not variation."""
+    arm = np.repeat(["A", "B"], 100)
+    people = assigned(arm, arm)
+    buyers = people["unit_id"][[*range(10), *range(100, 130)]]
+    with pytest.warns(ThinDataWarning):
+        found = Experiment("script", min_per_arm=50).analyse(people, bought(buyers), as_of="2026-10-10")
+    assert found.verdict == "do not ship"
+    assert "+20.00 points (an arm of one cluster does not show how much clusters differ: no interval)" in found.sentence
+
+
 def test_moments_are_those_of_clusters() -> None:
     """Arithmetic: totals 2, 4 of sizes 4, 4 against 1, 1 of 4, 4; G / (G - 1) = 2."""
     metric = CLUSTERED["conversion"]
