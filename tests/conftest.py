@@ -87,7 +87,7 @@ def one_fork_server() -> Iterator[None]:
         own, servers = forkserver.started, []
 
         @contextmanager
-        def shared() -> Iterator[forkserver.Server | None]:
+        def shared(_: Path | None = None) -> Iterator[forkserver.Server | None]:  # one scratch folder for all
             if not servers:
                 servers.append(stack.enter_context(own()))
             yield servers[0]

@@ -154,7 +154,7 @@ def _action(chapter: str, action: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def forecast_tables(graded: Grades) -> dict[str, Any]:
-    """Return the sentence, and tables: what was due, how each figure fared, whole distributions, what is forecast."""
+    """Return the sentence, tables of what was due and what is forecast, and those of the ``record`` so far."""
 
     def shown(row: Row, field: str) -> str:
         return show(row[field], row["unit"], row["currency"], short=True)
@@ -195,9 +195,12 @@ def forecast_tables(graded: Grades) -> dict[str, Any]:
         "whole": len(graded.spread) > 0,
         "tables": [
             _words([*forecast, mark("what came"), mark("it fell")], due, tr("Due this week")),
-            _words(heads, record, tr("All forecasts that were due so far")),
-            _spread_table(graded),
             _words(expected, ahead, tr("What is expected")),
+        ],
+        "record": [
+            table
+            for table in (_words(heads, record, tr("All forecasts that were due so far")), _spread_table(graded))
+            if table
         ],
     }
 

@@ -98,7 +98,10 @@ def examine_print(browser: Browser, file: Path) -> int:
     browser.open(file, A4_WIDTH, dark=True, media="print")
     assert browser.run(STICKING_OUT) == []
     assert browser.run(TOO_TALL % A4_HEIGHT) == []
-    assert browser.run('[...document.querySelectorAll("details")].filter(e => e.checkVisibility()).length') == 0
+    closed = '[...document.querySelectorAll("details:not(.fold)")].filter(e => e.checkVisibility()).length'
+    assert browser.run(closed) == 0  # nobody can click on paper
+    folded = '[...document.querySelectorAll("details.fold > :not(summary)")].map(e => e.getBoundingClientRect().height)'
+    assert all(height > 0 for height in browser.run(folded))  # what is folded on a screen is open there
     assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert browser.run("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     return sheets(browser.pdf())
