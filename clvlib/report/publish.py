@@ -93,7 +93,7 @@ def staging(out: Path, week: str) -> Iterator[Path]:
 
 
 def tidied(out: Path, week: str) -> None:
-    """Remove what a run of a week left behind when it was killed, and put back the report that it had moved aside.
+    """Remove what a run or change of a week left behind when it was killed, and put back what that had moved aside.
 
     Call it under :func:`locked`.
     """
@@ -103,6 +103,8 @@ def tidied(out: Path, week: str) -> None:
         shutil.rmtree(old, ignore_errors=True)
     for left in out.glob(f".staging-{week}-*"):
         shutil.rmtree(left, ignore_errors=True)
+    for part in (out / week).rglob(".*.part"):  # of written_whole()
+        part.unlink()
 
 
 def reported(out: Path) -> list[str]:

@@ -134,11 +134,12 @@ def test_what_lies_about_in_the_folder_is_searched_too(out: Path):
     for left in (".staging-2026-W44-abc", ".old-2026-W46-12"):  # of runs that were killed
         (out / left).mkdir()
         (out / left / "index.html").write_text(name, encoding="utf-8")
+    (out / "2026-W46" / "tables" / ".list.csv.123.part").write_text(name, encoding="utf-8")  # of a forget
     found = forget("7", out)
     assert found.entries == {NAME: 2, "ledger.replaced.duckdb": 2}
     assert "cannot be searched" in found.removed["ledger.broken.duckdb"]
     assert not any(name.encode() in text for text in content(out).values())
-    assert not list(out.glob(".staging-*")) + list(out.glob(".old-*"))
+    assert not [*out.glob(".staging-*"), *out.glob(".old-*"), *out.rglob("*.part")]
     with duckdb.connect(out / "ledger.replaced.duckdb", read_only=True) as ledger:
         texts = " ".join(text for (text,) in ledger.execute("SELECT content FROM entries").fetchall())
     assert FORGOTTEN in texts
