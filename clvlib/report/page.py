@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ __all__ = ["LIMIT", "compose", "render"]
 
 LIMIT = 2_000_000  # bytes, so that the page travels by mail
 _SHRUNK = 0.9  # a table only ever grows; with fewer of its rows than this something is wrong
+_LOOKED_BACK = 4  # weeks in which it had more; who cuts a table on purpose is not told for ever
 # why a row or a value was set aside, where the reason names a limit: the word before it, and the message
 _LIMITS = {
     "before": mark("before {limit}"),
@@ -106,13 +108,27 @@ def _listed(parameters: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {value!r}" for name, value in parameters.items() if name not in {"source", "output"})
 
 
-def _notices(facts: Facts, week: Week, made: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _fullest(past: Ledger, shop: str) -> dict[str, tuple[int, str]]:
+    """Return, by table, the most rows of any report of the last weeks, and its week.
+
+    Those that were made again count too: else a second attempt with half of the data would find nothing wrong.
+    """
+    runs = past.rows("runs", shop)
+    since = Week(runs[-1]["week"]).shift(-_LOOKED_BACK).label if runs else ""
+    found: dict[str, tuple[int, str]] = {}
+    for run in runs:
+        if run["week"] >= since:
+            for name, table in json.loads(run["manifest"])["tables"].items():
+                found[name] = max(found.get(name, (0, "")), (table["rows"], run["week"]))
+    return found
+
+
+def _notices(facts: Facts, week: Week, past: Ledger) -> list[str]:
     """Return what a reader must know before anything else, the worst first."""
     notices = []
-    last = max(made, default="")
-    for name, table in made[last]["tables"].items() if last else ():
+    for name, (before, last) in _fullest(past, facts.name).items():
         rows = facts.fingerprint.get(name, {}).get("rows", 0)
-        if rows < _SHRUNK * table["rows"]:
+        if rows < _SHRUNK * before:
             notices.append(
                 tr(
                     "The data have shrunk: {rows:,} rows of {table} where the report of {week} had {before:,}. "
@@ -120,7 +136,7 @@ def _notices(facts: Facts, week: Week, made: Mapping[str, Mapping[str, Any]]) ->
                     rows=rows,
                     table=name,
                     week=last,
-                    before=table["rows"],
+                    before=before,
                 )
             )
     if facts.until < week.as_of:
@@ -190,7 +206,7 @@ def compose(
         "tables": "../tables" if place else "tables",
         "span": days(week.start, week.as_of),
         "as_of": day(min(facts.until, week.as_of)),
-        "notices": _notices(facts, week, made),
+        "notices": _notices(facts, week, past),
         "sentence": sentence,
         "bullets": bullets,
         "chapters": chapters,

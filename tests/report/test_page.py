@@ -26,7 +26,7 @@ from clvlib.report.figures import _words, action_list
 from clvlib.report.form import html_table
 from clvlib.report.harvest import Harvest, harvest
 from clvlib.report.locale import days
-from clvlib.report.page import LIMIT, compose, render
+from clvlib.report.page import LIMIT, _fullest, compose, render
 from clvlib.words import speaking
 
 from . import books
@@ -376,6 +376,17 @@ def test_shrunken_data_come_before_anything_else(later: str):
     said = "The data have shrunk: 98 rows of orders where the report of 2026-W45 had 300."
     assert said in later
     assert later.index(said) < later.index('<p class="lead"')
+
+
+def test_a_second_attempt_with_half_of_the_data_is_told_again(tmp_path: Path):
+    """What the first attempt published is no measure; nor is what was cut on purpose a month ago."""
+    assert _fullest(ledger.current(tmp_path, print), "Shop") == {}
+    for week, rows in [("2026-W41", 900), ("2026-W42", 300), ("2026-W45", 290), ("2026-W46", 310), ("2026-W46", 150)]:
+        books.published(
+            tmp_path, week, [(KPI, books.kpi("sold", 1.0))], tables={"orders": {"rows": rows}, "events": {"rows": 5}}
+        )
+        past = ledger.current(tmp_path, print)
+    assert _fullest(past, "Shop") == {"orders": (310, "2026-W46"), "events": (5, "2026-W46")}
 
 
 def test_a_first_report_says_so():
