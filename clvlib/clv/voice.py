@@ -13,6 +13,7 @@ from clvlib.clv.voice_themes import OTHER, priorities, telling_words, themes
 from clvlib.data.calendar import Week
 from clvlib.data.engine import Table
 from clvlib.result import Result
+from clvlib.stats.overdispersion import dispersed_proportions
 from clvlib.stats.proportions import proportion_interval
 from clvlib.words import tr
 
@@ -34,7 +35,8 @@ class Voice(Result):
     comments, writers : int
         Comments, and people who wrote them.
     negative_share, lower, upper : float
-        Of comments that are negative: corrected for misclassification where labels allow it.
+        Of comments that are negative: corrected for misclassification where labels allow it. The interval treats
+        customers, not comments, as what repeats.
     corrected : bool
         Whether they do.
     labelled : int
@@ -223,7 +225,7 @@ def voice(
     found = sentiment(list(comments["comment"]), list(known["comment"]), list(known["label"]), level, seed)
     comments = comments.assign(suggested=found.predicted)
     mood = comments["label"].where(comments["label"].notna(), comments["suggested"])
-    share, corrected = _negative_share(mood == LABELS[0], comments["label"].notna(), found, level, seed)
+    share, corrected = _negative_share(comments, mood == LABELS[0], found, level, seed)
     words = telling_words(list(comments["comment"]), (mood == LABELS[0]).to_numpy(), level)
     bad = comments[mood == LABELS[0]]
     writers = int(comments["customer_id"].nunique() + comments["customer_id"].isna().sum())
@@ -249,13 +251,27 @@ def voice(
 
 
 def _negative_share(
-    negative: pd.Series, labelled: pd.Series, found: Sentiment, level: float, seed: int
+    comments: pd.DataFrame, negative: pd.Series, found: Sentiment, level: float, seed: int
 ) -> tuple[tuple[float, float, float], bool]:
-    """Return the share of negatives with its limits, and whether it is corrected for errors of the method."""
-    open_, known = negative[~labelled], negative[labelled]
-    counts = int(open_.sum()), len(open_), found.sensitivity, found.specificity
-    share = corrected_share(*counts, level, seed, (int(known.sum()), len(known)))
+    """Return the share of negatives with its limits, and whether it is corrected for errors of the method.
+
+    Counts are divided by how much more they vary than if each comment were another person's.
+    """
+    labelled = comments["label"].notna()
+    each = _design_effect(comments["customer_id"], negative)
+    (called, n), known = ((part.sum() / each, len(part) / each) for part in (negative[~labelled], negative[labelled]))
+    share = corrected_share(called, n, found.sensitivity, found.specificity, level, seed, known)
     if np.isfinite(share[0]):
         return share, True
-    estimate, lower, upper = proportion_interval(int(negative.sum()), len(negative), level).iloc[0]
+    estimate, lower, upper = proportion_interval(negative.sum() / each, len(negative) / each, level).iloc[0]
     return (float(estimate), float(lower), float(upper)), False
+
+
+def _design_effect(customers: pd.Series, negative: pd.Series) -> float:
+    """Return how much more the count of negatives varies, since comments of one customer are alike."""
+    alone = pd.Series([f"\x00{place}" for place in range(len(customers))], index=customers.index)
+    person = pd.factorize(customers.astype(object).where(customers.notna(), alone))[0]
+    if person.max() == 0:
+        return float(len(customers))
+    hits, said = np.bincount(person, negative), np.bincount(person)
+    return float(dispersed_proportions(hits, said)["design_effect"].iloc[0])

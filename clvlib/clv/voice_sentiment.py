@@ -220,13 +220,13 @@ def sentiment(
 
 
 def corrected_share(
-    called: int,
-    n: int,
+    called: float,
+    n: float,
     sensitivity: tuple[int, int],
     specificity: tuple[int, int],
     level: float = 0.95,
     seed: int = 0,
-    known: tuple[int, int] = (0, 0),
+    known: tuple[float, float] = (0, 0),
 ) -> tuple[float, float, float]:
     """Correct the share that is called negative for misclassification, with an interval.
 
@@ -238,15 +238,15 @@ def corrected_share(
 
     Parameters
     ----------
-    called, n : int
-        Comments called negative, of how many.
+    called, n : float
+        Comments called negative, of how many; divided by their design effect where those of one person are alike.
     sensitivity, specificity : tuple of int
         Labelled negatives that were called so, and their number; others that were not, and their number.
     level : float
         Of the interval.
     seed : int
         Of the draws.
-    known : tuple of int
+    known : tuple of float
         Comments labelled negative, of how many that have a label.
 
     Returns
