@@ -254,6 +254,7 @@ def churn_risk(
     last = as_date(as_of)
     told = {"events": events, "complaints": complaints, "feedback": feedback, "refunds": refunds}
     model = unfitted(BetaGeoModel) if model is None else model
+    _check_given(model, value)
     records = Records.read(last, horizon, active_weeks, model, orders=orders, **told)
     past = known_days(records)
     now = records.at(last, past[-1])
@@ -316,6 +317,13 @@ def _check(
             f"levels are two risks between 0 and 1, the high one first, and interval a share; found {levels} and "
             f"{interval}"
         )
+
+
+def _check_given(model: object, value: object) -> None:
+    if not isinstance(model, PurchaseModel):
+        raise ParameterError(f"model is a PurchaseModel, such as BetaGeoModel(); found {model!r:.60}")
+    if value is not None and not isinstance(value, pd.Series | pd.DataFrame):
+        raise ParameterError(f"value is a Series, or a frame with a column value, by customer_id; found {value!r:.60}")
 
 
 def _size(list_size: int, customers: int) -> int:

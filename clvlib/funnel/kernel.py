@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Literal, get_args
@@ -365,11 +365,14 @@ def question(
 
 
 def _columns(by: str | Sequence[str]) -> tuple[str, ...]:
-    return (by,) if isinstance(by, str) else tuple(by)
+    columns = (by,) if isinstance(by, str) else tuple(by)
+    if not all(isinstance(column, str) for column in columns):
+        raise ParameterError(f"by: names of columns are needed, found {by!r}")
+    return columns
 
 
 def _steps(steps: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(steps, str) or not len(steps):
+    if isinstance(steps, str) or not isinstance(steps, Sized) or not len(steps):
         raise ParameterError(f"steps: a list of event names is needed, found {steps!r}")
     if len(set(steps)) < len(steps):
         raise ParameterError(f"steps: {list(steps)} names an event twice; a step may occur once")

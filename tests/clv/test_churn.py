@@ -272,6 +272,10 @@ def test_thin_shops_fall_back_and_say_so():
         churn_risk(orders, LAST, list_size=20, value=pd.Series(np.nan, index=few.table.index))
     with pytest.raises(ParameterError, match="named twice"):
         churn_risk(orders, LAST, list_size=20, value=pd.Series(1.0, index=few.table.index.repeat(2)))
+    with pytest.raises(ParameterError, match="a column value, by customer_id; found 'value'"):
+        churn_risk(orders, LAST, value="value")
+    with pytest.raises(ParameterError, match=r"such as BetaGeoModel\(\); found 'BetaGeoModel'"):
+        churn_risk(orders, LAST, model="BetaGeoModel")
     with pytest.raises(ParameterError, match="graded on a later day"):
         grade_risks(few.table, orders, LAST, LAST, 8)
     with pytest.raises(ParameterError, match="between 0 and 1"):

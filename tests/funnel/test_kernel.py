@@ -579,6 +579,8 @@ GOOD = log([("p", 0, "view"), ("p", 1, "order")], place=["x", None])
     [
         ({"steps": []}, "event names is needed"),
         ({"steps": "view"}, "event names is needed"),
+        ({"steps": None}, "event names is needed"),
+        ({"by": [None]}, "names of columns are needed"),
         ({"steps": ["view", "view"]}, "twice"),
         ({"window": "0D"}, "not positive"),
         ({"window": "-1D"}, "not positive"),
