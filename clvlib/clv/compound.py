@@ -29,7 +29,7 @@ _STEP = 0.25  # between the levels of a table, on the logit scale
 _LOWEST = -20.0  # quantiles of lower levels than that (2e-9) are those of it
 _DIGITS = 14.0  # a table's series in log T is cut off where terms are below e^−14
 _WITNESSES = 16  # rows by which each table is judged
-_CLOSE = 1e-4  # how far a table's quantile may lie from the true one, as a share of it
+_CLOSE = 5e-4  # how far a table's quantile may lie from the true one, as a share of it
 _ROWS = 1 << 13
 
 
