@@ -142,7 +142,8 @@ class ChurnRisk(Result):
         """Return what to raise, for ``chapter.alert``: more leaving than before, a weighty cause, risks that were off.
 
         More is a mean risk above the interval of the share that lapsed of those active a horizon ago; weighty is a
-        cause behind a tenth of the expected lapses, surely.
+        cause behind a tenth of the expected lapses, surely. Off is a mean risk further from the share that lapsed than
+        by chance in both: it was calibrated on about as many customers of an earlier day, whose share is as uncertain.
         """
         found = []
         if self.expected_lapses / self.customers > self.earlier.upper:
@@ -171,7 +172,9 @@ class ChurnRisk(Result):
                 rule = tr("a cause of leaving")
                 alert = {"rule": rule, "text": text, "segment": str(row["words"]), "severity": "medium"}
                 found.append({**alert, "metric": "leaving"})
-        if not self.earlier.lower <= self.earlier.predicted <= self.earlier.upper:
+        off = self.earlier.predicted - self.earlier.observed
+        chance = (self.earlier.upper if off > 0 else self.earlier.lower) - self.earlier.observed
+        if abs(off) > 2**0.5 * abs(chance):
             rule = tr("earlier risks were off")
             found.append({"rule": rule, "text": self.earlier.sentence, "segment": "", "severity": "medium"})
         return found
