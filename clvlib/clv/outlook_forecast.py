@@ -78,7 +78,7 @@ def forecast(
     tail = (1 - study.interval) / 2
     rows = {}
     for week in weeks:
-        found = _figures(model, known, orders, drawn, week) | {"base_value": later[week]}
+        found = _figures(model, known, orders, drawn, week, rng) | {"base_value": later[week]}
         for figure in FIGURES:
             lower, upper, *quantiles = np.quantile(found[figure], [tail, 1 - tail, *LEVELS])
             rows[week, figure] = {
@@ -93,24 +93,32 @@ def forecast(
     return Made(table, drawn.known + drawn.new + drawn.later, now, apart, made, adds)
 
 
-def _figures(model: PurchaseModel, summary: pd.DataFrame, curve: Curve, drawn: Ahead, weeks: int) -> dict[str, Array]:
+def _figures(
+    model: PurchaseModel, summary: pd.DataFrame, curve: Curve, drawn: Ahead, weeks: int, rng: np.random.Generator
+) -> dict[str, Array]:
     """Return draws of orders, buyers and revenue within so many weeks.
 
     Who buys at all grows more slowly than orders do: a busier time is a longer one, so how buyers grow with a longer
-    horizon says how they grow with orders.
+    horizon says how they grow with orders. Whether a customer buys is chance of his own besides: where all buy often,
+    orders come by the hundred without one buyer more, and yet some stay away.
     """
     cells, p = model._read(summary), model._p()  # noqa: SLF001 - forecasts stand on the machinery of the models
 
-    def buyers_in(span: float) -> float:
-        return float(cells.weight @ model._tail_cells(p, cells, span, np.ones(len(cells))))  # noqa: SLF001
+    def some(span: float) -> Array:
+        return np.asarray(model._tail_cells(p, cells, span, np.ones(len(cells))))  # noqa: SLF001
 
-    longer = weeks * (1 + _STEP)
-    buyers, orders = buyers_in(weeks), curve(weeks)
-    grows = np.log(buyers_in(longer) / buyers) / np.log(curve(longer) / orders) if orders > 0 and buyers > 0 else 1.0
+    longer, each = weeks * (1 + _STEP), some(weeks)
+    buyers, orders = float(cells.weight @ each), curve(weeks)
+    more = float(cells.weight @ some(longer))
+    grows = np.log(more / buyers) / np.log(curve(longer) / orders) if orders > 0 and buyers > 0 else 1.0
     known = drawn.known[:, :weeks].sum(axis=1)
     new = drawn.new[:, :weeks].sum(axis=1)
     expected = float(drawn.known_mean[:weeks].sum())
-    who = buyers * (known / expected) ** grows if expected > 0 else known
+    who = known
+    if expected > 0:
+        lacking = float(cells.weight @ (each * (1 - each))) - (buyers * grows) ** 2 / expected
+        own = np.sqrt(max(lacking, 0.0)) * rng.standard_normal(len(known))
+        who = np.maximum(buyers * (known / expected) ** grows + own, 0.0)
     return {
         "orders": known + new + drawn.later[:, :weeks].sum(axis=1),
         "buyers": np.minimum(who, len(cells.inverse)) + new,

@@ -20,7 +20,8 @@ from clvlib.clv.valuation import CustomerValue
 from clvlib.clv.value import LifetimeValue
 from clvlib.data.datasets import cdnow
 from clvlib.errors import ParameterError
-from tests.clv.young_shops import TRUTHS, drawn, parts, real, valued
+from tests.clv.real_shops import parts, real, valued
+from tests.clv.young_shops import TRUTHS, drawn
 
 DAY = dt.date(2026, 3, 1)
 
@@ -151,7 +152,7 @@ def test_a_grocers_base_lies_in_the_interval():
     rows = valued(next(parts(real("grocery"), 1525, 1)), (52,), (52,))
     assert (rows["error"] > 0.1).all()
     assert not rows["estimates alone"].any()
-    assert rows["past errors too"].all()
+    assert rows["model error too"].all()
 
 
 # ---- the prior of dropout

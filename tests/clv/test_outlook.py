@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import clvlib as clv
+from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.outlook import Outlook, outlook
-from clvlib.clv.outlook_draws import Curve
+from clvlib.clv.outlook_draws import Ahead, Curve
+from clvlib.clv.outlook_forecast import _figures
 from clvlib.clv.outlook_plots import outlook_plot
 from clvlib.clv.outlook_record import Wider, record
 from clvlib.clv.outlook_series import _learnt, arrivals_drift, lone, season, shared_drift
@@ -301,6 +303,26 @@ def test_a_clock_that_runs_faster_keeps_purchases_and_moves_times():
     # ages 4, 1.5, 2.5 hold 2, 0.5 × 2 and 2 weeks more; the last purchases were 0.5 and 2 weeks ago, of 0.5 and 4 now
     assert found["T"].tolist() == [6.0, 2.5, 4.5]
     assert found["recency"].tolist() == [5.5, 0.0, 0.5]
+
+
+FEW = {"r": 0.6, "alpha": 5.0, "a": 0.9, "b": 2.5}
+MANY = {"r": 8.0, "alpha": 4.0, "a": 0.05, "b": 9.0}
+
+
+@pytest.mark.parametrize(("often", "weeks"), [(MANY, 1), (FEW, 4)])
+def test_buyers_vary_as_those_who_are_drawn(often: dict[str, float], weeks: int):
+    """Where all buy twice a week, and where few do: 250 futures of the same customers, against draws of the outlook."""
+    rng, model = np.random.default_rng(7), BetaGeoModel.with_parameters(often, unit="W")
+    known = model.simulate(800, np.full(800, 30.0), rng)
+    expected = float(model.expected_purchases(known, weeks).sum())
+    count = rng.poisson(expected / weeks, (4000, weeks)).astype(float)
+    nobody = np.zeros_like(count)
+    drawn = Ahead(count, nobody, nobody, nobody, np.full(weeks, expected / weeks), 0.0)
+    curve, _ = Curve.of(model, known, 10, np.ones(800))
+    buyers = _figures(model, known, curve, drawn, weeks, rng)["buyers"]
+    futures = [int((model.simulate_future(known, weeks, rng) > 0).sum()) for _ in range(250)]
+    assert buyers.mean() == pytest.approx(np.mean(futures), rel=0.02)
+    assert buyers.std() == pytest.approx(np.std(futures), rel=0.15)
 
 
 # ---- the sample shop

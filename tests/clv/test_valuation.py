@@ -12,7 +12,7 @@ import clvlib as clv
 from clvlib.clv.models.nbd import NBDModel
 from clvlib.clv.valuation import CustomerValue
 from clvlib.errors import EmptyDataError, ParameterError
-from tests.clv.young_shops import real
+from tests.clv.real_shops import real
 
 
 @pytest.fixture(scope="module")
