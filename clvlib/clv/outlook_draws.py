@@ -23,6 +23,7 @@ _FEWEST = 8
 _FARTHEST = 1.0  # a week at a third or at three times of what was expected tells no more than that
 _LEAST_EXPECTED = 5.0  # repeat purchases of a week, below which its ratio is left out
 _NODES, _PACE = 8, 4.0  # times at which a model is evaluated, dense within the first weeks
+_NOBODY, _MOST = 2 * np.sqrt(3 / 8), 1e8  # limits of the scale of new customers
 _BASKET = 26  # weeks whose baskets count
 
 
@@ -89,8 +90,9 @@ def ahead(
     Weeks share what no customer's history holds: log(actual / expected) of past weeks goes on as a first-order
     autoregression around zero, seen through chance. Estimates were made in such weeks, so the level has the error of
     their mean. New customers are forecast on the scale 2 √(n + 3/8), on which chance has variance 1 (Anscombe 1948),
-    with a trend that fades. Shocks of both are drawn with the correlation of their residuals. Chance of single
-    purchases is that of a Poisson count, widened to the variance that the model gives the total.
+    with a trend that fades; what weeks vary beyond chance is drawn on it, and chance as a Poisson count, since below a
+    few customers a week it has less variance. Shocks of both are drawn with the correlation of their residuals. Chance
+    of single purchases is that of a Poisson count, widened to the variance that the model gives the total.
     """
     shared, arrivals, together = _series(model, past, pace, weeks)
     first = rng.standard_normal((draws, weeks))
@@ -98,7 +100,8 @@ def ahead(
     mean = np.maximum(np.diff(curve(np.arange(weeks + 1))), 0.0)
     factor = np.exp(shared.paths(first, rng))
     factor *= np.exp(shared.expected()) / factor.mean(axis=0)
-    new = np.rint(np.maximum(np.maximum(arrivals.paths(second, rng), 0.0) ** 2 / 4 - 0.375, 0.0))
+    beyond = arrivals._replace(noise=np.sqrt(np.maximum(arrivals.noise**2 - 1, 0.0)))
+    new = rng.poisson(counts_at(beyond.paths(second, rng))).astype(float)
     level = shared.level_error(len(past.weeks))
     apart = float(np.hypot(_apart(model, summary, mean, spread, rng), level))
     own = np.exp(apart * rng.standard_normal((draws, 1)) - apart**2 / 2)
@@ -110,6 +113,19 @@ def ahead(
     money = (known + later) * _baskets(*repeats, (draws, weeks), rng)
     money += new * _baskets(table["new_money"], table["new"], (draws, weeks), rng)
     return Ahead(known, new, later, money, mean, level)
+
+
+def counts_at(level: Array) -> Array:
+    """Return the means of Poisson counts n of which 2 √(n + 3/8) has these means (Mäkitalo & Foi 2011).
+
+    Squaring would take a shop to which nobody comes for one with a new customer in every second week.
+
+    >>> counts_at(2 * np.sqrt(np.array([0.0, 100.0]) + 0.375)).round(2).tolist()
+    [0.0, 100.25]
+    """
+    d = np.clip(level, _NOBODY, _MOST)
+    mean = d**2 / 4 + np.sqrt(1.5) / 4 / d - 11 / 8 / d**2 + 5 * np.sqrt(1.5) / 8 / d**3 - 1 / 8
+    return np.maximum(mean, 0.0)
 
 
 def paced(model: PurchaseModel, past: Past) -> Array:

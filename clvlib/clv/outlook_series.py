@@ -107,7 +107,8 @@ def arrivals_drift(values: Array, weeks: int) -> Drift:
     """Learn how the number of new customers goes on, on the scale 2 √(n + 3/8) on which chance has variance 1.
 
     A level that wanders, with a trend that fades (Gardner & McKenzie 1985); how fast either moves, and how much a week
-    varies beyond chance, are averaged over what the series leaves open.
+    varies beyond chance, are averaged over what the last half-year leaves open: the rush of an opening years ago says
+    nothing of that, only of the season.
     """
     values = values if len(values) >= SEASONS else values[-_WINDOW:]
     past, coming = season(values, weeks)
@@ -116,7 +117,7 @@ def arrivals_drift(values: Array, weeks: int) -> Drift:
     begins, slope, likely = np.array(_TRENDS).T[:, kind.astype(np.int64)]
     one, zero = np.ones_like(extra), np.zeros_like(extra)
     noise = np.sqrt(1 + extra**2)
-    rest = values - past
+    rest = (values - past)[-_WINDOW:]
     start = np.column_stack([np.median(rest[:_NEAR]) * one, zero])
     prior = np.log(likely) - 0.5 * ((extra / 2) ** 2 + (level / 0.6) ** 2)
     found = _learnt(rest, (noise**2)[:, None] + np.zeros(len(rest)), _trending(one, one),

@@ -6,7 +6,7 @@ import datetime as dt
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
@@ -75,6 +75,7 @@ def test_misses_by_hand():
 errors = st.lists(st.floats(-0.6, 0.6), min_size=1, max_size=5)
 
 
+@settings(max_examples=30)
 @given(errors, st.floats(0.001, 0.1), st.floats(0.5, 5), st.floats(1, 2))
 def test_an_error_is_what_the_misses_tell_and_no_more(missed: list[float], chance: float, apart: float, times: float):
     by_chance = np.full(len(missed), chance)

@@ -17,7 +17,7 @@ from scipy import stats
 import clvlib as clv
 from clvlib.clv.models.beta_geo import BetaGeoModel
 from clvlib.clv.outlook import Outlook, outlook
-from clvlib.clv.outlook_draws import Ahead, Curve
+from clvlib.clv.outlook_draws import Ahead, Curve, counts_at
 from clvlib.clv.outlook_forecast import _figures
 from clvlib.clv.outlook_plots import outlook_plot
 from clvlib.clv.outlook_record import Wider, record
@@ -25,6 +25,7 @@ from clvlib.clv.outlook_series import _learnt, arrivals_drift, lone, season, sha
 from clvlib.clv.outlook_weeks import by_clock, past_weeks
 from clvlib.clv.valuation import CustomerValue
 from clvlib.errors import ConvergenceWarning, EmptyDataError, ParameterError
+from tests.clv.real_shops import real
 from tests.conftest import shared_data
 
 STUDY = CustomerValue(model="BetaGeoModel")
@@ -323,6 +324,25 @@ def test_buyers_vary_as_those_who_are_drawn(often: dict[str, float], weeks: int)
     futures = [int((model.simulate_future(known, weeks, rng) > 0).sum()) for _ in range(250)]
     assert buyers.mean() == pytest.approx(np.mean(futures), rel=0.02)
     assert buyers.std() == pytest.approx(np.std(futures), rel=0.15)
+
+
+@pytest.mark.parametrize("mean", [0.05, 0.3, 1.0, 3.0, 10.0, 50.0])
+def test_counts_come_back_from_the_scale_on_which_chance_is_even(mean: float):
+    """The mean of 2 √(n + 3/8) over a Poisson count, summed by scipy."""
+    n = np.arange(400)
+    level = stats.poisson.pmf(n, mean) @ (2 * np.sqrt(n + 3 / 8))
+    assert counts_at(np.array([level]))[0] == pytest.approx(mean, rel=0.01)
+    assert counts_at(np.array([0.0, -3.0])).tolist() == [0.0, 0.0]
+
+
+def test_nobody_new_is_expected_where_nobody_came_for_years():
+    """All 600 of a real apparel shop came in its first days, years ago: 20 were expected within 12 weeks."""
+    orders = real("apparel")
+    shop, day = clv.connect({"orders": orders}), dt.date.fromisoformat(orders["ordered_at"].min()) + dt.timedelta(1259)
+    result = outlook(shop, day, STUDY, (12,), origins=0, draws=500)
+    base = STUDY.of(shop, day)
+    expected = float(base.purchases.expected_purchases(base.table, 12).sum())
+    assert result.table.loc[(12, "orders"), "mean"] == pytest.approx(expected, rel=0.15)
 
 
 # ---- the sample shop
