@@ -125,7 +125,7 @@ def counts_at(level: Array) -> Array:
     """
     d = np.clip(level, _NOBODY, _MOST)
     mean = d**2 / 4 + np.sqrt(1.5) / 4 / d - 11 / 8 / d**2 + 5 * np.sqrt(1.5) / 8 / d**3 - 1 / 8
-    return np.maximum(mean, 0.0)
+    return np.asarray(np.maximum(mean, 0.0))
 
 
 def paced(model: PurchaseModel, past: Past) -> Array:
