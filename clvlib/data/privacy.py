@@ -151,7 +151,13 @@ def keyed(folder: Path) -> Iterator[None]:
 def _read_key(path: Path) -> bytes:
     if os.name == "posix" and path.stat().st_mode & 0o077:
         raise ConfigError(f"the key of pseudonyms: others can read {path}; chmod 600 it")
-    return path.read_bytes().strip()
+    key = path.read_bytes().strip()
+    if len(key) < _SHORTEST:
+        raise ConfigError(
+            f"the key of pseudonyms: {path} has {len(key)} characters; it needs at least {_SHORTEST}. Put the key back "
+            "that was there: with another one, nobody in earlier reports is known again"
+        )
+    return key
 
 
 def _own_key(path: Path) -> bytes:
@@ -162,6 +168,8 @@ def _own_key(path: Path) -> bytes:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(handle)  # before it has its name: the power may fail
         try:
             os.link(part, path)
         except FileExistsError:

@@ -58,6 +58,9 @@ def test_the_key_comes_from_the_environment_a_file_or_the_folder(tmp_path):
     assert keys == {find_key(folder, {})}
     assert (folder / ".key").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in folder.iterdir()] == [".key"]
+    (folder / ".key").write_text("\n")
+    with pytest.raises(ConfigError, match=r"reports/\.key has 0 characters; it needs at least 16\. Put the key back"):
+        find_key(folder, {})
     assert find_key(None, {}) != find_key(None, {})
 
 
