@@ -170,8 +170,8 @@ def lone(values: Array, chance: ArrayLike = 0.0) -> NDArray[np.bool_]:
     being that of all weeks from theirs, and no less than the variance ``chance`` has it; and the week after is not as
     far on the same side: then it is a change that lasts.
 
-    >>> lone(np.array([9.0, 8, 9, 10, 9, 8, 9, 10, 8, 10, 30, 9, 20, 21])).nonzero()[0].tolist()
-    [10]
+    >>> lone(np.array([9.0, 8, 9, 10, 9, 8, 9, 10, 8, 10, 9, 9, 30, 9, 8, 20, 21])).nonzero()[0].tolist()
+    [12]
     """
     far = np.zeros(len(values))
     if len(values) > _NEAR:
