@@ -194,7 +194,7 @@ def compact(value: float, symbol: str = "") -> str:
     for power, letter in (*_BIG[_spoken], (0, "")):
         scaled = float(f"{size / 10**power:.3g}")
         if scaled >= 1 or power == 0:
-            return f"{sign}{symbol}{scaled:g}{letter}"
+            return f"{sign}{symbol}{scaled:,g}{letter}"
     raise AssertionError("unreachable")  # pragma: no cover
 
 

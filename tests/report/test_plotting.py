@@ -131,3 +131,8 @@ def test_a_tick_of_a_share_says_where_it_stands(ticks: list[float], texts: list[
 )
 def test_compact(value: float, text: str):
     assert plotting.compact(value) == text
+
+
+def test_compact_in_chinese_has_separators_below_ten_thousand(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plotting, "_spoken", "zh")
+    assert [plotting.compact(value, "¥") for value in (999, 2500, 25_000)] == ["¥999", "¥2,500", "¥2.5万"]
