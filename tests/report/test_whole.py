@@ -58,8 +58,8 @@ def test_sample_shop(sample: Path, sample_reports: Path):
     customers = set(pd.read_parquet(sample / "customers.parquet")["customer_id"])
     lists = [path for path in (folder / "tables").rglob("*.csv") if not path.with_suffix(".parquet").exists()]
     assert {path.stem for path in lists} == {
-        "customer_value", "leaving", "recommendations", "contact_coupon_48h", "contact_win_back", "comments_to_label",
-        "referrers", "complaints_to_escalate",
+        "customer_value", "leaving", "recommendations", "contact_coupon_48h", "contact_holdout", "contact_win_back",
+        "comments_to_label", "referrers", "complaints_to_escalate",
     }  # fmt: skip
     for path in folder.rglob("*"):
         if path in lists:  # they name customers: for their owner alone
