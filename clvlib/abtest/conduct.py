@@ -115,13 +115,14 @@ class Conduct:
             result = None
         departures = self.plan.departures(self.lock, self.experiment, result)
         said = self.lock.sentence(departures, begun=result is not None)
+        table = self.plan.table
         if self.plan != self.lock.plan:
+            table = self.lock.plan.table
             text = mark(
                 "What the file says today does not count: the analysis is held to what was locked. To change a plan "
                 "before people are assigned, lock it anew."
             )
             said = paragraph(said, tr(text))
-        table = self.lock.plan.table
         return Review(table=table, departures=departures, kept=departures.empty, sentence=said)
 
     def look(self, record: Path | None, at: pd.Timestamp) -> Looks:
@@ -204,7 +205,7 @@ def conduct(
     file = path.with_suffix(".lock")
     lock = Lock.read(file) if file.is_file() else None
     said = lock.plan if lock is not None and not path.is_file() else Plan.read(path)
-    ruling = said if lock is None else lock.plan
+    ruling = said if lock is None or said == lock.plan else lock.plan  # a lock has its keys in another order
     for each, where in ((said, path), (ruling, file)):
         if each.experiment != name:
             raise ParameterError(f"{where}: this is the plan of experiment {each.experiment!r}, not of {name!r}")

@@ -77,6 +77,18 @@ def test_the_locked_plan_rules_whatever_the_file_says_later(tmp_path: Path) -> N
     assert (held.experiment.minimum_effect, held.review().kept) == (0.04, True)
 
 
+def test_guardrails_stand_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    guarded = PLAN + "guardrails: {revenue: 5, adjusted revenue: 5}\n"
+    (tmp_path / "script.plan.yaml").write_text(guarded, encoding="utf-8")
+    held = conduct(shop(tmp_path), "script", as_of=AS_OF)
+    assert held.plan is not None
+    held.plan.lock(tmp_path / "script.plan.lock", START - pd.Timedelta("1D"))  # whose keys are sorted
+    assert list(conduct(shop(tmp_path), "script", as_of=AS_OF).experiment.guardrails or {}) == [
+        "revenue",
+        "adjusted revenue",
+    ]
+
+
 def test_the_plan_stands_before_anybody_s_days_are_over(tmp_path: Path) -> None:
     (tmp_path / "script.plan.yaml").write_text(PLAN, encoding="utf-8")
     early = str((START + pd.Timedelta("2D")).date())
