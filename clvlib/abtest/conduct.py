@@ -101,7 +101,7 @@ class Conduct:
                 "Experiment {name} has no plan: write one before the next starts, as {file} in the shop's folder, so "
                 "that nobody can choose afterwards what would have counted."
             )
-            said = tr(text, name=self.experiment.name, file=plan_name(self.experiment.name))
+            said = tr(text, name=self.result.name, file=plan_name(self.experiment.name))  # of a test that there is
             return Review(table=nothing.iloc[:, :0], departures=nothing, kept=False, sentence=said)
         if self.lock is None:
             text = mark(
