@@ -255,6 +255,7 @@ class Chapter:
         level: float = 0.95,
         why: str = "",
         note: str = "",
+        stock: bool = False,
     ) -> None:
         """Show a key figure, and hand it to the report's first table.
 
@@ -278,6 +279,9 @@ class Chapter:
             Why there is no number, where there is none.
         note : str
             What is to be known of the number, in a few words; it stands below it.
+        stock : bool
+            Whether most of what it is about was there last week too, as of the value of all customers: both weeks then
+            err alike, so that their intervals together say nothing of the change, and none is made of them.
 
         Raises
         ------
@@ -288,6 +292,7 @@ class Chapter:
             raise ParameterError(f"kpi {name}: better is 'higher', 'lower' or '', not {better!r}")
         figures = {"value": exact(value), "lower": exact(lower), "upper": exact(upper)}
         more = {"better": better, "level": level, "why": tr(why)} | ({"note": tr(note)} if note else {})
+        more |= {"stock": True} if stock else {}
         payload = self._figure("kpi", name, label, figures, unit) | more
         self._state(payload, KPI, payload["value"], payload["label"])
 

@@ -5,7 +5,9 @@ single values does: under the same conditions as ever it is one more draw from t
 (change - mean) / (s √(1 + 1/n)) follows Student's t with n - 1 degrees of freedom (Hahn & Meeker, Statistical
 Intervals, 1991, chapter 4: the prediction interval of one further value). Changes are used and not values, because
 the latter would call every week of a growing shop unusual. While fewer than eight changes are known, the interval of
-the change itself decides, where both weeks have one: that of Zou & Donner (2008), as if the weeks were independent.
+the change itself decides, where both weeks have one: that of Zou & Donner (2008), as if the weeks were independent. A
+figure that is about much the same people as last week's, such as the value of all customers, has no such interval: both
+weeks err alike, and that made of the two is several times too wide.
 It also decides where a figure stood still in a quarter of its weeks or more, as a share near 100% or a count of what
 hardly ever happens does: its changes are not normal, and if none of them moved, the first to do so would be beyond any
 limit (of pages of ten such figures, 13 to 36% said "changed" without a cause; by the interval, at most 5% do).
@@ -90,7 +92,7 @@ class Trend:
     last : float or None
         Last week's value, as it is known today.
     change, lower, upper : float or None
-        Since last week, with its interval where both weeks have one of the same level.
+        Since last week, with its interval where both weeks have one of the same level and the figure is no stock.
     p_value : float or None
         Of the change, before adjustment.
     chart : Chart or None
@@ -165,7 +167,7 @@ def _trend(
     if week.previous.label not in comparable:
         return Trend(points, last, verdict=mark("other parameters than last week"))
     change = now - last
-    lower, upper = _difference(kpi, previous)
+    lower, upper = (None, None) if kpi.get("stock") else _difference(kpi, previous)
     before = _changes(comparable, week)
     chart = Chart.of(before)
     p_value = chart.p_value(change) if chart else None

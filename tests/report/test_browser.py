@@ -121,6 +121,8 @@ def sheets(printed: bytes) -> int:
 @pytest.mark.parametrize("place", ["2026-W46", "2026-W46/zh"])
 def test_the_report(chromium: Browser, sample_reports: Path, place: str):
     examine(chromium, sample_reports / place / "index.html")
+    chromium.show(1280, dark=False)  # the first table of all is read without scrolling
+    assert chromium.run('(t => t.scrollWidth - t.clientWidth)(document.querySelector(".kpis").parentElement)') == 0
 
 
 @pytest.mark.slow

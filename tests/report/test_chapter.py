@@ -124,6 +124,12 @@ def test_what_is_to_be_known_of_a_figure_goes_with_it(chapter, shown):
     assert group["rows"][0]["why"] == "about 90 in the end"  # it stands below the number
 
 
+def test_a_stock_says_that_it_is_one(chapter, shown):
+    chapter.kpi("value", 100.0, 90.0, 110.0, unit="money", stock=True)
+    chapter.kpi("sold", 100.0, 90.0, 110.0, unit="money")
+    assert [bundle[KPI].get("stock") for bundle, _ in shown] == [True, None]
+
+
 def test_kpi_without_a_number(chapter, shown):
     chapter.kpi("return_rate", float("nan"), float("nan"), float("nan"), unit="share", why="nothing was <returned>")
     bundle, _ = shown[0]

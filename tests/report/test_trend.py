@@ -57,6 +57,16 @@ def test_the_interval_decides_while_the_past_is_short(tmp_path: Path):
     assert told(tmp_path, [sold(15)], sold(15)).verdict == "too early to say"
 
 
+def test_two_weeks_of_a_stock_err_alike_and_tell_nothing_of_its_change(tmp_path: Path):
+    before, now = sold(18, lower=17.9, upper=18.1), sold(20, lower=19.9, upper=20.1)
+    assert told(tmp_path / "flow", [before], now).verdict == CHANGED
+    alone = told(tmp_path / "short", [before], now | {"stock": True})
+    assert (alone.change, alone.lower, alone.upper, alone.verdict) == (2, None, None, "too early to say")
+    record = [sold(value, lower=0, upper=40) for value in (10, 11, 12.1, 13, 14.1, 15, 16.1, 17, 18.1)]
+    judged = told(tmp_path / "long", record, sold(30, lower=0, upper=60) | {"stock": True})
+    assert (judged.lower, judged.verdict) == (None, CHANGED)  # by its changes, which were about one
+
+
 def test_what_cannot_be_compared(tmp_path: Path):
     assert told(tmp_path / "none", [], sold(5)) == Trend((*[None] * 11, 5.0))
     assert told(tmp_path / "gap", [sold(4), None], sold(5)).change is None
