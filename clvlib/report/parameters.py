@@ -15,6 +15,7 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -252,11 +253,13 @@ def literal(value: Any) -> str:
     ParameterError
         It is of a type that has no literal.
     """
-    if type(value) in {list, dict} or value is None or type(value) in {str, int, float, bool}:
-        text = repr(value)
-        try:
-            if ast.literal_eval(text) == value:
-                return text
-        except (ValueError, SyntaxError):
-            pass
+    if _has_literal(value):
+        return repr(value)
     raise ParameterError(f"{value!r} cannot be written as a literal; pass text, numbers, bool, None, lists or dicts")
+
+
+def _has_literal(value: Any) -> bool:
+    # not by ast.literal_eval: before Python 3.11.8 the parser of one thread can trip over that of another
+    if type(value) in {list, dict}:
+        return all(map(_has_literal, [*value, *value.values()] if isinstance(value, dict) else value))
+    return value is None or type(value) in {str, int, bool} or (type(value) is float and isfinite(value))

@@ -171,11 +171,32 @@ def test_literals_are_exact(value: Any):
     assert "\n" not in text
 
 
+def test_literals_are_written_by_several_threads(monkeypatch: pytest.MonkeyPatch):
+    def parsed(*_: Any, **__: Any) -> None:
+        raise SystemError("AST constructor recursion depth mismatch (before=89, after=64)")  # of Python up to 3.11.7
+
+    monkeypatch.setattr(ast, "parse", parsed)
+    assert literal({"vip": [5, None]}) == "{'vip': [5, None]}"
+
+
 def test_chinese_stays_readable():
     assert literal("直播间") == "'直播间'"
 
 
-@pytest.mark.parametrize("value", [(1, 2), np.int64(1), np.float64(1), float("inf"), {1, 2}, object(), [np.int64(1)]])
+@pytest.mark.parametrize(
+    "value",
+    [
+        (1, 2),
+        np.int64(1),
+        np.float64(1),
+        float("inf"),
+        {1, 2},
+        object(),
+        [np.int64(1)],
+        {"a": float("nan")},
+        {(1, 2): 3},
+    ],
+)
 def test_what_has_no_literal_is_refused(value: Any):
     with pytest.raises(ParameterError, match="literal"):
         literal(value)
