@@ -121,7 +121,7 @@ def counts_at(level: Array) -> Array:
     Squaring would take a shop to which nobody comes for one with a new customer in every second week.
 
     >>> counts_at(2 * np.sqrt(np.array([0.0, 100.0]) + 0.375)).round(2).tolist()
-    [0.0, 100.25]
+    [0.0, 100.26]
     """
     d = np.clip(level, _NOBODY, _MOST)
     mean = d**2 / 4 + np.sqrt(1.5) / 4 / d - 11 / 8 / d**2 + 5 * np.sqrt(1.5) / 8 / d**3 - 1 / 8

@@ -93,7 +93,7 @@ def test_tables_that_are_not_there():
     seen = pd.DataFrame({"person_id": list("aab"), "channel": ["Weibo", "Weibo", None], "occurred_at": DAY})
     found = sources(orders, PERIOD, spend=spend.assign(clicks=[5, 6, 7, 8]), events=seen)
     assert found.table[["clicks", "viewers"]].sum().tolist() == [18, 2]
-    assert found.sentence == "4 new customers cost 35 each (14 to 128)."
+    assert found.sentence == "4 new customers cost 35.00 each (13.67 to 128)."
     with pytest.raises(EmptyDataError, match="no channel has both"):
         value_plot(found)
     with pytest.raises(EmptyDataError, match="no channel has both"):

@@ -179,7 +179,7 @@ def test_one_panel_and_the_chapter_below_it(lab: Any):
     _, shown, _ = seen(lab, "week")
     texts = [o["data"].get("text/markdown", o["data"]["text/plain"]) for o in shown]
     assert [text.split(" (")[0] for text in texts] == [
-        "shop, week 2026-W24", "## Revenue", "Revenue: 774", "## Weeks", "Factor: 1", "1 week"
+        "shop, week 2026-W24", "## Revenue", "Revenue: 774", "## Weeks", "Factor: 1", "1 week."
     ]  # fmt: skip
 
 
