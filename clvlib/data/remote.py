@@ -26,7 +26,7 @@ from clvlib.data.engine import identifier
 from clvlib.data.reader import RawPart, raw_part
 from clvlib.errors import ConfigError, DataError, EngineError
 
-__all__ = ["UrlSource", "is_backend", "is_remote", "is_url", "remote_source", "without_password"]
+__all__ = ["UrlSource", "is_remote", "is_url", "remote_source", "without_password"]
 
 _BATCH = 50_000  # rows
 _URL = re.compile(r"[A-Za-z][\w+.-]*://")
